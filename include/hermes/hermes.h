@@ -1,0 +1,100 @@
+/* A Hermes broker inside your program.
+ *
+ * Order: hermes_new, hermes_set as often as wanted, hermes_start; then publish; at the end
+ *   hermes_drain and hermes_wait (or hermes_stop, which is both), hermes_free.
+ * Threads: hermes_publish, hermes_drain and hermes_metric may be called from any thread between
+ *   hermes_start and hermes_free; everything else from the one thread that owns the broker. A broker
+ *   runs threads of its own and needs no loop of the caller's. There are no globals: several brokers
+ *   may live in one process.
+ * Signals: none are installed, and SIGPIPE is never raised. */
+#ifndef HERMES_HERMES_H
+#define HERMES_HERMES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef HERMES_API
+#define HERMES_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hermes;
+
+/* What the functions below answer. hermes_error tells the same in one sentence for a person. */
+enum hermes_result {
+    HERMES_OK = 0,
+    HERMES_UNKNOWN = -1,   /* no such setting */
+    HERMES_INVALID = -2,   /* a value, topic or JSON text that may not be */
+    HERMES_TOO_LARGE = -3, /* over a limit of the settings */
+    HERMES_NO_MEMORY = -4,
+    HERMES_SYSTEM = -5,    /* the operating system refused: port busy, not permitted, ... */
+    HERMES_STOPPED = -6,   /* not started, or draining */
+};
+
+/* One setting, for a help text: the variable's name (WS_PORT), the flag's (port), the default as
+ * text, and one sentence. */
+struct hermes_setting {
+    const char *variable;
+    const char *flag;
+    const char *value;
+    const char *help;
+};
+
+/* All settings, in the order in which they are best shown; `*count` is set. Static. */
+HERMES_API const struct hermes_setting *hermes_settings(size_t *count);
+
+/* The version of this library, such as "0.1.0". Static. */
+HERMES_API const char *hermes_version(void);
+
+/* A broker with default settings; NULL when there is no memory. */
+HERMES_API struct hermes *hermes_new(void);
+
+/* Sets one setting by its variable's or its flag's name. Sizes take k, m, g; times ms, s, m, h and
+ * are seconds without one. HERMES_UNKNOWN or HERMES_INVALID change nothing. */
+HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value);
+
+/* Binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
+HERMES_API int hermes_start(struct hermes *h);
+
+/* The last error of hermes_set or hermes_start: one line without a newline. Valid until the next. */
+HERMES_API const char *hermes_error(const struct hermes *h);
+
+/* The port that is listened on (the one found, when 0 was asked for); 0 before hermes_start. */
+HERMES_API int hermes_port(const struct hermes *h);
+
+/* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
+ * of one thread keep their order. Copies both; returns before the subscribers have it.
+ * HERMES_INVALID (topic or JSON), HERMES_TOO_LARGE, HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait
+ * when workers lag behind: look at the metric "mailbox_bytes". */
+HERMES_API int hermes_publish(struct hermes *h, const char *topic, size_t topic_len,
+    const char *data, size_t data_len);
+
+/* The value of a counter or gauge by its name in src/base/metrics.def, summed over all threads;
+ * -1 for a name that is not there. */
+HERMES_API int64_t hermes_metric(struct hermes *h, const char *name);
+
+/* Starts a graceful end: new handshakes are refused, what is queued is sent, clients are closed
+ * with 1001. Returns at once; harmless when called again. */
+HERMES_API void hermes_drain(struct hermes *h);
+
+/* Asks for `stopped(user)` to be called once, on a thread of the broker's, when the last session is
+ * gone after hermes_drain. Before hermes_start. */
+HERMES_API void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user);
+
+/* Waits until a broker that drains has ended. */
+HERMES_API void hermes_wait(struct hermes *h);
+
+/* hermes_drain and hermes_wait. */
+HERMES_API void hermes_stop(struct hermes *h);
+
+/* Frees a broker that is not running (stopping it first if it is). NULL is ignored. */
+HERMES_API void hermes_free(struct hermes *h);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

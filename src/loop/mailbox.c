@@ -1,0 +1,137 @@
+#include "loop/mailbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+
+enum { MAILBOX_SMALLEST = 64, TRAY_KEPT = 4096 };
+
+int mailbox_open(struct mailbox *box, uv_loop_t *loop, uv_async_cb ring, void *user)
+{
+    *box = (struct mailbox){0};
+    lock_init(&box->lock, LOCK_MAILBOX);
+    box->bell.data = user;
+    int code = uv_async_init(loop, &box->bell, ring);
+    if (code != 0)
+        lock_fini(&box->lock);
+    return code;
+}
+
+void mailbox_close(struct mailbox *box, uv_close_cb closed)
+{
+    lock_take(&box->lock);
+    box->closed = true;
+    lock_give(&box->lock);
+    uv_close((uv_handle_t *)&box->bell, closed);
+}
+
+void mailbox_fini(struct mailbox *box) NO_THREAD_SAFETY_ANALYSIS
+{
+    free(box->mails);
+    lock_fini(&box->lock);
+}
+
+static struct mail *grown(struct mail *mails, size_t *cap, size_t need)
+{
+    size_t more = *cap ? *cap : MAILBOX_SMALLEST;
+    while (more < need)
+        more *= 2;
+    mails = realloc(mails, more * sizeof *mails);
+    if (!mails)
+        die("no memory for a mailbox of %zu entries", more);
+    *cap = more;
+    return mails;
+}
+
+bool mailbox_post(struct mailbox *box, struct mail mail)
+{
+    lock_take(&box->lock);
+    if (box->closed) {
+        lock_give(&box->lock);
+        return false;
+    }
+    if (box->count == box->cap)
+        box->mails = grown(box->mails, &box->cap, box->count + 1);
+    box->mails[box->count++] = mail;
+    atomic_fetch_add_explicit(&box->weight, mail.weight, memory_order_relaxed);
+    /* Rung inside the lock: the owner closes the bell only after it has set `closed` under it. */
+    if (box->asleep) {
+        box->asleep = false;
+        uv_async_send(&box->bell);
+    }
+    lock_give(&box->lock);
+    return true;
+}
+
+bool mailbox_take(struct mailbox *box, struct tray *tray)
+{
+    if (tray->at == tray->count) {
+        tray->at = tray->count = 0;
+        if (tray->cap > TRAY_KEPT) {
+            tray_fini(tray);
+        }
+    }
+    lock_take(&box->lock);
+    box->asleep = false;
+    if (tray->count == 0) {
+        struct mail *mails = box->mails;
+        size_t cap = box->cap;
+        tray->count = box->count;
+        box->mails = tray->mails;
+        box->cap = tray->cap;
+        tray->mails = mails;
+        tray->cap = cap;
+    } else if (box->count > 0) {
+        if (tray->cap - tray->count < box->count)
+            tray->mails = grown(tray->mails, &tray->cap, tray->count + box->count);
+        memcpy(tray->mails + tray->count, box->mails, box->count * sizeof *box->mails);
+        tray->count += box->count;
+    }
+    box->count = 0;
+    lock_give(&box->lock);
+    return tray->at < tray->count;
+}
+
+bool mailbox_sleep(struct mailbox *box)
+{
+    lock_take(&box->lock);
+    bool empty = box->count == 0;
+    box->asleep = empty;
+    lock_give(&box->lock);
+    return empty;
+}
+
+void mailbox_done(struct mailbox *box, size_t weight)
+{
+    atomic_fetch_sub_explicit(&box->weight, weight, memory_order_relaxed);
+}
+
+bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit)
+{
+    MUST(waiter < MAILBOX_WAITERS_MAX);
+    lock_take(&box->lock);
+    bool wait = !box->closed && mailbox_crowded(box, limit);
+    if (wait)
+        box->waiters[waiter / 64] |= 1ULL << (waiter % 64);
+    lock_give(&box->lock);
+    return wait;
+}
+
+bool mailbox_waiters(struct mailbox *box, uint64_t out[MAILBOX_WAITERS_MAX / 64])
+{
+    uint64_t any = 0;
+    lock_take(&box->lock);
+    for (size_t i = 0; i < MAILBOX_WAITERS_MAX / 64; i++) {
+        any |= out[i] = box->waiters[i];
+        box->waiters[i] = 0;
+    }
+    lock_give(&box->lock);
+    return any != 0;
+}
+
+void tray_fini(struct tray *tray)
+{
+    free(tray->mails);
+    *tray = (struct tray){0};
+}

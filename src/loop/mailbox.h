@@ -1,0 +1,93 @@
+/* What one thread tells another: a queue that its owner empties in one go, and a bell that wakes it.
+ *
+ * Order: first in, first out over all posters together.
+ * Threads: anyone posts; the owner, whose loop the bell is on, takes.
+ * Lock: MAILBOX. A mutex and not a lock-free queue: with uv_async_send's relaxed check a wake-up can
+ *   be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about to
+ *   sleep, so a busy owner costs its posters no system call.
+ * Memory: the queue grows as it must; posters that a peer drives ask mailbox_crowded and stop
+ *   reading from that peer. With no memory for an entry the process dies, for what is in the queue
+ *   must not be lost in silence. */
+#ifndef HERMES_LOOP_MAILBOX_H
+#define HERMES_LOOP_MAILBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "loop/lock.h"
+
+/* Everything that crosses threads. */
+enum mail_kind {
+    MAIL_CONNECTION, /* to a worker: an accepted socket; word is the descriptor and flags */
+    MAIL_MESSAGE,    /* to a worker: item is a counted message for its subscribers */
+    MAIL_RESUME,     /* to a worker: a mailbox that was crowded has room, word tells whose */
+    MAIL_DRAIN,      /* to the acceptor and the workers: end gracefully */
+};
+
+struct mail {
+    enum mail_kind kind;
+    uint32_t weight; /* bytes that this mail keeps in memory */
+    void *item;
+    uint64_t word;
+};
+
+enum { MAILBOX_WAITERS_MAX = 256 };
+
+struct mailbox {
+    struct lock lock;
+    struct mail *mails GUARDED_BY(lock);
+    size_t count GUARDED_BY(lock);
+    size_t cap GUARDED_BY(lock);
+    bool asleep GUARDED_BY(lock);
+    bool closed GUARDED_BY(lock);
+    uint64_t waiters[MAILBOX_WAITERS_MAX / 64] GUARDED_BY(lock);
+    _Atomic size_t weight; /* posted and not yet done with */
+    uv_async_t bell;
+};
+
+/* Mail taken out of a box, being worked off by the owner. */
+struct tray {
+    struct mail *mails;
+    size_t at; /* the next one */
+    size_t count;
+    size_t cap;
+};
+
+/* `ring` is called on the owner's loop after a post woke it. Returns a libuv error code. */
+int mailbox_open(struct mailbox *box, uv_loop_t *loop, uv_async_cb ring, void *user);
+
+/* Stops the bell (on the owner's thread); posts from then on are refused. `closed` may be NULL. */
+void mailbox_close(struct mailbox *box, uv_close_cb closed);
+void mailbox_fini(struct mailbox *box);
+
+/* From any thread. False when the box is closed: the item stays the caller's. */
+bool mailbox_post(struct mailbox *box, struct mail mail);
+
+/* The owner: moves all mail behind what is left in the tray. True if there is any in the tray. */
+bool mailbox_take(struct mailbox *box, struct tray *tray);
+
+/* The owner, before its loop blocks: true when the box is empty, and the next post will ring. */
+bool mailbox_sleep(struct mailbox *box);
+
+/* The owner: done with mail of that weight. */
+void mailbox_done(struct mailbox *box, size_t weight);
+
+/* Whether more than `limit` bytes wait in it. From any thread. */
+static inline bool mailbox_crowded(struct mailbox *box, size_t limit)
+{
+    return atomic_load_explicit(&box->weight, memory_order_relaxed) > limit;
+}
+
+/* Asks the owner to post MAIL_RESUME to worker `waiter` when the box has room. False when it is not
+ * over `limit` any more: no need to wait. From any thread. */
+bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit);
+
+/* The owner, when the weight is below its mark: takes the waiters; true if there are any. */
+bool mailbox_waiters(struct mailbox *box, uint64_t out[MAILBOX_WAITERS_MAX / 64]);
+
+void tray_fini(struct tray *tray);
+
+#endif
