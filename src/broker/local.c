@@ -1,0 +1,235 @@
+#include "broker/local.h"
+
+#include <stdlib.h>
+
+#include "base/die.h"
+
+enum { SUBSCRIBER_LINEAR = 8 };
+
+void local_init(struct local_topics *l)
+{
+    for (size_t i = 0; i < LOCAL_PARTS; i++)
+        l->parts[i] = (struct map){0};
+    slab_init(&l->topics, sizeof(struct local_topic));
+}
+
+void local_fini(struct local_topics *l)
+{
+    for (size_t i = 0; i < LOCAL_PARTS; i++)
+        MUST(l->parts[i].count == 0);
+    slab_fini(&l->topics);
+}
+
+/* The high bits, as the registry does: the low ones place it inside. */
+static struct map *part_of(struct local_topics *l, uint64_t hash)
+{
+    return &l->parts[hash >> 58];
+}
+
+static bool is_registered_as(const void *item, const void *wanted)
+{
+    return ((const struct local_topic *)item)->registered == wanted;
+}
+
+struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
+    const struct registry_topic *registered)
+{
+    return map_find(&l->parts[hash >> 58], hash, is_registered_as, registered);
+}
+
+/* --- the subscriber's side -------------------------------------------------------------------- */
+
+void subscriber_init(struct subscriber *s)
+{
+    *s = (struct subscriber){.cap = 1};
+}
+
+static struct subscription *slots(struct subscriber *s)
+{
+    return s->cap == 1 ? &s->one : s->many;
+}
+
+static uint32_t home(const struct local_topic *topic, uint32_t cap)
+{
+    return (uint32_t)topic->registered->hash & (cap - 1);
+}
+
+struct subscription *subscriber_find(struct subscriber *s, const struct local_topic *topic)
+{
+    struct subscription *slot = slots(s);
+    if (s->cap <= SUBSCRIBER_LINEAR) {
+        for (uint32_t i = 0; i < s->count; i++)
+            if (slot[i].topic == topic)
+                return &slot[i];
+        return NULL;
+    }
+    for (uint32_t i = home(topic, s->cap); slot[i].topic; i = (i + 1) & (s->cap - 1))
+        if (slot[i].topic == topic)
+            return &slot[i];
+    return NULL;
+}
+
+struct local_topic *subscriber_any(struct subscriber *s)
+{
+    if (s->count == 0)
+        return NULL;
+    struct subscription *slot = slots(s);
+    while (!slot->topic)
+        slot++;
+    return slot->topic;
+}
+
+/* Puts a subscription into a free slot and tells the other half where that is. */
+static void settle(struct subscription *slot, uint32_t cap, uint32_t in_row,
+    struct subscription subscription)
+{
+    uint32_t at = in_row;
+    if (cap > SUBSCRIBER_LINEAR) {
+        at = home(subscription.topic, cap);
+        while (slot[at].topic)
+            at = (at + 1) & (cap - 1);
+    }
+    slot[at] = subscription;
+    local_places(subscription.topic)[subscription.place].slot = at;
+}
+
+static bool subscriber_resize(struct subscriber *s, uint32_t cap)
+{
+    struct subscription *bigger = calloc(cap, sizeof *bigger);
+    if (!bigger)
+        return false;
+    struct subscription *old = slots(s);
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < s->cap; i++)
+        if (old[i].topic)
+            settle(bigger, cap, row++, old[i]);
+    if (s->cap > 1)
+        free(s->many);
+    s->many = bigger;
+    s->cap = cap;
+    return true;
+}
+
+static bool subscriber_reserve(struct subscriber *s)
+{
+    uint32_t room = s->cap <= SUBSCRIBER_LINEAR ? s->cap : s->cap - s->cap / 4;
+    if (s->count < room)
+        return true;
+    MUST(s->cap <= UINT32_MAX / 4);
+    return subscriber_resize(s, s->cap == 1 ? 2 : s->cap == SUBSCRIBER_LINEAR ? 32 : s->cap * 2);
+}
+
+static void subscriber_remove(struct subscriber *s, uint32_t at)
+{
+    struct subscription *slot = slots(s);
+    s->count--;
+    if (s->cap <= SUBSCRIBER_LINEAR) {
+        slot[at] = slot[s->count];
+        slot[s->count].topic = NULL;
+        if (at < s->count)
+            local_places(slot[at].topic)[slot[at].place].slot = at;
+    } else {
+        for (uint32_t i = (at + 1) & (s->cap - 1); slot[i].topic; i = (i + 1) & (s->cap - 1)) {
+            uint32_t from = home(slot[i].topic, s->cap);
+            if (((i - from) & (s->cap - 1)) < ((i - at) & (s->cap - 1)))
+                continue;
+            slot[at] = slot[i];
+            local_places(slot[at].topic)[slot[at].place].slot = at;
+            at = i;
+        }
+        slot[at].topic = NULL;
+    }
+    if (s->count == 0 && s->cap > 1) {
+        free(s->many);
+        subscriber_init(s);
+    } else if (s->cap > 32 && s->count < s->cap / 8) {
+        (void)subscriber_resize(s, s->cap / 4 < 32 ? 32 : s->cap / 4);
+    }
+}
+
+/* --- the topic's side ------------------------------------------------------------------------- */
+
+static bool topic_resize(struct local_topic *topic, uint32_t cap)
+{
+    struct place *bigger = realloc(topic->cap == 1 ? NULL : topic->many, cap * sizeof *bigger);
+    if (!bigger)
+        return false;
+    if (topic->cap == 1)
+        bigger[0] = topic->one;
+    topic->many = bigger;
+    topic->cap = cap;
+    return true;
+}
+
+static bool topic_reserve(struct local_topic *topic)
+{
+    if (topic->count < topic->cap)
+        return true;
+    MUST(topic->cap <= UINT32_MAX / 4);
+    return topic_resize(topic, topic->cap == 1 ? 4 : topic->cap + topic->cap / 2);
+}
+
+static void topic_remove(struct local_topic *topic, uint32_t at)
+{
+    struct place *places = local_places(topic);
+    places[at] = places[--topic->count];
+    if (at < topic->count)
+        slots(places[at].subscriber)[places[at].slot].place = at;
+    if (topic->cap > 16 && topic->count < topic->cap / 4)
+        (void)topic_resize(topic, topic->cap / 2);
+}
+
+static void topic_free(struct local_topics *l, struct local_topic *topic)
+{
+    map_remove(part_of(l, topic->registered->hash), topic->registered->hash, topic);
+    if (topic->cap > 1)
+        free(topic->many);
+    slab_free(&l->topics, topic);
+}
+
+static struct local_topic *topic_new(struct local_topics *l, struct registry_topic *registered)
+{
+    struct local_topic *topic = slab_new(&l->topics);
+    if (!topic)
+        return NULL;
+    *topic = (struct local_topic){.registered = registered, .cap = 1};
+    if (!map_add(part_of(l, registered->hash), registered->hash, topic)) {
+        slab_free(&l->topics, topic);
+        return NULL;
+    }
+    return topic;
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+bool local_join(struct local_topics *l, struct registry_topic *registered, struct subscriber *s)
+{
+    struct local_topic *topic = local_find(l, registered->hash, registered);
+    if (!topic)
+        topic = topic_new(l, registered);
+    if (!topic)
+        return false;
+    if (!topic_reserve(topic) || !subscriber_reserve(s)) {
+        if (topic->count == 0)
+            topic_free(l, topic);
+        return false;
+    }
+    local_places(topic)[topic->count] = (struct place){s, 0};
+    settle(slots(s), s->cap, s->count, (struct subscription){topic, topic->count});
+    topic->count++;
+    s->count++;
+    return true;
+}
+
+bool local_leave(struct local_topics *l, struct local_topic *topic, struct subscriber *s)
+{
+    struct subscription *subscription = subscriber_find(s, topic);
+    MUST(subscription);
+    uint32_t place = subscription->place;
+    subscriber_remove(s, (uint32_t)(subscription - slots(s)));
+    topic_remove(topic, place);
+    if (topic->count > 0)
+        return false;
+    topic_free(l, topic);
+    return true;
+}

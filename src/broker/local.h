@@ -1,0 +1,87 @@
+/* One worker's side of the topics: who subscribes here, and to what.
+ *
+ * A subscription is one entry on either side, each knowing the place of the other, so that joining,
+ * leaving and the end of a subscriber with many topics cost O(1) a subscription.
+ * Memory: one subscription of a subscriber and one subscriber of a topic lie inline.
+ * Threads: the worker's only. */
+#ifndef HERMES_BROKER_LOCAL_H
+#define HERMES_BROKER_LOCAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "base/slab.h"
+#include "broker/registry.h"
+
+struct local_topic;
+
+/* A subscriber's half of a subscription. */
+struct subscription {
+    struct local_topic *topic; /* NULL: a free slot */
+    uint32_t place;            /* in the topic's places */
+};
+
+/* Whoever can subscribe; part of the caller's own struct. Up to SUBSCRIBER_LINEAR subscriptions lie
+ * in a row; more are a hash table by topic, so that "subscribed already?" stays O(1). */
+struct subscriber {
+    union {
+        struct subscription one;
+        struct subscription *many;
+    };
+    uint32_t count;
+    uint32_t cap; /* 1: inline */
+};
+
+/* A topic's half of a subscription. */
+struct place {
+    struct subscriber *subscriber;
+    uint32_t slot; /* in the subscriber's subscriptions */
+};
+
+struct local_topic {
+    struct registry_topic *registered;
+    union {
+        struct place one;
+        struct place *many;
+    };
+    uint32_t count;
+    uint32_t cap; /* 1: inline */
+};
+
+enum { LOCAL_PARTS = 64 };
+
+/* In parts, so that a table of a million topics never grows in one piece. */
+struct local_topics {
+    struct map parts[LOCAL_PARTS];
+    struct slab topics;
+};
+
+void local_init(struct local_topics *l);
+void local_fini(struct local_topics *l);
+
+/* The topic with subscribers here, or NULL. */
+struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
+    const struct registry_topic *registered);
+
+static inline struct place *local_places(struct local_topic *topic)
+{
+    return topic->cap == 1 ? &topic->one : topic->many;
+}
+
+void subscriber_init(struct subscriber *s);
+
+/* The subscription to that topic, or NULL. */
+struct subscription *subscriber_find(struct subscriber *s, const struct local_topic *topic);
+
+/* Any one of its subscriptions, or NULL when it has none left. */
+struct local_topic *subscriber_any(struct subscriber *s);
+
+/* Adds a subscription that is not there yet, with the local topic if that is new; false (and nothing
+ * changed) when there is no memory. */
+bool local_join(struct local_topics *l, struct registry_topic *registered, struct subscriber *s);
+
+/* Takes a subscription out; true when it was the topic's last here, and the local topic is gone. */
+bool local_leave(struct local_topics *l, struct local_topic *topic, struct subscriber *s);
+
+#endif

@@ -1,0 +1,40 @@
+/* One published message, encoded once, on its way to every worker with a subscriber.
+ *
+ * Ownership: counted; the publisher holds one reference, each mail one more. Immutable once posted.
+ * Threads: any. */
+#ifndef HERMES_BROKER_MESSAGE_H
+#define HERMES_BROKER_MESSAGE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct registry_topic;
+
+struct message {
+    _Atomic uint32_t references;
+    uint32_t len;
+    uint64_t offset; /* of its topic; given under the stripe lock */
+    uint64_t hash;   /* of its topic */
+    const struct registry_topic *topic; /* compared, never followed: it may be gone */
+    char frame[];    /* `len` bytes, ready for the wire */
+};
+
+/* A message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL
+ * when there is no memory. */
+struct message *message_new(size_t len);
+
+static inline void message_hold(struct message *m, uint32_t times)
+{
+    atomic_fetch_add_explicit(&m->references, times, memory_order_relaxed);
+}
+
+void message_drop(struct message *m);
+
+/* What it costs in memory, for accounts. */
+static inline uint32_t message_weight(const struct message *m)
+{
+    return (uint32_t)sizeof *m + m->len;
+}
+
+#endif
