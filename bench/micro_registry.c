@@ -1,0 +1,211 @@
+/* A million topics in the registry: what one costs to add, to find, to publish to and to remove,
+ * the worst single case too, which is where a table that grows in one piece would show.
+ *
+ * Each operation is timed by itself, hashing the name and taking the stripe's lock included, on
+ * topics in random order, so that neither caches nor the branch predictor know what comes; what
+ * reading the clock costs is printed and not subtracted. One thread: nothing waits for a lock. */
+#define _GNU_SOURCE
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/die.h"
+#include "broker/route.h"
+
+enum { NAME_BYTES = 15, FRAME_BYTES = 64 };
+
+struct bench {
+    struct route route;
+    struct mailbox box;
+    struct mailbox *boxes[1];
+    struct tray tray;
+    size_t count;
+    char (*names)[NAME_BYTES + 1];
+    struct registry_topic **topics;
+    uint32_t *order;
+    uint32_t *ns;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static struct text name_of(const struct bench *b, uint32_t i)
+{
+    return (struct text){b->names[i], NAME_BYTES};
+}
+
+/* --- the operations: each does its work for topic i and returns the nanoseconds it took --------
+ */
+
+static uint64_t add(struct bench *b, uint32_t i)
+{
+    bool made;
+    uint64_t begin = now_ns();
+    uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
+    b->topics[i] = route_subscribe(&b->route, 0, &b->tray, hash, name_of(b, i), &made);
+    uint64_t end = now_ns();
+    MUST(b->topics[i] && made);
+    return end - begin;
+}
+
+static uint64_t find(struct bench *b, uint32_t i)
+{
+    uint64_t begin = now_ns();
+    uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
+    struct stripe *stripe = registry_stripe(&b->route.registry, hash);
+    lock_take(&stripe->lock);
+    struct registry_topic *topic = registry_find(&b->route.registry, stripe, hash, name_of(b, i));
+    lock_give(&stripe->lock);
+    uint64_t end = now_ns();
+    MUST(topic == b->topics[i]);
+    return end - begin;
+}
+
+static uint64_t publish(struct bench *b, uint32_t i)
+{
+    struct message *m = message_new(FRAME_BYTES);
+    MUST(m);
+    memset(m->frame, 'x', FRAME_BYTES);
+    uint64_t begin = now_ns();
+    uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
+    struct route_result result = route_publish(&b->route, hash, name_of(b, i), m);
+    uint64_t end = now_ns();
+    MUST(result.subscribers == 1);
+    MUST(mailbox_take(&b->box, &b->tray));
+    for (; b->tray.at < b->tray.count; b->tray.at++) {
+        mailbox_done(&b->box, b->tray.mails[b->tray.at].weight);
+        message_drop(b->tray.mails[b->tray.at].item);
+    }
+    return end - begin;
+}
+
+static uint64_t take_out(struct bench *b, uint32_t i)
+{
+    uint64_t begin = now_ns();
+    bool gone = route_unsubscribe(&b->route, 0, b->topics[i], true);
+    uint64_t end = now_ns();
+    MUST(gone);
+    return end - begin;
+}
+
+static uint64_t nothing(struct bench *b, uint32_t i)
+{
+    (void)b;
+    (void)i;
+    uint64_t begin = now_ns();
+    return now_ns() - begin;
+}
+
+/* -----------------------------------------------------------------------------------------------
+ */
+
+static void shuffle(struct bench *b)
+{
+    uint64_t state = 88172645463325252u;
+    for (size_t i = b->count - 1; i > 0; i--) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        size_t j = state % (i + 1);
+        uint32_t swap = b->order[i];
+        b->order[i] = b->order[j];
+        b->order[j] = swap;
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure(
+    struct bench *b, const char *what, uint64_t (*operation)(struct bench *, uint32_t))
+{
+    uint64_t sum = 0;
+    shuffle(b);
+    for (size_t i = 0; i < b->count; i++) {
+        uint64_t ns = operation(b, b->order[i]);
+        b->ns[i] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+        sum += ns;
+    }
+    qsort(b->ns, b->count, sizeof b->ns[0], by_size);
+    printf("%-10s %8.0f %8u %8u %9u %10u\n", what, (double)sum / (double)b->count,
+        b->ns[b->count / 2], b->ns[b->count - 1 - b->count / 100],
+        b->ns[b->count - 1 - b->count / 10000], b->ns[b->count - 1]);
+}
+
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static void ring(uv_async_t *bell)
+{
+    (void)bell;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench *b = calloc(1, sizeof *b);
+    uv_loop_t loop;
+
+    MUST(b);
+    b->count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
+    if (b->count < 100 || b->count > 900000000) {
+        fputs("usage: micro_registry [topics, 100 or more; 1000000]\n", stderr);
+        return 2;
+    }
+    b->names = calloc(b->count, sizeof b->names[0]);
+    b->topics = calloc(b->count, sizeof(void *));
+    b->order = calloc(b->count, sizeof b->order[0]);
+    b->ns = calloc(b->count, sizeof b->ns[0]);
+    MUST(b->names && b->topics && b->order && b->ns);
+    for (size_t i = 0; i < b->count; i++) {
+        snprintf(b->names[i], NAME_BYTES + 1, "stock:%09zu", i);
+        b->order[i] = (uint32_t)i;
+        b->ns[i] = 1;
+    }
+    MUST(!uv_loop_init(&loop) && !mailbox_open(&b->box, &loop, ring, NULL));
+    b->boxes[0] = &b->box;
+    b->route.boxes = b->boxes;
+    b->route.workers = 1;
+    b->route.crowded = 1 << 20;
+    registry_init(&b->route.registry, 1);
+
+    printf("%zu topics with names of %d bytes, one worker; ns per operation\n\n", b->count,
+        NAME_BYTES);
+    printf("%-10s %8s %8s %8s %9s %10s\n", "", "mean", "median", "99%", "99.99%", "worst");
+    measure(b, "the clock", nothing);
+    size_t before = heap_bytes();
+    measure(b, "add", add);
+    size_t after = heap_bytes();
+    measure(b, "find", find);
+    measure(b, "publish", publish);
+    measure(b, "remove", take_out);
+    printf("\n%.0f bytes of heap per topic, the tables' free slots included; %.0f left per topic "
+           "when all are gone\n",
+        (double)(after - before) / (double)b->count,
+        ((double)heap_bytes() - (double)before) / (double)b->count);
+
+    registry_fini(&b->route.registry);
+    mailbox_close(&b->box, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    mailbox_fini(&b->box);
+    tray_fini(&b->tray);
+    uv_loop_close(&loop);
+    free(b->names);
+    free(b->topics);
+    free(b->order);
+    free(b->ns);
+    free(b);
+    return 0;
+}
