@@ -15,7 +15,7 @@
 #include "base/die.h"
 #include "broker/route.h"
 
-enum { NAME_BYTES = 15, FRAME_BYTES = 64 };
+enum { NAME_BYTES = 15, NAME_ROOM = 32, FRAME_BYTES = 64 };
 
 struct bench {
     struct route route;
@@ -23,7 +23,7 @@ struct bench {
     struct mailbox *boxes[1];
     struct tray tray;
     size_t count;
-    char (*names)[NAME_BYTES + 1];
+    char (*names)[NAME_ROOM];
     struct registry_topic **topics;
     uint32_t *order;
     uint32_t *ns;
@@ -170,7 +170,7 @@ int main(int argc, char **argv)
     b->ns = calloc(b->count, sizeof b->ns[0]);
     MUST(b->names && b->topics && b->order && b->ns);
     for (size_t i = 0; i < b->count; i++) {
-        snprintf(b->names[i], NAME_BYTES + 1, "stock:%09zu", i);
+        snprintf(b->names[i], NAME_ROOM, "stock:%09zu", i);
         b->order[i] = (uint32_t)i;
         b->ns[i] = 1;
     }
