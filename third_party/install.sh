@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-# The packages of set $1 on the distribution family $2. test/container and README.md here name them too.
+# The packages of set $1 on the distribution family $2. README.md here names them too.
 packages() {
     case "$2-$1" in
     debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev ;;
