@@ -5,8 +5,8 @@
 # (20.10 and later) and Podman let every user of a container bind any port
 # (net.ipv4.ip_unprivileged_port_start=0 in the container's own network). Where that is not so, as
 # with --network host or in some Kubernetes clusters, take another port: -e WS_PORT=8080. A file
-# capability on the program would be the other way, and is not taken because it makes the program
-# refuse to start at all under --cap-drop ALL or no-new-privileges.
+# capability on the program would be the other way, and is not taken because the kernel then refuses
+# to start the program at all under --cap-drop ALL.
 
 FROM debian:trixie-slim AS build
 RUN apt-get -qq update \
