@@ -89,16 +89,15 @@ enum hermes_answer_kind {
 
 struct hermes_answer {
     enum hermes_answer_kind kind;
-    const char *text; /* the whole frame */
-    size_t text_len;
     const char *topic;
     size_t topic_len;
     const char *message;
     size_t message_len;
     const char *next; /* NULL on the last page: else the `after` of the next one */
     size_t next_len;
-    const char *rows; /* see hermes_answer_topic */
+    const char *rows; /* these three are hermes_answer_topic's */
     const char *rows_end;
+    void *space;
 };
 
 struct hermes_topic {
@@ -109,16 +108,18 @@ struct hermes_topic {
     size_t text_len;
 };
 
-/* Takes the next row out of an answer of kind HERMES_ANSWER_TOPICS; false when none is left. Valid
- * as long as the answer; decodes in place, so `text` of the answer is spent. */
+/* Takes the next row out of an answer of kind HERMES_ANSWER_TOPICS; false when none is left. The
+ * row is valid until the next one is taken. */
 HERMES_API bool hermes_answer_topic(struct hermes_answer *answer, struct hermes_topic *row);
 
 struct hermes_close {
     int code;           /* the server's, HERMES_CLOSE_NO_CODE or HERMES_CLOSE_LOST */
     const char *reason; /* the server's, or why there is no connection; not terminated */
     size_t reason_len;
-    bool opened; /* false: it never came to on_open */
-    bool clean;  /* close frames were exchanged: all that was sent before has been read */
+    bool opened;   /* false: it never came to on_open */
+    bool clean;    /* the server has answered our close: all that was sent has been read */
+    bool left_out; /* a queued text is not sent again: its size was refused (1009), or two
+                    * connections in a row broke while it was sent, or memory ran out */
     bool will_retry;
     unsigned retry_ms; /* until the next attempt */
 };
@@ -189,7 +190,7 @@ HERMES_API void hermes_client_free(struct hermes_client *c);
 HERMES_API bool hermes_client_is_open(const struct hermes_client *c);
 
 /* ---- commands ----
- * Subscriptions are remembered and made anew on each connection (not with retry_ms NEVER). Commands
+ * Subscriptions are remembered and made anew on each connection. Commands
  * end with a connection, and so do their answers: an unsubscribe is fulfilled by its end, a
  * subscribe is repeated, a topics command is to be asked again. */
 

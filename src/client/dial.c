@@ -1,0 +1,282 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "client/client.h"
+#include "client/response.h"
+#include "proto/handshake.h"
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+/* A lookup cannot be called off once it runs, so it outlives the attempt it was for. */
+struct lookup {
+    uv_getaddrinfo_t request;
+    struct hermes_client *client; /* NULL: nobody waits for it any more */
+};
+
+struct dial {
+    struct hermes_url url;
+    struct lookup *lookup;   /* while it runs */
+    struct addrinfo *found;  /* to be freed */
+    struct addrinfo literal; /* for a host that is an address */
+    struct addrinfo *next;   /* address to try */
+    struct sockaddr_storage literal_address;
+    struct sockaddr_storage source;
+    bool resolved;
+    int error; /* the last, of libuv's */
+    char accept[29];
+    struct buf in; /* the server's half of the handshake, as far as it has come */
+};
+
+static bool address_read(struct sockaddr_storage *out, const char *host, uint16_t port)
+{
+    return uv_ip4_addr(host, port, (struct sockaddr_in *)out) == 0 ||
+           uv_ip6_addr(host, port, (struct sockaddr_in6 *)out) == 0;
+}
+
+struct dial *dial_new(const struct hermes_client *c)
+{
+    struct dial *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    /* Both have been read once, by hermes_client_new. */
+    (void)hermes_url_parse(&d->url, c->settings.url);
+    if (c->settings.source)
+        (void)address_read(&d->source, c->settings.source, 0);
+    return d;
+}
+
+void dial_free(struct dial *d)
+{
+    if (!d)
+        return;
+    if (d->lookup) {
+        d->lookup->client = NULL;
+        uv_cancel((uv_req_t *)&d->lookup->request);
+    }
+    uv_freeaddrinfo(d->found);
+    buf_fini(&d->in);
+    free(d);
+}
+
+/* No address is left to try, or none was found. */
+static void give_up(struct hermes_client *c)
+{
+    const struct dial *d = c->dial;
+    char why[400];
+    snprintf(why, sizeof why, d->resolved ? "cannot connect to %s port %u: %s" : "%s port %u: %s",
+        d->url.host, d->url.port, uv_strerror(d->error));
+    connection_end(c, why, true);
+}
+
+static void looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    struct lookup *lookup = (struct lookup *)request;
+    struct hermes_client *c = lookup->client;
+    free(lookup);
+    if (c)
+        c->dial->lookup = NULL;
+    if (!c || c->freed || c->state != CLIENT_DIALLING) {
+        uv_freeaddrinfo(found);
+        return;
+    }
+    client_enter(c);
+    struct dial *d = c->dial;
+    d->found = d->next = found;
+    d->error = status;
+    d->resolved = status == 0;
+    if (status != 0)
+        give_up(c);
+    else
+        dial_go(c);
+    client_leave(c);
+}
+
+static void resolve(struct hermes_client *c)
+{
+    struct dial *d = c->dial;
+    if (address_read(&d->literal_address, d->url.host, d->url.port)) {
+        d->literal.ai_family = d->literal_address.ss_family;
+        d->literal.ai_addr = (struct sockaddr *)&d->literal_address;
+        d->next = &d->literal;
+        d->resolved = true;
+        return;
+    }
+    char port[6];
+    snprintf(port, sizeof port, "%u", d->url.port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    d->error = lookup ? uv_getaddrinfo(
+                            c->group->loop, &lookup->request, looked_up, d->url.host, port, &hints)
+                      : UV_ENOMEM;
+    if (d->error != 0) {
+        free(lookup);
+        give_up(c);
+        return;
+    }
+    lookup->client = c;
+    d->lookup = lookup;
+    client_set_deadline(c, c->settings.connect_ms);
+}
+
+/* The opening handshake, RFC 6455 section 4.1. */
+static int request_write(struct hermes_client *c)
+{
+    struct dial *d = c->dial;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t random[17] = {0};
+    char key[25];
+    group_random(c->group, random, 16);
+    for (size_t i = 0; i < 22; i++) {
+        size_t bit = i * 6;
+        unsigned pair = (unsigned)random[bit / 8] << 8 | random[bit / 8 + 1];
+        key[i] = digits[pair >> (10 - bit % 8) & 63];
+    }
+    /* 16 bytes are 21 digits and two bits more. */
+    memcpy(key + 22, "==", 3);
+    handshake_accept_value(d->accept, (struct text){key, 24});
+
+    struct buf *out = &c->group->text;
+    buf_clear(out);
+    buf_appendf(out, "GET %s%s HTTP/1.1\r\n", *d->url.target == '/' ? "" : "/", d->url.target);
+    buf_appendf(out, d->url.ipv6 ? "Host: [%s]" : "Host: %s", d->url.host);
+    if (d->url.port != 80)
+        buf_appendf(out, ":%u", d->url.port);
+    buf_appendf(out,
+        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
+        "Sec-WebSocket-Version: 13\r\n",
+        key);
+    if (c->settings.subprotocol)
+        buf_appendf(out, "Sec-WebSocket-Protocol: %s\r\n", c->settings.subprotocol);
+    buf_append_string(out, "\r\n");
+    if (out->failed)
+        return UV_ENOMEM;
+    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
+    int written = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
+    /* A new socket takes a few hundred bytes at once. */
+    return written < 0 ? written : (size_t)written < out->len ? UV_ENOBUFS : 0;
+}
+
+static void connected(uv_connect_t *request, int status)
+{
+    struct hermes_client *c = request->handle->data;
+    free(request);
+    if (status == UV_ECANCELED || c->freed || c->state != CLIENT_DIALLING ||
+        uv_is_closing((uv_handle_t *)&c->tcp))
+        return;
+    client_enter(c);
+    if (status == 0)
+        status = request_write(c);
+    if (status == 0)
+        status = connection_read(c);
+    if (status != 0)
+        dial_failed(c, status);
+    client_leave(c);
+}
+
+static int connect_to(struct hermes_client *c, const struct addrinfo *to)
+{
+    struct dial *d = c->dial;
+    int fd;
+    int yes = 1;
+    int code = uv_tcp_init_ex(c->group->loop, &c->tcp, (unsigned)to->ai_family);
+    if (code != 0)
+        return code;
+    c->handle = true;
+    c->tcp.data = c;
+    uv_tcp_nodelay(&c->tcp, 1);
+    if (c->settings.source) {
+        /* The port is chosen with the connection, so that one source can have as many as there are
+         * ports to each destination. */
+        if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+            (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+        code = uv_tcp_bind(&c->tcp, (struct sockaddr *)&d->source, 0);
+    }
+    if (code != 0)
+        return code;
+    uv_connect_t *request = malloc(sizeof *request);
+    if (!request)
+        return UV_ENOMEM;
+    code = uv_tcp_connect(request, &c->tcp, to->ai_addr, connected);
+    if (code != 0)
+        free(request);
+    return code;
+}
+
+void dial_go(struct hermes_client *c)
+{
+    struct dial *d = c->dial;
+    if (!d->resolved)
+        resolve(c);
+    if (c->dial != d || !d->resolved)
+        return;
+    while (d->next) {
+        const struct addrinfo *to = d->next;
+        d->next = to->ai_next;
+        buf_clear(&d->in);
+        int code = c->settings.source && d->source.ss_family != to->ai_family ? UV_EAFNOSUPPORT
+                                                                              : connect_to(c, to);
+        if (code == 0) {
+            client_set_deadline(c, c->settings.connect_ms);
+            return;
+        }
+        d->error = code;
+        if (c->handle) {
+            client_close_handle(c);
+            return;
+        }
+    }
+    give_up(c);
+}
+
+void dial_failed(struct hermes_client *c, int error)
+{
+    c->dial->error = error;
+    client_set_deadline(c, HERMES_CLIENT_NEVER);
+    if (!c->dial->resolved)
+        give_up(c);
+    else
+        client_close_handle(c);
+}
+
+/* 4xx says that the request is at fault, which it will be again, but for those about the moment. */
+static bool may_change(int status)
+{
+    return status < 400 || status >= 500 || status == 408 || status == 425 || status == 429;
+}
+
+void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
+{
+    struct dial *d = c->dial;
+    struct response r;
+    char why[200];
+    buf_append(&d->in, bytes, len);
+    if (d->in.failed) {
+        dial_failed(c, UV_ENOMEM);
+        return;
+    }
+    switch (response_read(&r, d->in.data, d->in.len, d->accept, c->settings.subprotocol)) {
+    case RESPONSE_MORE:
+        return;
+    case RESPONSE_REFUSED:
+        snprintf(why, sizeof why, "the server answered %d %.*s", r.status,
+            (int)(r.phrase.len < 100 ? r.phrase.len : 100), r.phrase.at);
+        connection_end(c, why, may_change(r.status));
+        return;
+    case RESPONSE_BAD:
+        snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
+        connection_end(c, why, true);
+        return;
+    case RESPONSE_OPEN:
+        break;
+    }
+    struct buf in = d->in;
+    d->in = (struct buf){0};
+    connection_open(c, in.data + r.used, in.len - r.used);
+    buf_fini(&in);
+}
