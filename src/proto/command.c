@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 
+#include "base/word.h"
 #include "proto/json.h"
 
 enum field {
@@ -23,19 +24,6 @@ struct fields {
     struct text at[FIELD_UNKNOWN + 1];
 };
 
-/* Decodes a short string without touching the frame. False when it is too long to be a word of the
- * protocol, or holds a lone surrogate; `raw` is a scanned string. */
-static bool read_word(struct text raw, char copy[WORD_RAW_MAX], struct text *word)
-{
-    *word = (struct text){raw.at + 1, raw.len - 2};
-    if (raw.len > WORD_RAW_MAX)
-        return false;
-    if (!memchr(word->at, '\\', word->len))
-        return true;
-    memcpy(copy, raw.at, raw.len);
-    return json_string_decode(copy, raw.len, word);
-}
-
 static inline bool is(struct text word, const char *literal, size_t len)
 {
     return word.len == len && memcmp(word.at, literal, len) == 0;
@@ -43,46 +31,114 @@ static inline bool is(struct text word, const char *literal, size_t len)
 
 #define IS(word, literal) is(word, literal, sizeof(literal) - 1)
 
-static enum field field_of(struct text raw)
+static inline enum field field_named(struct text name)
 {
-    char copy[WORD_RAW_MAX];
-    struct text key;
-    if (!read_word(raw, copy, &key))
-        return FIELD_UNKNOWN;
-    if (IS(key, "topic"))
+    if (IS(name, "topic"))
         return FIELD_TOPIC;
-    if (IS(key, "data"))
+    if (IS(name, "data"))
         return FIELD_DATA;
-    if (IS(key, "type"))
+    if (IS(name, "type"))
         return FIELD_TYPE;
-    if (IS(key, "prefix"))
+    if (IS(name, "prefix"))
         return FIELD_PREFIX;
-    if (IS(key, "after"))
+    if (IS(name, "after"))
         return FIELD_AFTER;
-    if (IS(key, "limit"))
+    if (IS(name, "limit"))
         return FIELD_LIMIT;
     return FIELD_UNKNOWN;
 }
 
-/* The kind that a type asks for; COMMAND_MALFORMED for a value that is no known type. */
-static enum command_kind kind_of(struct text raw)
+static inline enum command_kind kind_named(struct text name)
 {
-    char copy[WORD_RAW_MAX];
-    struct text type;
-    if (raw.at[0] != '"' || !read_word(raw, copy, &type))
-        return COMMAND_MALFORMED;
-    if (IS(type, "publish"))
+    if (IS(name, "publish"))
         return COMMAND_PUBLISH;
-    if (IS(type, "subscribe"))
+    if (IS(name, "subscribe"))
         return COMMAND_SUBSCRIBE;
-    if (IS(type, "unsubscribe"))
+    if (IS(name, "unsubscribe"))
         return COMMAND_UNSUBSCRIBE;
-    if (IS(type, "topics"))
+    if (IS(name, "topics"))
         return COMMAND_TOPICS;
     return COMMAND_MALFORMED;
 }
 
-/* Scans the whole text, an object, whose brace is at `at`, and notes its fields. False when it is
+/* Decodes a short string with escapes without touching the frame, into `copy`. False when there are
+ * none, when it is too long to be a word of the protocol, or when it holds a lone surrogate. */
+static bool unescape(struct text raw, char copy[WORD_RAW_MAX], struct text *word)
+{
+    if (raw.len > WORD_RAW_MAX || !memchr(raw.at, '\\', raw.len))
+        return false;
+    memcpy(copy, raw.at, raw.len);
+    return json_string_decode(copy, raw.len, word);
+}
+
+/* Of a scanned string. Hardly anybody escapes a word of the protocol, so it is compared as it
+ * stands first, and only what is no word that way is looked at again. */
+static inline struct text unquoted(struct text raw)
+{
+    return (struct text){raw.at + 1, raw.len - 2};
+}
+
+static enum field __attribute__((noinline)) field_escaped(struct text raw)
+{
+    char copy[WORD_RAW_MAX];
+    struct text name;
+    return unescape(raw, copy, &name) ? field_named(name) : FIELD_UNKNOWN;
+}
+
+static inline enum field field_of(struct text raw)
+{
+    enum field field = field_named(unquoted(raw));
+    return field == FIELD_UNKNOWN ? field_escaped(raw) : field;
+}
+
+static enum command_kind __attribute__((noinline)) kind_escaped(struct text raw)
+{
+    char copy[WORD_RAW_MAX];
+    struct text name;
+    return unescape(raw, copy, &name) ? kind_named(name) : COMMAND_MALFORMED;
+}
+
+/* The kind that a type asks for; COMMAND_MALFORMED for a value that is no known type. */
+static inline enum command_kind kind_of(struct text raw)
+{
+    if (raw.at[0] != '"')
+        return COMMAND_MALFORMED;
+    enum command_kind kind = kind_named(unquoted(raw));
+    return kind == COMMAND_MALFORMED ? kind_escaped(raw) : kind;
+}
+
+/* Steps over a key, its colon, and the space behind, to where the value must start; NULL where
+ * there is none. The keys that every command has are known by one look at the next eight bytes, as
+ * long as nobody puts space before the colon. */
+static inline const char *read_key(const char *at, const char *end, enum field *field)
+{
+    static const char topic[8] = {'"', 't', 'o', 'p', 'i', 'c', '"', ':'};
+    static const char data[8] = {'"', 'd', 'a', 't', 'a', '"', ':'};
+    static const char type[8] = {'"', 't', 'y', 'p', 'e', '"', ':'};
+    if (end - at >= 8) {
+        const uint64_t seven = UINT64_MAX >> 8;
+        uint64_t word = word_load(at);
+        if (word == word_load(topic)) {
+            *field = FIELD_TOPIC;
+            return json_space(at + 8, end);
+        }
+        if ((word & seven) == word_load(data)) {
+            *field = FIELD_DATA;
+            return json_space(at + 7, end);
+        }
+        if ((word & seven) == word_load(type)) {
+            *field = FIELD_TYPE;
+            return json_space(at + 7, end);
+        }
+    }
+    const char *key_end;
+    const char *value = json_key(at, end, &key_end);
+    if (value)
+        *field = field_of((struct text){at, (size_t)(key_end - at)});
+    return value;
+}
+
+/* Scans the whole text, an object whose brace is at `at`, and notes its fields. False when it is
  * not JSON. */
 static bool read_fields(struct fields *f, const char *at, const char *end)
 {
@@ -90,12 +146,10 @@ static bool read_fields(struct fields *f, const char *at, const char *end)
     if (at < end && *at == '}')
         return json_space(at + 1, end) == end;
     for (;;) {
-        const char *key = at;
-        const char *key_end;
+        enum field field;
         const char *value;
-        if (!(at = json_key(at, end, &key_end)) || !(at = json_value(at, end, &value)))
+        if (!(at = read_key(at, end, &field)) || !(at = json_value(at, end, &value)))
             return false;
-        enum field field = field_of((struct text){key, (size_t)(key_end - key)});
         f->at[field] = (struct text){value, (size_t)(at - value)};
         at = json_space(at, end);
         if (at == end)

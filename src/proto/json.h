@@ -25,7 +25,8 @@ bool json_valid(const char *text, size_t len);
 /* The first byte from `at` on that is not JSON's space, or `end`. */
 static inline const char *json_space(const char *at, const char *end)
 {
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+    while (at < end && (unsigned char)*at <= ' ' &&
+           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
         at++;
     return at;
 }
