@@ -1,0 +1,104 @@
+#include "cli/args.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "cli/cli.h"
+
+void args_init(
+    struct args *a, const struct option *options, const char *shorts, int argc, char **argv)
+{
+    *a = (struct args){.command = argv[0], .options = options, .argc = argc, .argv = argv};
+    a->words = calloc((size_t)argc + 1, sizeof *a->words);
+    MUST(a->words);
+    /* '-': words come as the option 1, where they stand; ':': a missing value as ':'. */
+    snprintf(a->shorts, sizeof a->shorts, "-:hqu:%s", shorts);
+    opterr = 0;
+    optind = 0;
+}
+
+void args_fini(struct args *a)
+{
+    free(a->words);
+}
+
+int args_fault(const char *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "hermes %s: ", command);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, " (see 'hermes %s --help')\n", command);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+static bool is_number(const char *word)
+{
+    return word[0] == '-' && word[1] >= '0' && word[1] <= '9';
+}
+
+/* The rest of the arguments, from `from` on, as if they were all. */
+static void restart(struct args *a, int from)
+{
+    a->argv += from - 1;
+    a->argc -= from - 1;
+    optind = 0;
+}
+
+int args_next(struct args *a)
+{
+    for (;;) {
+        int at = optind ? optind : 1;
+        if (at < a->argc && is_number(a->argv[at])) {
+            a->words[a->word_count++] = a->argv[at];
+            restart(a, at + 1);
+            continue;
+        }
+        int option = getopt_long(a->argc, a->argv, a->shorts, a->options, NULL);
+        switch (option) {
+        case -1:
+            while (optind < a->argc)
+                a->words[a->word_count++] = a->argv[optind++];
+            return ARGS_END;
+        case 1:
+            a->words[a->word_count++] = optarg;
+            break;
+        case 'h':
+            fputs(cli_help(a->command), stdout);
+            return ARGS_HELP;
+        case ':':
+            args_fault(a->command, "%s needs a value", a->argv[optind - 1]);
+            return ARGS_BAD;
+        case '?':
+            if (optopt && a->argv[at][1] != '-')
+                args_fault(a->command, "unknown option '-%c'", optopt);
+            else
+                args_fault(a->command, "unknown option '%s'", a->argv[at]);
+            return ARGS_BAD;
+        default:
+            return option;
+        }
+    }
+}
+
+int args_number(
+    const struct args *a, const char *option, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(optarg, &end, 10);
+    if (*optarg >= '0' && *optarg <= '9' && *end == 0 && errno == 0 && *out >= least &&
+        *out <= most)
+        return CLI_OK;
+    if (most == UINT64_MAX)
+        return args_fault(a->command, "%s must be a whole number from %llu on, not '%s'", option,
+            (unsigned long long)least, optarg);
+    return args_fault(a->command, "%s must be a whole number from %llu to %llu, not '%s'", option,
+        (unsigned long long)least, (unsigned long long)most, optarg);
+}

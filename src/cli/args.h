@@ -1,0 +1,45 @@
+/* Options and words of one command, in any order; what begins with a minus and a digit is a word,
+ * so that numbers can be published. */
+#ifndef HERMES_CLI_ARGS_H
+#define HERMES_CLI_ARGS_H
+
+#include <getopt.h>
+#include <stdint.h>
+
+struct args {
+    const char *command;
+    const struct option *options; /* each with a `val` that args_next returns */
+    char shorts[32];
+    int argc;
+    char **argv;
+    char **words; /* what is no option, in order; NULL-terminated */
+    int word_count;
+};
+
+/* What args_next returns besides the values of the options. */
+enum {
+    ARGS_END = -1,
+    ARGS_BAD = -2,  /* the fault has been told: exit with CLI_USAGE */
+    ARGS_HELP = -3, /* the help has been printed */
+};
+
+enum { ARGS_SECONDS_MAX = 1000000000 };
+
+/* `shorts` are the command's one-letter options beside -h, -q and -u, as getopt has them. To be
+ * followed by args_fini, whatever comes. */
+void args_init(
+    struct args *a, const struct option *options, const char *shorts, int argc, char **argv);
+void args_fini(struct args *a);
+
+/* The next option; its value is in `optarg`. */
+int args_next(struct args *a);
+
+/* Reads the value of an option as a whole number; tells the fault and returns CLI_USAGE when it is
+ * none, or not within bounds; CLI_OK else. */
+int args_number(
+    const struct args *a, const char *option, uint64_t least, uint64_t most, uint64_t *out);
+
+/* Says in one line what is wrong and how to find out more; returns CLI_USAGE. */
+int args_fault(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
