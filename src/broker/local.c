@@ -37,6 +37,24 @@ struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
     return map_find(&l->parts[hash >> 58], hash, is_registered_as, registered);
 }
 
+struct named {
+    const struct registry *registry;
+    struct text name;
+};
+
+static bool is_named(const void *item, const void *wanted)
+{
+    const struct named *n = wanted;
+    const struct local_topic *topic = item;
+    return text_equal(registry_name(n->registry, topic->registered), n->name);
+}
+
+struct local_topic *local_find_named(const struct local_topics *l, const struct registry *r,
+    uint64_t hash, struct text name)
+{
+    return map_find(&l->parts[hash >> 58], hash, is_named, &(struct named){r, name});
+}
+
 /* --- the subscriber's side -------------------------------------------------------------------- */
 
 void subscriber_init(struct subscriber *s)

@@ -64,6 +64,10 @@ void local_fini(struct local_topics *l);
 struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
     const struct registry_topic *registered);
 
+/* The same by name, for who does not hold the registry's topic. */
+struct local_topic *local_find_named(const struct local_topics *l, const struct registry *r,
+    uint64_t hash, struct text name);
+
 static inline struct place *local_places(struct local_topic *topic)
 {
     return topic->cap == 1 ? &topic->one : topic->many;

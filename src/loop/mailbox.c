@@ -112,8 +112,10 @@ bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit)
     MUST(waiter < MAILBOX_WAITERS_MAX);
     lock_take(&box->lock);
     bool wait = !box->closed && mailbox_crowded(box, limit);
-    if (wait)
+    if (wait) {
         box->waiters[waiter / 64] |= 1ULL << (waiter % 64);
+        atomic_store_explicit(&box->waited_for, true, memory_order_relaxed);
+    }
     lock_give(&box->lock);
     return wait;
 }
@@ -121,7 +123,10 @@ bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit)
 bool mailbox_waiters(struct mailbox *box, uint64_t out[MAILBOX_WAITERS_MAX / 64])
 {
     uint64_t any = 0;
+    if (!atomic_load_explicit(&box->waited_for, memory_order_relaxed))
+        return false;
     lock_take(&box->lock);
+    atomic_store_explicit(&box->waited_for, false, memory_order_relaxed);
     for (size_t i = 0; i < MAILBOX_WAITERS_MAX / 64; i++) {
         any |= out[i] = box->waiters[i];
         box->waiters[i] = 0;

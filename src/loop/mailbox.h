@@ -45,6 +45,7 @@ struct mailbox {
     bool closed GUARDED_BY(lock);
     uint64_t waiters[MAILBOX_WAITERS_MAX / 64] GUARDED_BY(lock);
     _Atomic size_t weight; /* posted and not yet done with */
+    _Atomic bool waited_for; /* some waiter is set */
     uv_async_t bell;
 };
 
@@ -85,7 +86,8 @@ static inline bool mailbox_crowded(struct mailbox *box, size_t limit)
  * over `limit` any more: no need to wait. From any thread. */
 bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit);
 
-/* The owner, when the weight is below its mark: takes the waiters; true if there are any. */
+/* The owner, whenever the weight is below its mark: takes the waiters; true if there are any. A
+ * waiter that comes later came because there was more mail, so the owner will ask again. */
 bool mailbox_waiters(struct mailbox *box, uint64_t out[MAILBOX_WAITERS_MAX / 64]);
 
 void tray_fini(struct tray *tray);

@@ -1,0 +1,182 @@
+/* hermes serve: a broker with settings from the environment and the command line. */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cli/cli.h"
+#include "hermes/hermes.h"
+
+extern char **environ;
+
+struct serving {
+    struct hermes *hermes;
+    uv_loop_t loop;
+    uv_signal_t terminate;
+    uv_signal_t interrupt;
+    uv_async_t stopped;
+    bool draining;
+};
+
+static int fault(const char *text)
+{
+    fprintf(stderr, "hermes: %s\n", text);
+    return CLI_FAILED;
+}
+
+static void print_help(void)
+{
+    size_t count;
+    const struct hermes_setting *settings = hermes_settings(&count);
+    printf("usage: hermes serve [--FLAG VALUE]...\n\n"
+           "Runs the server until SIGTERM or SIGINT; a second one ends it at once. Every setting is\n"
+           "a flag and a variable of the environment; the flag wins.\n\n");
+    for (size_t i = 0; i < count; i++) {
+        printf("  --%s, %s\n      %s", settings[i].flag, settings[i].variable, settings[i].help);
+        if (*settings[i].value)
+            printf(" (default %s)", settings[i].value);
+        putchar('\n');
+    }
+    printf("\nSizes take k, m, g; times are seconds or take ms, s, m, h.\n\n"
+           "exit code: 0 after a signal, 1 when it cannot start\n\n"
+           "example: WS_PORT=8080 hermes serve --log-level debug\n");
+}
+
+/* --- settings --------------------------------------------------------------------------------- */
+
+static int from_environment(struct hermes *h)
+{
+    for (char **each = environ; *each; each++) {
+        char name[128];
+        const char *equals = strchr(*each, '=');
+        if (strncmp(*each, "WS_", 3) != 0 || !equals || (size_t)(equals - *each) >= sizeof name)
+            continue;
+        memcpy(name, *each, (size_t)(equals - *each));
+        name[equals - *each] = '\0';
+        switch (hermes_set(h, name, equals + 1)) {
+        case HERMES_OK:
+            break;
+        case HERMES_UNKNOWN: /* orchestrators inject variables of their own */
+            fprintf(stderr, "hermes: warning: %s is no setting of this version: ignored\n", name);
+            break;
+        default:
+            return fault(hermes_error(h));
+        }
+    }
+    return CLI_OK;
+}
+
+/* --name value or --name=value. */
+static int from_arguments(struct hermes *h, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        char name[128];
+        const char *flag = argv[i];
+        size_t len = strcspn(flag, "=");
+        if (strcmp(flag, "--help") == 0 || strcmp(flag, "-h") == 0) {
+            print_help();
+            exit(CLI_OK);
+        }
+        if (strncmp(flag, "--", 2) != 0 || len < 3 || len - 2 >= sizeof name) {
+            fprintf(stderr, "hermes: %s is no flag of serve: see hermes serve --help\n", flag);
+            return CLI_FAILED;
+        }
+        memcpy(name, flag + 2, len - 2);
+        name[len - 2] = '\0';
+        const char *value = flag[len] == '=' ? flag + len + 1 : argv[++i];
+        int code = strncmp(name, "WS_", 3) == 0 ? HERMES_UNKNOWN
+            : value                             ? hermes_set(h, name, value)
+                                                : hermes_set(h, name, "");
+        if (code == HERMES_UNKNOWN) {
+            fprintf(stderr, "hermes: --%s is no flag of serve: see hermes serve --help\n", name);
+            return CLI_FAILED;
+        }
+        if (!value) {
+            fprintf(stderr, "hermes: --%s wants a value: see hermes serve --help\n", name);
+            return CLI_FAILED;
+        }
+        if (code != HERMES_OK)
+            return fault(hermes_error(h));
+    }
+    return CLI_OK;
+}
+
+/* As many descriptors as the system lets this process have: each client is one. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* --- until a signal --------------------------------------------------------------------------- */
+
+static void signalled(uv_signal_t *signal, int number)
+{
+    struct serving *s = signal->data;
+    if (s->draining) {
+        fprintf(stderr, "hermes: second signal: ending at once\n");
+        _exit(128 + number);
+    }
+    s->draining = true;
+    hermes_drain(s->hermes);
+}
+
+static void close_all(uv_async_t *stopped)
+{
+    struct serving *s = stopped->data;
+    uv_close((uv_handle_t *)&s->terminate, NULL);
+    uv_close((uv_handle_t *)&s->interrupt, NULL);
+    uv_close((uv_handle_t *)&s->stopped, NULL);
+}
+
+static void broker_stopped(void *user)
+{
+    struct serving *s = user;
+    uv_async_send(&s->stopped);
+}
+
+static int serve(struct serving *s)
+{
+    uv_loop_init(&s->loop);
+    uv_signal_init(&s->loop, &s->terminate);
+    uv_signal_init(&s->loop, &s->interrupt);
+    uv_async_init(&s->loop, &s->stopped, close_all);
+    s->terminate.data = s->interrupt.data = s->stopped.data = s;
+    uv_signal_start(&s->terminate, signalled, SIGTERM);
+    uv_signal_start(&s->interrupt, signalled, SIGINT);
+    hermes_on_stopped(s->hermes, broker_stopped, s);
+    int code = CLI_OK;
+    if (hermes_start(s->hermes) != HERMES_OK) {
+        code = fault(hermes_error(s->hermes));
+        close_all(&s->stopped);
+    }
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    hermes_wait(s->hermes);
+    uv_loop_close(&s->loop);
+    return code;
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct serving s = {0};
+    signal(SIGPIPE, SIG_IGN);
+    s.hermes = hermes_new();
+    if (!s.hermes)
+        return fault("out of memory");
+    int code = from_environment(s.hermes);
+    if (code == CLI_OK)
+        code = from_arguments(s.hermes, argc, argv);
+    if (code == CLI_OK) {
+        raise_descriptor_limit();
+        code = serve(&s);
+    }
+    hermes_free(s.hermes);
+    return code;
+}

@@ -1,0 +1,120 @@
+#include "net/listen.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void explain(int code, const char *host, int port, char *error, size_t size)
+{
+    const char *name = *host ? host : "all addresses";
+    switch (code) {
+    case EACCES:
+    case EPERM:
+        snprintf(error, size,
+            "port %d may not be bound by this user: choose another (WS_PORT=8080), or allow it"
+            " (setcap cap_net_bind_service=+ep, or sysctl net.ipv4.ip_unprivileged_port_start)",
+            port);
+        break;
+    case EADDRINUSE:
+        snprintf(error, size,
+            "port %d on %s is in use: stop the program that has it, or choose another (WS_PORT)",
+            port, name);
+        break;
+    case EADDRNOTAVAIL:
+        snprintf(error, size, "%s is no address of this machine: correct WS_HOST, or leave it out",
+            name);
+        break;
+    default:
+        snprintf(error, size, "cannot listen on port %d of %s: %s", port, name, strerror(code));
+    }
+}
+
+/* One listening socket; -1 with errno. Accepted sockets inherit TCP_NODELAY from it, which spares a
+ * system call a connection. */
+static int listen_one(const struct sockaddr *address, socklen_t len, int dual, int backlog)
+{
+    int yes = 1;
+    int no = 0;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) == 0 &&
+        (address->sa_family != AF_INET6 ||
+            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, dual ? &no : &yes, sizeof yes) == 0) &&
+        bind(fd, address, len) == 0 && listen(fd, backlog) == 0)
+        return fd;
+    int code = errno;
+    close(fd);
+    errno = code;
+    return -1;
+}
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage bound = {0};
+    socklen_t len = sizeof bound;
+    getsockname(fd, (struct sockaddr *)&bound, &len);
+    in_port_t port = bound.ss_family == AF_INET6
+        ? ((struct sockaddr_in6 *)(void *)&bound)->sin6_port
+        : ((struct sockaddr_in *)(void *)&bound)->sin_port;
+    return ntohs(port);
+}
+
+static int listen_everywhere(int *fd, int *port, int backlog, char *error, size_t size)
+{
+    struct sockaddr_in6 v6 = {
+        .sin6_family = AF_INET6, .sin6_port = htons((in_port_t)*port), .sin6_addr = in6addr_any};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((in_port_t)*port)};
+    *fd = listen_one((struct sockaddr *)&v6, sizeof v6, 1, backlog);
+    if (*fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+        *fd = listen_one((struct sockaddr *)&v4, sizeof v4, 0, backlog);
+    if (*fd < 0) {
+        explain(errno, "", *port, error, size);
+        return -1;
+    }
+    *port = port_of(*fd);
+    return 1;
+}
+
+int listen_open(int *fds, int most, const char *host, int *port, int backlog, char *error,
+    size_t error_size)
+{
+    if (*host == '\0')
+        return listen_everywhere(fds, port, backlog, error, error_size);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found;
+    int code = getaddrinfo(host, NULL, &hints, &found);
+    if (code != 0) {
+        snprintf(error, error_size, "WS_HOST=%s cannot be resolved: %s", host, gai_strerror(code));
+        return -1;
+    }
+    int count = 0;
+    for (struct addrinfo *each = found; each && count < most; each = each->ai_next) {
+        in_port_t wanted = htons((in_port_t)*port);
+        if (each->ai_family == AF_INET)
+            ((struct sockaddr_in *)(void *)each->ai_addr)->sin_port = wanted;
+        else if (each->ai_family == AF_INET6)
+            ((struct sockaddr_in6 *)(void *)each->ai_addr)->sin6_port = wanted;
+        else
+            continue;
+        fds[count] = listen_one(each->ai_addr, each->ai_addrlen, 0, backlog);
+        if (fds[count] < 0) {
+            explain(errno, host, *port, error, error_size);
+            while (count > 0)
+                close(fds[--count]);
+            count = -1;
+            break;
+        }
+        *port = port_of(fds[count++]);
+    }
+    freeaddrinfo(found);
+    if (count == 0)
+        snprintf(error, error_size, "WS_HOST=%s has no IPv4 or IPv6 address", host);
+    return count > 0 ? count : -1;
+}

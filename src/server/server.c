@@ -1,0 +1,349 @@
+/* The broker as a whole: starts and ends everything in order. See include/hermes/hermes.h. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/die.h"
+#include "base/utf8.h"
+#include "broker/topic_name.h"
+#include "hermes/hermes.h"
+#include "net/acceptor.h"
+#include "proto/json.h"
+#include "proto/ws_out.h"
+#include "server/processors.h"
+#include "server/settings.h"
+#include "session/worker.h"
+
+enum {
+    CROWDED_BYTES = 4 << 20, /* in a mailbox, from which on publishers wait */
+    REFUSALS = 64,           /* connections past the maximum that are still answered */
+    OTHER_DESCRIPTORS = 32,  /* standard streams, listeners, and what libraries open */
+    WORKER_DESCRIPTORS = 8,  /* of one loop */
+};
+
+struct hermes {
+    struct settings settings;
+    struct logger logger;
+    struct addresses addresses;
+    struct workshop shop;
+    struct acceptor acceptor;
+    struct metrics outside; /* of hermes_publish: many threads, so added to atomically */
+    _Atomic unsigned running; /* threads */
+    bool started;
+    bool joined;
+    void (*stopped)(void *user);
+    void *user;
+    char error[512];
+};
+
+const char *hermes_version(void)
+{
+    return HERMES_VERSION;
+}
+
+struct hermes *hermes_new(void)
+{
+    struct hermes *h = aligned_alloc(64, (sizeof *h + 63) / 64 * 64);
+    if (!h)
+        return NULL;
+    memset(h, 0, sizeof *h);
+    if (!settings_init(&h->settings)) {
+        settings_fini(&h->settings);
+        free(h);
+        return NULL;
+    }
+    return h;
+}
+
+int hermes_set(struct hermes *h, const char *name, const char *value)
+{
+    return settings_set(&h->settings, name, value, h->error, sizeof h->error);
+}
+
+const char *hermes_error(const struct hermes *h)
+{
+    return h->error;
+}
+
+int hermes_port(const struct hermes *h)
+{
+    return h->started ? h->acceptor.port : 0;
+}
+
+void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user)
+{
+    h->stopped = stopped;
+    h->user = user;
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+static uint64_t number(const struct hermes *h, enum setting which)
+{
+    return h->settings.numbers[which];
+}
+
+static void thread_ended(void *user)
+{
+    struct hermes *h = user;
+    if (atomic_fetch_sub(&h->running, 1) != 1)
+        return;
+    LOG_LINE(&h->logger, LOG_INFO, "stopped", LOG_NUMBER("port", h->acceptor.port));
+    if (h->stopped)
+        h->stopped(h->user);
+}
+
+/* How many connections there may be: what was asked for, within what the descriptors allow. */
+static int64_t connections_allowed(struct hermes *h, unsigned workers)
+{
+    struct rlimit limit;
+    int64_t asked = (int64_t)number(h, SETTING_max_connections);
+    int64_t reserve = OTHER_DESCRIPTORS + REFUSALS + WORKER_DESCRIPTORS * (int64_t)workers;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return asked ? asked : INT32_MAX;
+    int64_t most = (int64_t)limit.rlim_cur - reserve;
+    if (most < (int64_t)limit.rlim_cur / 4)
+        most = (int64_t)limit.rlim_cur / 4;
+    if (most < 1)
+        most = 1;
+    if (asked == 0)
+        return most;
+    if (asked > most) {
+        LOG_LINE(&h->logger, LOG_WARN, "fewer connections than asked for",
+            LOG_NUMBER("connections", most), LOG_NUMBER("descriptor_limit", limit.rlim_cur));
+        return most;
+    }
+    return asked;
+}
+
+static int workers_init(struct hermes *h, unsigned count)
+{
+    struct workshop *shop = &h->shop;
+    shop->route.boxes = calloc(count, sizeof(struct mailbox *));
+    /* Zeroed, and on cache lines of their own. */
+    shop->workers = aligned_alloc(64, count * ((sizeof(struct worker) + 63) / 64 * 64));
+    if (!shop->route.boxes || !shop->workers) {
+        snprintf(h->error, sizeof h->error, "out of memory");
+        return HERMES_NO_MEMORY;
+    }
+    memset(shop->workers, 0, count * sizeof(struct worker));
+    for (shop->count = 0; shop->count < count; shop->count++) {
+        int code = worker_init(&shop->workers[shop->count], shop, shop->count);
+        if (code != 0) {
+            snprintf(h->error, sizeof h->error, "cannot make worker %u: %s", shop->count,
+                uv_strerror(code));
+            return HERMES_SYSTEM;
+        }
+    }
+    return HERMES_OK;
+}
+
+static void workers_fini(struct hermes *h)
+{
+    struct workshop *shop = &h->shop;
+    for (unsigned i = 0; i < shop->count; i++)
+        worker_fini(&shop->workers[i]);
+    free(shop->workers);
+    free(shop->route.boxes);
+    shop->workers = NULL;
+    shop->route.boxes = NULL;
+    shop->count = 0;
+}
+
+static int accepting_init(struct hermes *h)
+{
+    struct acceptor_settings settings = {
+        .host = h->settings.host,
+        .port = (int)number(h, SETTING_port),
+        .backlog = (int)number(h, SETTING_backlog),
+        .drain_delay_ms = number(h, SETTING_drain_delay_ms),
+        .max_connections = connections_allowed(h, h->shop.count),
+        .refusals = REFUSALS,
+        .boxes = h->shop.route.boxes,
+        .workers = h->shop.count,
+        .addresses = &h->addresses,
+        .connections = &h->shop.connections,
+        .logger = &h->logger,
+        .ended = thread_ended,
+        .user = h,
+    };
+    if (acceptor_open(&h->acceptor, &settings, h->error, sizeof h->error) != 0)
+        return HERMES_SYSTEM;
+    return HERMES_OK;
+}
+
+/* Starts the workers, then the acceptor, none of which takes signals: those are the program's.
+ * Should one thread fail to start, those before it are ended as at the end of a broker's life. */
+static int threads_start(struct hermes *h)
+{
+    struct workshop *shop = &h->shop;
+    unsigned started = 0;
+    int code = 0;
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    atomic_store(&h->running, shop->count + 1);
+    while (started < shop->count && (code = worker_start(&shop->workers[started])) == 0)
+        started++;
+    if (code == 0)
+        code = acceptor_start(&h->acceptor);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0)
+        return HERMES_OK;
+    snprintf(h->error, sizeof h->error, "cannot start a thread: %s", uv_strerror(code));
+    for (unsigned i = 0; i < started; i++)
+        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_DRAIN});
+    for (unsigned i = 0; i < started; i++)
+        worker_join(&shop->workers[i]);
+    return HERMES_SYSTEM;
+}
+
+static void shop_init(struct hermes *h, unsigned workers)
+{
+    struct workshop *shop = &h->shop;
+    shop->limits = (struct session_limits){
+        .message_bytes = number(h, SETTING_max_message_bytes),
+        .topic_bytes = number(h, SETTING_max_topic_bytes),
+        .subscriptions = number(h, SETTING_max_subscriptions),
+        .messages_per_second = number(h, SETTING_max_messages_per_second),
+        .backlog_bytes = number(h, SETTING_max_backlog_bytes),
+        .handshake_ms = number(h, SETTING_handshake_ms),
+        .ping_ms = number(h, SETTING_ping_ms),
+        .pong_ms = number(h, SETTING_pong_ms),
+        .drain_ms = number(h, SETTING_drain_ms),
+    };
+    shop->logger = &h->logger;
+    shop->addresses = &h->addresses;
+    shop->ended = thread_ended;
+    shop->user = h;
+    shop->route.workers = workers;
+    shop->route.crowded = CROWDED_BYTES;
+    atomic_store(&shop->connections, 0);
+    atomic_store(&shop->unready, false);
+    registry_init(&shop->route.registry, workers);
+}
+
+int hermes_start(struct hermes *h)
+{
+    MUST(!h->started);
+    unsigned workers = (unsigned)number(h, SETTING_workers);
+    if (workers == 0)
+        workers = processors_available();
+    if (workers > MAILBOX_WAITERS_MAX)
+        workers = MAILBOX_WAITERS_MAX;
+    logger_init(&h->logger, STDERR_FILENO, (enum log_level)number(h, SETTING_log_level),
+        number(h, SETTING_log_format) == 1);
+    addresses_init(&h->addresses, (uint32_t)number(h, SETTING_max_connections_per_address));
+    shop_init(h, workers);
+    int code = workers_init(h, workers);
+    if (code != HERMES_OK)
+        goto no_workers;
+    code = accepting_init(h);
+    if (code != HERMES_OK)
+        goto no_workers;
+    code = threads_start(h);
+    if (code != HERMES_OK)
+        goto no_threads;
+    h->started = true;
+    h->joined = false;
+    LOG_LINE(&h->logger, LOG_INFO, "listening",
+        LOG_STRING("host", *h->settings.host ? h->settings.host : "*"),
+        LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
+        LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
+        LOG_STRING("version", HERMES_VERSION));
+    return HERMES_OK;
+
+no_threads:
+    acceptor_fini(&h->acceptor);
+no_workers:
+    workers_fini(h);
+    registry_fini(&h->shop.route.registry);
+    addresses_fini(&h->addresses);
+    logger_fini(&h->logger);
+    return code;
+}
+
+/* --- while it runs ---------------------------------------------------------------------------- */
+
+int hermes_publish(struct hermes *h, const char *topic, size_t topic_len, const char *data,
+    size_t data_len)
+{
+    struct text name = {topic, topic_len};
+    if (!h->started || atomic_load_explicit(&h->shop.unready, memory_order_relaxed))
+        return HERMES_STOPPED;
+    if (data_len > h->shop.limits.message_bytes)
+        return HERMES_TOO_LARGE;
+    if (topic_name_fault(name, h->shop.limits.topic_bytes) || !utf8_valid(data, data_len) ||
+        !json_valid(data, data_len))
+        return HERMES_INVALID;
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, data_len);
+    struct message *m = message_new(head_len + data_len);
+    if (!m)
+        return HERMES_NO_MEMORY;
+    memcpy(m->frame, head, head_len);
+    memcpy(m->frame + head_len, data, data_len);
+    struct route *route = &h->shop.route;
+    route_publish(route, registry_hash(&route->registry, name), name, m);
+    atomic_fetch_add_explicit(&h->outside.values[METRIC_messages_published_total], 1,
+        memory_order_relaxed);
+    return HERMES_OK;
+}
+
+int64_t hermes_metric(struct hermes *h, const char *name)
+{
+    enum metric which = metric_find(name);
+    if (which == METRIC_COUNT)
+        return -1;
+    int64_t sum = metric_get(&h->outside, which) + metric_get(&h->acceptor.metrics, which);
+    for (unsigned i = 0; i < h->shop.count; i++)
+        sum += metric_get(&h->shop.workers[i].metrics, which);
+    return sum;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+void hermes_drain(struct hermes *h)
+{
+    if (!h->started || atomic_exchange(&h->shop.unready, true))
+        return;
+    LOG_LINE(&h->logger, LOG_INFO, "draining",
+        LOG_NUMBER("connections", atomic_load(&h->shop.connections)));
+    acceptor_drain(&h->acceptor);
+}
+
+void hermes_wait(struct hermes *h)
+{
+    if (!h->started || h->joined)
+        return;
+    acceptor_join(&h->acceptor);
+    for (unsigned i = 0; i < h->shop.count; i++)
+        worker_join(&h->shop.workers[i]);
+    h->joined = true;
+}
+
+void hermes_stop(struct hermes *h)
+{
+    hermes_drain(h);
+    hermes_wait(h);
+}
+
+void hermes_free(struct hermes *h)
+{
+    if (!h)
+        return;
+    if (h->started) {
+        hermes_stop(h);
+        acceptor_fini(&h->acceptor);
+        workers_fini(h);
+        registry_fini(&h->shop.route.registry);
+        addresses_fini(&h->addresses);
+        logger_fini(&h->logger);
+    }
+    settings_fini(&h->settings);
+    free(h);
+}

@@ -1,0 +1,30 @@
+/* The settings of a broker: parsed, checked, and listed for help texts. The rows are in
+ * server/settings.def. */
+#ifndef HERMES_SERVER_SETTINGS_H
+#define HERMES_SERVER_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum setting {
+#define SETTING(field, variable, flag, kind, value, zero, least, most, help) SETTING_##field,
+#include "server/settings.def"
+#undef SETTING
+    SETTING_COUNT
+};
+
+struct settings {
+    uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, or the place of a choice */
+    char *host;
+};
+
+/* All defaults; false when there is no memory. */
+bool settings_init(struct settings *s);
+void settings_fini(struct settings *s);
+
+/* Sets one by its variable's or flag's name. 0, HERMES_UNKNOWN or HERMES_INVALID, and then one
+ * sentence for a person in `error`. */
+int settings_set(struct settings *s, const char *name, const char *value, char *error, size_t size);
+
+#endif

@@ -1,0 +1,254 @@
+/* What an open session's frames ask for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "broker/topic_list.h"
+#include "broker/topic_name.h"
+#include "proto/command.h"
+#include "proto/reply.h"
+#include "proto/ws_out.h"
+#include "session/session.h"
+#include "session/worker.h"
+
+/* Sends what has been written into the worker's scratch buffer. */
+static void answer(struct session *s)
+{
+    struct buf *out = &s->worker->scratch;
+    if (out->failed)
+        session_close(s, CLOSE_NO_MEMORY);
+    else
+        session_send(s, buf_text(out));
+}
+
+static struct buf *begin(struct session *s)
+{
+    buf_clear(&s->worker->scratch);
+    return &s->worker->scratch;
+}
+
+static struct buf *begin_error(struct session *s)
+{
+    metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
+    return begin(s);
+}
+
+static void error(struct session *s, struct text message)
+{
+    reply_error(begin_error(s), message);
+    answer(s);
+}
+
+/* Whether the topic may be used; answers when not. */
+static bool topic_allowed(struct session *s, struct text topic)
+{
+    const char *fault = topic_name_fault(topic, s->worker->shop->limits.topic_bytes);
+    if (!fault)
+        return true;
+    if (topic.len > s->worker->shop->limits.topic_bytes)
+        metric_add(&s->worker->metrics, METRIC_limit_topic_bytes_total, 1);
+    error(s, text_of(fault));
+    return false;
+}
+
+static void publish(struct session *s, struct text topic, struct text data)
+{
+    struct worker *w = s->worker;
+    if (!topic_allowed(s, topic))
+        return;
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, data.len);
+    struct message *m = message_new(head_len + data.len);
+    if (!m) {
+        error(s, TEXT("Out of memory: the message was not published."));
+        return;
+    }
+    memcpy(m->frame, head, head_len);
+    memcpy(m->frame + head_len, data.at, data.len);
+    struct route *route = &w->shop->route;
+    struct route_result result =
+        route_publish(route, registry_hash(&route->registry, topic), topic, m);
+    metric_add(&w->metrics, METRIC_messages_published_total, 1);
+    if (result.crowded >= 0)
+        worker_pause(w, s, (unsigned)result.crowded);
+}
+
+static void subscribe(struct session *s, struct text topic)
+{
+    if (!topic_allowed(s, topic))
+        return;
+    switch (session_join(s, topic)) {
+    case JOIN_OK:
+    case JOIN_ALREADY:
+        reply_subscribed(begin(s), topic);
+        answer(s);
+        break;
+    case JOIN_TOO_MANY:
+        metric_add(&s->worker->metrics, METRIC_limit_subscriptions_total, 1);
+        error(s, TEXT("Too many subscriptions on this connection."));
+        break;
+    case JOIN_NO_MEMORY:
+        error(s, TEXT("Out of memory: not subscribed."));
+        break;
+    case JOIN_ENDED:
+        break;
+    }
+}
+
+static void unsubscribe(struct session *s, struct text topic)
+{
+    if (!topic_allowed(s, topic))
+        return;
+    switch (session_leave(s, topic)) {
+    case LEAVE_OK:
+        reply_unsubscribed(begin(s), topic);
+        answer(s);
+        break;
+    case LEAVE_NOT_SUBSCRIBED:
+        reply_not_subscribed(begin_error(s), topic);
+        answer(s);
+        break;
+    case LEAVE_ENDED:
+        break;
+    }
+}
+
+static void list_topics(struct session *s, const struct command *c)
+{
+    struct worker *w = s->worker;
+    struct topic_list list;
+    if (!topic_list_take(&list, &w->shop->route.registry, c->prefix, c->after, c->limit)) {
+        error(s, TEXT("Out of memory: topics not listed."));
+        return;
+    }
+    struct buf rows = {0};
+    for (size_t i = 0; i < list.count; i++)
+        reply_topics_row(&rows, list.rows[i].name, list.rows[i].subscribers);
+    struct buf *out = begin(s);
+    reply_topics(out, buf_text(&rows), list.more ? &list.rows[list.count - 1].name : NULL);
+    out->failed |= rows.failed;
+    buf_fini(&rows);
+    topic_list_fini(&list);
+    answer(s);
+}
+
+/* Whether the session may send one more message now. Refused ones count too, so that whoever goes
+ * on and on falls so far behind that it is closed. */
+static bool within_rate(struct session *s)
+{
+    struct worker *w = s->worker;
+    int64_t limit = (int64_t)w->shop->limits.messages_per_second;
+    if (limit == 0)
+        return true;
+    uint32_t now = (uint32_t)uv_now(&w->loop);
+    int64_t earned = (int64_t)(now - s->allowance_ms) * limit / 1000;
+    if (earned > 0) {
+        int64_t allowance = s->allowance + earned;
+        s->allowance = (int32_t)(allowance < limit ? allowance : limit);
+        s->allowance_ms = now;
+    }
+    s->allowance--;
+    if (s->allowance >= 0)
+        return true;
+    metric_add(&w->metrics, METRIC_limit_messages_per_second_total, 1);
+    if (s->allowance < -limit)
+        session_close(s, CLOSE_RATE);
+    else
+        error(s, TEXT("Too many messages a second: this one was ignored."));
+    return false;
+}
+
+static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
+{
+    struct session *s = user;
+    metric_add(&s->worker->metrics, METRIC_commands_total, 1);
+    if (!within_rate(s))
+        return s->state == SESSION_OPEN;
+    struct command command;
+    if (opcode == WS_BINARY) {
+        reply_binary(begin_error(s));
+        answer(s);
+        return s->state == SESSION_OPEN;
+    }
+    command_decode(&command, payload, len);
+    switch (command.kind) {
+    case COMMAND_PUBLISH:
+        publish(s, command.topic, command.data);
+        break;
+    case COMMAND_SUBSCRIBE:
+        subscribe(s, command.topic);
+        break;
+    case COMMAND_UNSUBSCRIBE:
+        unsubscribe(s, command.topic);
+        break;
+    case COMMAND_TOPICS:
+        list_topics(s, &command);
+        break;
+    case COMMAND_BAD_JSON:
+        reply_bad_json(begin_error(s));
+        answer(s);
+        break;
+    case COMMAND_MALFORMED:
+        reply_malformed(begin_error(s));
+        answer(s);
+        break;
+    case COMMAND_BAD_TOPIC:
+        error(s, TEXT("Topic is not UTF-8: it has a lone surrogate escape."));
+        break;
+    }
+    return s->state == SESSION_OPEN;
+}
+
+static bool on_ping(void *user, const char *payload, size_t len)
+{
+    struct session *s = user;
+    if (!s->blocked) {
+        ws_frame(begin(s), WS_PONG, payload, len);
+        answer(s);
+    } else if (s->late_pong || (s->late_pong = malloc(sizeof *s->late_pong)) != NULL) {
+        s->late_pong->len = (uint8_t)len;
+        memcpy(s->late_pong->payload, payload, len);
+    }
+    return s->state == SESSION_OPEN;
+}
+
+static bool on_pong(void *user, const char *payload, size_t len)
+{
+    (void)user;
+    (void)payload;
+    (void)len;
+    return true; /* having been heard is all that counts */
+}
+
+static bool on_close(void *user, int code, const char *reason, size_t len)
+{
+    struct session *s = user;
+    (void)reason;
+    (void)len;
+    session_answer_close(s, code);
+    return false;
+}
+
+static const struct ws_events events = {on_message, on_ping, on_pong, on_close};
+
+void session_receive(struct session *s, char *bytes, size_t len)
+{
+    switch (ws_feed(s->worker->readers, &s->reader, bytes, len, &events, s)) {
+    case 0:
+        break;
+    case 1002:
+        session_close(s, CLOSE_PROTOCOL);
+        break;
+    case 1007:
+        session_close(s, CLOSE_NOT_UTF8);
+        break;
+    case 1008:
+        session_close(s, CLOSE_FRAGMENTS);
+        break;
+    case 1009:
+        session_close(s, CLOSE_TOO_LARGE);
+        break;
+    default:
+        session_close(s, CLOSE_NO_MEMORY);
+    }
+}

@@ -1,0 +1,155 @@
+/* The opening handshake, and plain HTTP on the same port. */
+#include <stdlib.h>
+
+#include "proto/handshake.h"
+#include "proto/http_head.h"
+#include "proto/reply.h"
+#include "session/session.h"
+#include "session/worker.h"
+
+/* The first bytes on a fresh socket always fit into its buffer: they are written at once, and a
+ * session that gets so far owes nothing. */
+static bool write_now(struct session *s, const struct buf *b)
+{
+    if (b->failed)
+        return false;
+    struct iovec piece = {b->data, b->len};
+    ssize_t wrote = conn_write(&s->conn, &piece, 1);
+    struct metrics *metrics = &s->worker->metrics;
+    metric_add(metrics, METRIC_writes_total, 1);
+    metric_add(metrics, METRIC_bytes_sent_total, wrote > 0 ? wrote : 0);
+    return wrote == (ssize_t)b->len;
+}
+
+/* Answers and ends the stream; the peer has until the deadline to end its side, so that the answer
+ * is not lost with what it still sends. */
+static void answer(struct session *s, int status, const char *text, bool head_only)
+{
+    struct worker *w = s->worker;
+    buf_clear(&w->scratch);
+    http_answer(&w->scratch, status, text, head_only);
+    if (!write_now(s, &w->scratch)) {
+        session_end(s, CLOSE_LOST, true);
+        return;
+    }
+    metric_add(&w->metrics, METRIC_closed_http_total, 1);
+    s->state = SESSION_CLOSING;
+    s->finished = true;
+    conn_finish(&s->conn);
+    wheel_set(&w->wheel, &s->deadline, 1000);
+}
+
+static void refuse(struct session *s, enum metric which, int status, const char *text,
+    bool head_only)
+{
+    struct worker *w = s->worker;
+    metric_add(&w->metrics, which, 1);
+    LOG_LIMITED(w->shop->logger, LIMIT_HANDSHAKE, LOG_INFO, "handshake refused",
+        LOG_NUMBER("status", status), LOG_STRING("reason", text));
+    answer(s, status, text, head_only);
+}
+
+static void upgrade(struct session *s, const struct request *request)
+{
+    struct worker *w = s->worker;
+    buf_clear(&w->scratch);
+    handshake_accept(&w->scratch, request);
+    reply_info(&w->scratch);
+    if (!write_now(s, &w->scratch)) {
+        session_end(s, CLOSE_LOST, true);
+        return;
+    }
+    s->state = SESSION_OPEN;
+    s->reader = NULL;
+    s->allowance = (int32_t)w->shop->limits.messages_per_second;
+    s->allowance_ms = (uint32_t)uv_now(&w->loop);
+    metric_add(&w->metrics, METRIC_sessions, 1);
+    if (w->shop->limits.ping_ms)
+        wheel_set(&w->wheel, &s->deadline, w->shop->limits.ping_ms);
+    else
+        wheel_unset(&w->wheel, &s->deadline);
+    LOG_LINE(w->shop->logger, LOG_DEBUG, "session opened", LOG_NUMBER("worker", w->index));
+}
+
+static void answer_request(struct session *s, const struct request *request)
+{
+    struct worker *w = s->worker;
+    bool unready = atomic_load_explicit(&w->shop->unready, memory_order_relaxed);
+    switch (request->kind) {
+    case REQUEST_HEALTHZ:
+        metric_add(&w->metrics, METRIC_http_requests_total, 1);
+        answer(s, 200, "ok", request->head_only);
+        break;
+    case REQUEST_READYZ:
+        metric_add(&w->metrics, METRIC_http_requests_total, 1);
+        answer(s, unready ? 503 : 200, unready ? "shutting down" : "ready", request->head_only);
+        break;
+    case REQUEST_REFUSED:
+        refuse(s, METRIC_handshake_failures_total, request->status, request->reason,
+            request->head_only);
+        break;
+    case REQUEST_UPGRADE:
+        if (unready)
+            refuse(s, METRIC_refused_draining_total, 503,
+                "This server is shutting down. Connect again in a moment.", false);
+        else if (s->refusal == REFUSAL_FULL)
+            refuse(s, METRIC_refused_full_total, 503,
+                "This server has as many connections as it may have. Try again later.", false);
+        else if (s->refusal == REFUSAL_ADDRESS)
+            refuse(s, METRIC_refused_address_total, 503,
+                "There are too many connections from your address. Close some, or try again later.",
+                false);
+        else
+            upgrade(s, request);
+    }
+}
+
+/* Keeps what has come so far; false when there is no memory. */
+static bool keep(struct session *s, const char *bytes, size_t len)
+{
+    if (!s->head)
+        s->head = calloc(1, sizeof *s->head);
+    if (!s->head)
+        return false;
+    buf_append(s->head, bytes, len);
+    return !s->head->failed;
+}
+
+void session_greet(struct session *s, char *bytes, size_t len)
+{
+    struct http_head head;
+    size_t used = 0;
+    if (s->head) {
+        if (!keep(s, bytes, len)) {
+            session_end(s, CLOSE_NO_MEMORY, true);
+            return;
+        }
+        bytes = s->head->data;
+        len = s->head->len;
+    }
+    enum http_result result = http_head_read(&head, bytes, len, &used);
+    if (result == HTTP_MORE) {
+        if (!s->head && !keep(s, bytes, len))
+            session_end(s, CLOSE_NO_MEMORY, true);
+        return;
+    }
+    /* The request's texts may point into it, so it stays until the answer is written. */
+    struct buf *kept = s->head;
+    s->head = NULL;
+    if (result == HTTP_DONE) {
+        struct request request;
+        request_read(&request, &head);
+        answer_request(s, &request);
+        /* What came behind the head are frames already. */
+        if (s->state == SESSION_OPEN && used < len)
+            session_receive(s, bytes + used, len - used);
+    } else {
+        refuse(s, METRIC_handshake_failures_total, result == HTTP_LARGE ? 431 : 400,
+            result == HTTP_LARGE ? "The request head is larger than 8 KiB."
+                                 : "This is not a well-formed HTTP request.",
+            false);
+    }
+    if (kept)
+        buf_fini(kept);
+    free(kept);
+}

@@ -1,0 +1,81 @@
+/* When clients are slower than their topics: the log's budget, and publishers who must wait. */
+#include <stdlib.h>
+
+#include "base/die.h"
+#include "session/session.h"
+#include "session/worker.h"
+
+enum {
+    COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
+    LOG_EARLY = 2 * 1024 * 1024, /* answers within one poll go out before the log is this long */
+};
+
+/* Makes room at the log's front: the oldest holder's bytes are copied out when they are few, so that
+ * a quiet subscriber does not pay for the traffic of others; else it is too slow. */
+static void relieve_oldest(struct worker *w, struct outbox *oldest, bool holds_chunk)
+{
+    struct session *s = LIST_ITEM(oldest, struct session, out);
+    bool affordable = w->log.charged < w->log.budget / 2;
+    if (holds_chunk && affordable && outbox_copy_out(&w->log, oldest, COPY_OUT_MAX))
+        return;
+    metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)outbox_unsent(oldest));
+    session_close(s, CLOSE_TOO_SLOW);
+}
+
+void worker_relieve(struct worker *w)
+{
+    if (w->queue.count > 0) {
+        if (!log_over(&w->log) && log_size(&w->log) < LOG_EARLY + w->log_settled)
+            return;
+        worker_flush(w, SIZE_MAX);
+    }
+    log_trim(&w->log);
+    struct outbox *oldest;
+    bool holds_chunk;
+    while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL) {
+        relieve_oldest(w, oldest, holds_chunk);
+        worker_flush(w, SIZE_MAX);
+        log_trim(&w->log);
+    }
+    w->log_settled = log_size(&w->log);
+    metric_set(&w->metrics, METRIC_log_bytes, (int64_t)w->log_settled);
+}
+
+void worker_pause(struct worker *w, struct session *s, unsigned crowded)
+{
+    struct route *route = &w->shop->route;
+    if (s->paused || !mailbox_wait(route->boxes[crowded], w->index, route->crowded))
+        return;
+    if (w->paused_count == w->paused_cap) {
+        size_t cap = w->paused_cap ? w->paused_cap * 2 : 64;
+        w->paused = realloc(w->paused, cap * sizeof *w->paused);
+        if (!w->paused)
+            die("no memory to remember a paused publisher");
+        w->paused_cap = cap;
+    }
+    w->paused[w->paused_count++] = s;
+    s->paused = true;
+    session_watch(s);
+    metric_add(&w->metrics, METRIC_paused_sessions, 1);
+}
+
+void worker_unpause(struct worker *w, struct session *s)
+{
+    if (!s->paused)
+        return;
+    size_t i = 0;
+    while (w->paused[i] != s)
+        i++;
+    w->paused[i] = w->paused[--w->paused_count];
+    s->paused = false;
+    metric_add(&w->metrics, METRIC_paused_sessions, -1);
+}
+
+void worker_resume_all(struct worker *w)
+{
+    while (w->paused_count > 0) {
+        struct session *s = w->paused[w->paused_count - 1];
+        worker_unpause(w, s);
+        session_watch(s);
+    }
+}

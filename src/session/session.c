@@ -1,0 +1,326 @@
+#include "session/session.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/die.h"
+#include "proto/ws_out.h"
+#include "session/worker.h"
+
+/* How long a peer may take to end its side after our close frame, when no pong time says so. */
+enum { CLOSE_WAIT_MS = 5000, READS_A_ROUND = 4, UNSENT_READ_MAX = 256 * 1024 };
+
+static const struct {
+    int code;
+    enum metric metric;
+    const char *text;
+} reasons[] = {
+#define CLOSE_REASON(name, code, metric, text) {code, METRIC_##metric, text},
+#include "session/close_reasons.def"
+#undef CLOSE_REASON
+};
+
+static void session_ready(uv_poll_t *poll, int status, int events);
+
+static struct session *session_of_conn(struct conn *conn)
+{
+    return LIST_ITEM(conn, struct session, conn);
+}
+
+void session_open(struct worker *w, int fd, enum connection_refusal refusal,
+    struct address *address)
+{
+    struct session *s = w->draining ? NULL : slab_new(&w->sessions);
+    if (s) {
+        *s = (struct session){.worker = w, .refusal = (uint8_t)refusal, .address = address};
+        if (conn_open(&s->conn, &w->loop, fd, session_ready) != 0) {
+            slab_free(&w->sessions, s);
+            s = NULL;
+        }
+    }
+    if (!s) {
+        close(fd);
+        address_drop(w->shop->addresses, address);
+        atomic_fetch_sub(&w->shop->connections, 1);
+        return;
+    }
+    subscriber_init(&s->subscriber);
+    deadline_init(&s->deadline);
+    s->heard = wheel_tick(&w->wheel);
+    metric_add(&w->metrics, METRIC_connections, 1);
+    metric_add(&w->metrics, METRIC_connections_total, 1);
+    if (w->shop->limits.handshake_ms)
+        wheel_set(&w->wheel, &s->deadline, w->shop->limits.handshake_ms);
+}
+
+void session_watch(struct session *s)
+{
+    if (s->state == SESSION_ENDED)
+        return;
+    conn_watch(&s->conn, !s->paused && !s->full, s->blocked);
+}
+
+static void session_gone(uv_handle_t *handle)
+{
+    struct session *s = session_of_conn(conn_of((uv_poll_t *)handle));
+    struct worker *w = s->worker;
+    slab_free(&w->sessions, s);
+    worker_session_gone(w);
+}
+
+static void log_close(struct session *s, enum close_reason reason)
+{
+    struct logger *logger = s->worker->shop->logger;
+    switch (reason) {
+    case CLOSE_TOO_SLOW:
+        LOG_LIMITED(logger, LIMIT_SLOW, LOG_WARN, "session closed",
+            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
+        break;
+    case CLOSE_PEER:
+    case CLOSE_LOST:
+    case CLOSE_HTTP:
+    case CLOSE_SHUTDOWN:
+        LOG_LIMITED(logger, LIMIT_CLOSE, LOG_DEBUG, "session closed",
+            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
+        break;
+    default:
+        LOG_LIMITED(logger, LIMIT_CLOSE, LOG_INFO, "session closed",
+            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
+    }
+}
+
+/* What ends with the conversation, whether or not a close frame is still to be sent. */
+static void session_leave_state(struct session *s, enum close_reason reason)
+{
+    struct worker *w = s->worker;
+    if (s->state == SESSION_HEAD) {
+        if (s->head)
+            buf_fini(s->head);
+        free(s->head);
+        s->head = NULL;
+    } else if (s->state == SESSION_OPEN) {
+        ws_release(w->readers, &s->reader);
+        session_leave_all(s);
+        metric_add(&w->metrics, METRIC_sessions, -1);
+    }
+    if (s->state != SESSION_CLOSING) {
+        metric_add(&w->metrics, reasons[reason].metric, 1);
+        log_close(s, reason);
+    }
+    worker_unpause(w, s);
+}
+
+static void set_blocked(struct session *s, bool blocked)
+{
+    if (s->blocked != blocked)
+        metric_add(&s->worker->metrics, METRIC_blocked_sessions, blocked ? 1 : -1);
+    s->blocked = blocked;
+}
+
+void session_end(struct session *s, enum close_reason reason, bool reset)
+{
+    struct worker *w = s->worker;
+    if (s->state == SESSION_ENDED)
+        return;
+    session_leave_state(s, reason);
+    s->state = SESSION_ENDED;
+    worker_untouch(w, s);
+    wheel_unset(&w->wheel, &s->deadline);
+    set_blocked(s, false);
+    outbox_clear(&w->log, &s->out);
+    free(s->late_pong);
+    s->late_pong = NULL;
+    address_drop(w->shop->addresses, s->address);
+    atomic_fetch_sub(&w->shop->connections, 1);
+    metric_add(&w->metrics, METRIC_connections, -1);
+    conn_close(&s->conn, reset, session_gone);
+}
+
+/* The last frame is in the worker's scratch buffer. `cut`: what is queued is forgotten for it. */
+static void session_say_last(struct session *s, enum close_reason reason, bool cut)
+{
+    struct worker *w = s->worker;
+    if (s->state != SESSION_OPEN) {
+        session_end(s, reason, true);
+        return;
+    }
+    session_leave_state(s, reason);
+    s->state = SESSION_CLOSING;
+    s->full = false;
+    uint64_t wait = w->shop->limits.pong_ms ? w->shop->limits.pong_ms : CLOSE_WAIT_MS;
+    wheel_set(&w->wheel, &s->deadline, wait);
+    if (!cut)
+        session_send(s, buf_text(&w->scratch));
+    else if (w->scratch.failed || !outbox_cut(&w->log, &s->out, buf_text(&w->scratch)))
+        session_end(s, reason, true);
+    session_watch(s);
+}
+
+void session_close(struct session *s, enum close_reason reason)
+{
+    struct buf *frame = &s->worker->scratch;
+    buf_clear(frame);
+    ws_close_frame(frame, reasons[reason].code, reasons[reason].text);
+    session_say_last(s, reason, s->blocked && reason != CLOSE_SHUTDOWN);
+}
+
+void session_answer_close(struct session *s, int code)
+{
+    struct buf *frame = &s->worker->scratch;
+    s->peer_closed = true;
+    buf_clear(frame);
+    if (code == WS_NO_CODE)
+        ws_frame(frame, WS_CLOSE, NULL, 0);
+    else
+        ws_close_frame(frame, code, "");
+    session_say_last(s, CLOSE_PEER, s->blocked);
+}
+
+void session_send(struct session *s, struct text frames)
+{
+    struct worker *w = s->worker;
+    uint64_t start = log_append(&w->log, frames.at, frames.len);
+    if (!outbox_add(&w->log, &s->out, start, w->log.end))
+        s->unremembered = true;
+    worker_touch(w, s);
+}
+
+/* Nothing is left to send. */
+static void session_sent_all(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (s->blocked) {
+        set_blocked(s, false);
+        s->full = false;
+        session_watch(s);
+    }
+    if (s->state == SESSION_CLOSING && s->peer_closed) {
+        session_end(s, CLOSE_PEER, false);
+    } else if (s->state == SESSION_CLOSING && !s->finished) {
+        /* The peer reads our close frame and then the end; its own end is waited for. */
+        s->finished = true;
+        conn_finish(&s->conn);
+    } else if (s->late_pong && s->state == SESSION_OPEN) {
+        buf_clear(&w->scratch);
+        ws_frame(&w->scratch, WS_PONG, s->late_pong->payload, s->late_pong->len);
+        free(s->late_pong);
+        s->late_pong = NULL;
+        if (!w->scratch.failed)
+            session_send(s, buf_text(&w->scratch));
+    }
+}
+
+void session_flush(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (s->unremembered) {
+        s->unremembered = false;
+        session_close(s, CLOSE_NO_MEMORY);
+        return;
+    }
+    struct outbox_sent sent = {0};
+    enum outbox_state state = outbox_flush(&w->log, &s->out, &s->conn, &sent);
+    metric_add(&w->metrics, METRIC_writes_total, sent.writes);
+    metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent.bytes);
+    switch (state) {
+    case OUTBOX_DONE:
+        session_sent_all(s);
+        break;
+    case OUTBOX_BLOCKED:
+        if (sent.bytes > 0)
+            s->heard = wheel_tick(&w->wheel);
+        set_blocked(s, true);
+        session_watch(s);
+        break;
+    case OUTBOX_BROKEN:
+        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
+        break;
+    }
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+/* True when there may be more to read. */
+static bool session_read(struct session *s)
+{
+    struct worker *w = s->worker;
+    ssize_t got = conn_read(&s->conn, w->buffer, sizeof w->buffer);
+    if (got == CONN_AGAIN)
+        return false;
+    if (got == CONN_BROKEN || got == 0) {
+        /* A peer that only ended its own side is offered what is queued; then it is gone too. */
+        if (got == 0 && !s->blocked && s->state != SESSION_HEAD)
+            session_flush(s);
+        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
+        return false;
+    }
+    s->heard = wheel_tick(&w->wheel);
+    metric_add(&w->metrics, METRIC_bytes_received_total, got);
+    if (s->state == SESSION_HEAD)
+        session_greet(s, w->buffer, (size_t)got);
+    else if (s->state == SESSION_OPEN)
+        session_receive(s, w->buffer, (size_t)got);
+    if (s->blocked && s->state == SESSION_OPEN && outbox_unsent(&s->out) > UNSENT_READ_MAX) {
+        s->full = true;
+        session_watch(s);
+    }
+    return (size_t)got == sizeof w->buffer && s->state != SESSION_ENDED && !s->paused && !s->full;
+}
+
+static void session_ready(uv_poll_t *poll, int status, int events)
+{
+    struct session *s = session_of_conn(conn_of(poll));
+    if (status < 0) {
+        /* An error is pending on the socket; what came before it is still there to be read. */
+        while (session_read(s))
+            ;
+        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
+        return;
+    }
+    if (events & UV_WRITABLE)
+        session_flush(s);
+    if (events & UV_READABLE && s->state != SESSION_ENDED)
+        for (int i = 0; i < READS_A_ROUND && session_read(s); i++)
+            ;
+    worker_relieve(s->worker);
+}
+
+/* --- deadlines -------------------------------------------------------------------------------- */
+
+static void ping(struct session *s)
+{
+    struct worker *w = s->worker;
+    buf_clear(&w->scratch);
+    ws_frame(&w->scratch, WS_PING, NULL, 0);
+    if (!w->scratch.failed)
+        session_send(s, buf_text(&w->scratch));
+    s->pinged = true;
+    wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
+}
+
+void session_deadline(struct session *s)
+{
+    struct worker *w = s->worker;
+    const struct session_limits *limits = &w->shop->limits;
+    if (s->state == SESSION_HEAD) {
+        session_end(s, CLOSE_HANDSHAKE_TIMEOUT, false);
+        return;
+    }
+    if (s->state == SESSION_CLOSING) {
+        session_end(s, CLOSE_LOST, true);
+        return;
+    }
+    /* A publisher that is not read from cannot be heard. */
+    if (s->paused)
+        s->heard = wheel_tick(&w->wheel);
+    uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->heard) * WHEEL_TICK_MS;
+    if (s->pinged && silent >= limits->pong_ms) {
+        session_close(s, CLOSE_NO_PONG);
+    } else if (silent < limits->ping_ms) {
+        s->pinged = false;
+        wheel_set(&w->wheel, &s->deadline, limits->ping_ms - silent);
+    } else {
+        ping(s);
+    }
+}

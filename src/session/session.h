@@ -1,0 +1,114 @@
+/* One client, from the accepted socket to the last byte.
+ *
+ * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown away),
+ *   ENDED (waiting for libuv to let go). Nothing frees a session but that last step, so a session
+ *   stays valid for as long as the callback runs that ended it.
+ * Ownership: the worker's slab.
+ * Threads: the worker's. */
+#ifndef HERMES_SESSION_SESSION_H
+#define HERMES_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "broker/local.h"
+#include "loop/wheel.h"
+#include "net/addresses.h"
+#include "net/conn.h"
+#include "net/outbox.h"
+#include "proto/ws_in.h"
+
+struct worker;
+
+enum session_state { SESSION_HEAD, SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
+
+enum close_reason {
+#define CLOSE_REASON(name, code, metric, text) CLOSE_##name,
+#include "session/close_reasons.def"
+#undef CLOSE_REASON
+};
+
+/* A ping that came while the session was blocked: only the newest is answered. */
+struct late_pong {
+    uint8_t len;
+    char payload[125];
+};
+
+struct session {
+    /* What a delivery touches, in one cache line. */
+    struct outbox out;
+    struct worker *worker;
+    uint32_t queued; /* place in the flush queue + 1; 0: not in it */
+    uint8_t state;
+    bool blocked;       /* waits for the socket to take more */
+    bool unremembered;  /* there was no memory to remember a span: to be cut off */
+    bool finished : 1;    /* the end of the stream has been sent */
+    bool peer_closed : 1; /* its close frame came: end when all is sent */
+    bool paused : 1;      /* not read from: a mailbox is crowded */
+    bool full : 1;        /* not read from: too much unsent */
+    bool pinged : 1;      /* a ping is out */
+    uint8_t refusal;      /* enum connection_refusal, until the head is answered */
+
+    struct subscriber subscriber;
+    uint32_t heard; /* tick of the last sign of life */
+    int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
+    uint32_t allowance_ms;    /* when that was last raised */
+    struct deadline deadline; /* handshake, ping, pong or close, by the state */
+    union {
+        struct buf *head;         /* HEAD: the part of the request that has come */
+        struct ws_reader *reader; /* OPEN: a frame or message that is half there */
+    };
+    struct late_pong *late_pong;
+    struct address *address; /* NULL: not counted */
+    struct conn conn;
+};
+
+/* A new session on an accepted socket, which it takes over (closing it when there is no memory). */
+void session_open(struct worker *w, int fd, enum connection_refusal refusal,
+    struct address *address);
+
+/* Ends it in order: leaves all topics and queues a close frame behind what is queued already; a
+ * blocked session loses what is queued but for the frame that is partly sent (not on SHUTDOWN). */
+void session_close(struct session *s, enum close_reason reason);
+
+/* Answers the peer's close frame with one of the same code; the session ends when that is sent. */
+void session_answer_close(struct session *s, int code);
+
+/* Ends it now. `reset`: what the kernel has not sent yet is thrown away. */
+void session_end(struct session *s, enum close_reason reason, bool reset);
+
+/* Sends what it can, and goes on with what waited for that. */
+void session_flush(struct session *s);
+
+/* Queues whole frames. */
+void session_send(struct session *s, struct text frames);
+
+/* Chooses what its socket is watched for, after a flag changed. */
+void session_watch(struct session *s);
+
+/* The deadline was met. */
+void session_deadline(struct session *s);
+
+static inline struct session *session_of(struct subscriber *s)
+{
+    return LIST_ITEM(s, struct session, subscriber);
+}
+
+/* --- in files of their own -------------------------------------------------------------------- */
+
+/* greet.c: bytes of the request; answers it when it is whole. */
+void session_greet(struct session *s, char *bytes, size_t len);
+
+/* dispatch.c: bytes behind the handshake. */
+void session_receive(struct session *s, char *bytes, size_t len);
+
+/* topics.c: subscribing and leaving, exact against the deliveries. */
+enum join_result { JOIN_OK, JOIN_ALREADY, JOIN_TOO_MANY, JOIN_NO_MEMORY, JOIN_ENDED };
+enum join_result session_join(struct session *s, struct text topic);
+enum leave_result { LEAVE_OK, LEAVE_NOT_SUBSCRIBED, LEAVE_ENDED };
+enum leave_result session_leave(struct session *s, struct text topic);
+void session_leave_all(struct session *s);
+
+#endif

@@ -1,0 +1,196 @@
+#include "session/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/die.h"
+#include "session/session.h"
+
+enum { FLUSH_SLICE = 512, READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
+
+/* --- the round of the loop -------------------------------------------------------------------- */
+
+/* Publishers anywhere that wait for this mailbox may go on. */
+static void let_waiters_go(struct worker *w)
+{
+    uint64_t waiters[MAILBOX_WAITERS_MAX / 64];
+    if (mailbox_crowded(&w->box, w->shop->route.crowded / 2) || !mailbox_waiters(&w->box, waiters))
+        return;
+    for (unsigned i = 0; i < w->shop->count; i++)
+        if (waiters[i / 64] & 1ULL << (i % 64))
+            mailbox_post(w->shop->route.boxes[i], (struct mail){.kind = MAIL_RESUME});
+}
+
+static void keep_spinning(uv_idle_t *idle)
+{
+    (void)idle; /* being active is what it is for */
+}
+
+static void worker_turn(uv_prepare_t *prepare)
+{
+    struct worker *w = prepare->data;
+    mailbox_take(&w->box, &w->tray);
+    bool finished = worker_deliver_slice(w);
+    worker_flush(w, FLUSH_SLICE);
+    worker_relieve(w);
+    let_waiters_go(w);
+    metric_set(&w->metrics, METRIC_mailbox_bytes,
+        (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
+    finished = finished && w->queue.count == 0 && mailbox_sleep(&w->box);
+    if (w->closing || finished)
+        uv_idle_stop(&w->unfinished);
+    else
+        uv_idle_start(&w->unfinished, keep_spinning);
+}
+
+static void bell_rang(uv_async_t *bell)
+{
+    (void)bell; /* the turn before the next poll does the work */
+}
+
+static void deadline_met(struct deadline *d, void *user)
+{
+    (void)user;
+    session_deadline(LIST_ITEM(d, struct session, deadline));
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void close_for_shutdown(void *item, void *user)
+{
+    struct session *s = item;
+    (void)user;
+    if (s->state == SESSION_OPEN)
+        session_close(s, CLOSE_SHUTDOWN);
+    else if (s->state == SESSION_HEAD)
+        session_end(s, CLOSE_SHUTDOWN, false);
+}
+
+static void end_by_force(void *item, void *user)
+{
+    (void)user;
+    session_end(item, CLOSE_SHUTDOWN, true);
+}
+
+static void drain_over(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    slab_each(&w->sessions, end_by_force, w);
+}
+
+void worker_drain(struct worker *w)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    slab_each(&w->sessions, close_for_shutdown, w);
+    if (w->shop->limits.drain_ms)
+        uv_timer_start(&w->drain_timer, drain_over, w->shop->limits.drain_ms, 0);
+    worker_session_gone(w);
+}
+
+void worker_session_gone(struct worker *w)
+{
+    if (!w->draining || w->sessions.used > 0 || w->closing)
+        return;
+    w->closing = true;
+    mailbox_close(&w->box, NULL);
+    wheel_close(&w->wheel, NULL);
+    uv_close((uv_handle_t *)&w->turn, NULL);
+    uv_close((uv_handle_t *)&w->unfinished, NULL);
+    uv_close((uv_handle_t *)&w->drain_timer, NULL);
+}
+
+/* --- start and stop --------------------------------------------------------------------------- */
+
+static void worker_main(void *user)
+{
+    struct worker *w = user;
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    w->shop->ended(w->shop->user);
+}
+
+int worker_init(struct worker *w, struct workshop *shop, unsigned index)
+{
+    struct ws_settings framing = {
+        .max_message = shop->limits.message_bytes ? shop->limits.message_bytes : SIZE_MAX / 4,
+        .max_fragments = FRAGMENTS_MAX,
+        .server = true,
+        .spare = READERS_KEPT,
+    };
+    w->shop = shop;
+    w->index = index;
+    w->readers = ws_pool_new(&framing);
+    if (!w->readers)
+        return UV_ENOMEM;
+    int code = uv_loop_init(&w->loop);
+    if (code != 0)
+        goto no_loop;
+    code = mailbox_open(&w->box, &w->loop, bell_rang, w);
+    if (code != 0)
+        goto no_mailbox;
+    wheel_open(&w->wheel, &w->loop, deadline_met, w);
+    uv_prepare_init(&w->loop, &w->turn);
+    uv_idle_init(&w->loop, &w->unfinished);
+    uv_timer_init(&w->loop, &w->drain_timer);
+    w->turn.data = w;
+    w->drain_timer.data = w;
+    uv_prepare_start(&w->turn, worker_turn);
+    slab_init(&w->sessions, sizeof(struct session));
+    local_init(&w->topics);
+    log_init(&w->log, shop->limits.backlog_bytes);
+    shop->route.boxes[index] = &w->box;
+    return 0;
+
+no_mailbox:
+    uv_loop_close(&w->loop);
+no_loop:
+    ws_pool_free(w->readers);
+    return code;
+}
+
+int worker_start(struct worker *w)
+{
+    return uv_thread_create(&w->thread, worker_main, w);
+}
+
+void worker_join(struct worker *w)
+{
+    uv_thread_join(&w->thread);
+}
+
+/* What came after the last turn. */
+static void drop_mail(struct worker *w)
+{
+    mailbox_take(&w->box, &w->tray);
+    for (; w->tray.at < w->tray.count; w->tray.at++) {
+        struct mail mail = w->tray.mails[w->tray.at];
+        if (mail.kind == MAIL_MESSAGE)
+            message_drop(mail.item);
+        else if (mail.kind == MAIL_CONNECTION) {
+            close((int)(mail.word & 0xffffffff));
+            address_drop(w->shop->addresses, mail.item);
+        }
+    }
+    tray_fini(&w->tray);
+}
+
+void worker_fini(struct worker *w)
+{
+    if (!w->closing) { /* never ran */
+        w->draining = true;
+        worker_session_gone(w);
+        uv_run(&w->loop, UV_RUN_DEFAULT);
+    }
+    drop_mail(w);
+    mailbox_fini(&w->box);
+    MUST(uv_loop_close(&w->loop) == 0);
+    outbox_spares_free(&w->log);
+    log_fini(&w->log);
+    local_fini(&w->topics);
+    slab_fini(&w->sessions);
+    ws_pool_free(w->readers);
+    buf_fini(&w->scratch);
+    free(w->paused);
+    free(w->queue.sessions);
+}

@@ -1,0 +1,134 @@
+/* A worker: one thread, one loop, a shard of the sessions.
+ *
+ * Order: each round of the loop polls, which reads from clients and posts what they publish, and
+ *   then takes one turn: deliver the mail (append to the log, add spans), flush the sessions that
+ *   were touched, one write each, and give back what of the log nobody needs. A turn is sliced: what
+ *   it leaves is gone on with after the next poll.
+ * Threads: all fields are the worker's own but the mailbox and the metrics, and what is set before
+ *   worker_start. */
+#ifndef HERMES_SESSION_WORKER_H
+#define HERMES_SESSION_WORKER_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/logger.h"
+#include "base/metrics.h"
+#include "base/slab.h"
+#include "broker/local.h"
+#include "broker/route.h"
+#include "loop/mailbox.h"
+#include "loop/wheel.h"
+#include "net/addresses.h"
+#include "net/byte_log.h"
+#include "net/outbox.h"
+#include "proto/ws_in.h"
+
+struct session;
+
+/* What the sessions of one broker have to keep to. 0: no limit, or never. */
+struct session_limits {
+    size_t message_bytes;
+    size_t topic_bytes;
+    size_t subscriptions;
+    size_t messages_per_second;
+    size_t backlog_bytes; /* per worker */
+    uint64_t handshake_ms;
+    uint64_t ping_ms;
+    uint64_t pong_ms;
+    uint64_t drain_ms;
+};
+
+/* What all workers of one broker share. */
+struct workshop {
+    struct route route;
+    struct session_limits limits;
+    struct logger *logger;
+    struct addresses *addresses;
+    struct worker *workers;
+    unsigned count;
+    _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
+    _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
+    void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
+    void *user;
+};
+
+enum { READ_BUFFER = 64 * 1024 };
+
+struct flush_queue {
+    struct session **sessions; /* NULL: ended meanwhile */
+    size_t at;
+    size_t count;
+    size_t cap;
+};
+
+struct worker {
+    struct workshop *shop;
+    unsigned index;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct mailbox box;
+    struct tray tray;
+    struct wheel wheel;
+    uv_prepare_t turn;    /* runs the turn before each poll */
+    uv_idle_t unfinished; /* active while a slice is left: keeps the poll from blocking */
+    uv_timer_t drain_timer;
+    struct slab sessions;
+    struct local_topics topics;
+    struct byte_log log;
+    size_t log_settled; /* its size when it was last trimmed */
+    struct flush_queue queue;
+    struct ws_pool *readers;
+    struct buf scratch; /* for answers */
+    struct session **paused; /* publishers that wait for a mailbox */
+    size_t paused_count;
+    size_t paused_cap;
+    bool draining;
+    bool closing;
+    struct metrics metrics;
+    char buffer[READ_BUFFER];
+};
+
+/* Makes the loop and what is on it; a libuv error code or 0. On an error nothing is left. */
+int worker_init(struct worker *w, struct workshop *shop, unsigned index);
+
+/* Starts the thread; a libuv error code or 0. */
+int worker_start(struct worker *w);
+
+/* Waits for the thread, which ends when it was told to drain and its last session is gone. */
+void worker_join(struct worker *w);
+
+/* Frees a worker whose thread has ended or was never started. */
+void worker_fini(struct worker *w);
+
+/* --- for the sessions ------------------------------------------------------------------------- */
+
+/* delivery.c: works off all mail that has been taken out of the box, without flushing more than it
+ * must. */
+void worker_deliver(struct worker *w);
+
+/* delivery.c: one slice of the same; false when there is more. */
+bool worker_deliver_slice(struct worker *w);
+
+/* delivery.c: queues a session that has something to send. */
+void worker_touch(struct worker *w, struct session *s);
+void worker_untouch(struct worker *w, struct session *s);
+
+/* delivery.c: flushes up to `most` of the queued sessions. */
+void worker_flush(struct worker *w, size_t most);
+
+/* pressure.c: keeps the log within its budget; flushes everything first if it must. */
+void worker_relieve(struct worker *w);
+
+/* pressure.c: stops reading from a publisher until the mailbox of `crowded` has room. */
+void worker_pause(struct worker *w, struct session *s, unsigned crowded);
+void worker_unpause(struct worker *w, struct session *s);
+void worker_resume_all(struct worker *w);
+
+/* Closes all sessions, then the worker. */
+void worker_drain(struct worker *w);
+
+/* Ends the worker once nothing is left, when it drains. */
+void worker_session_gone(struct worker *w);
+
+#endif
