@@ -124,7 +124,8 @@ void json_escape_append(struct buf *out, struct text t)
         buf_append(out, escape, len);
         from = i + 1;
     }
-    buf_append(out, t.at + from, t.len - from);
+    if (from < t.len)
+        buf_append(out, t.at + from, t.len - from);
 }
 
 void json_string_append(struct buf *out, struct text t)
