@@ -52,7 +52,7 @@ def sanitized():
     return b"__asan_init" in binary or b"__tsan_init" in binary
 
 
-def eventually(question, what="it"):
+def eventually(question, what="it", pause=0.005):
     """Asks until the answer is true, and returns it: for what no event tells."""
     end = time.monotonic() + DEADLINE
     while True:
@@ -61,7 +61,7 @@ def eventually(question, what="it"):
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not become true; last answer {answer!r}")
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 def within(body, *arguments):

@@ -4,6 +4,7 @@ import base64
 import collections
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -255,6 +256,13 @@ class Raw:
                 frames.append(self.recv())
         return frames
 
+    def until_end_of_bytes(self):
+        """All bytes up to the end, whatever they are."""
+        with contextlib.suppress(Ended):
+            while True:
+                self._fill()
+        return bytes(self.buffer[self.at:])
+
     def pending(self):
         """Whether something has come already that is not read yet."""
         if self.at < len(self.buffer):
@@ -273,6 +281,9 @@ BAD_JSON = {"type": "error", "message": "Message must be valid JSON."}
 MALFORMED = "Malformed message or unknown type. Expected "
 
 
+FENCES = itertools.count()
+
+
 def command(type, topic, **more):
     return json.dumps({"type": type, "topic": topic, **more}, ensure_ascii=False)
 
@@ -285,9 +296,14 @@ def publish_text(topic, data):
 class Client(Raw):
     """A connection that speaks level 1, the handshake and the greeting behind it."""
 
-    def __init__(self, port, path="/", extra=(), **more):
+    def __init__(self, port, path="/", extra=(), shake=True, **more):
         super().__init__(port, **more)
-        self.handshake = self.upgrade(path, extra)
+        if shake:
+            self.send(head(path, extra=extra))
+            self.greeted()
+
+    def greeted(self):
+        self.handshake = self.upgraded()
         info = self.recv_json()
         assert info["type"] == "info", info
 
@@ -344,7 +360,10 @@ class Client(Raw):
 
     def fence(self):
         """All that was sent on this connection has been worked off, and nothing has come
-        meanwhile: the answer to a nonsense is the next frame."""
-        self.say("~")
-        got = self.recv_json()
-        assert got == BAD_JSON, f"something came: {got}"
+        meanwhile: what it publishes now is the next to come."""
+        topic = f"fence~{next(FENCES)}"
+        self.say(command("subscribe", topic), publish_text(topic, '"fence"'),
+                 command("unsubscribe", topic))
+        self.expect_subscribed(topic)
+        assert self.recv_text() == '"fence"'
+        self.expect_unsubscribed(topic)

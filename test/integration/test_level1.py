@@ -7,7 +7,7 @@ import json
 import pytest
 import websockets
 
-from raw import BAD_JSON, DEADLINE, MALFORMED, command, publish_text
+from raw import BAD_JSON, DEADLINE, FENCES, MALFORMED, command, publish_text
 
 
 def run(body, server):
@@ -58,9 +58,12 @@ async def unsubscribe(client, topic):
 
 
 async def fence(client):
-    """The answer to a nonsense is the next message: nothing else has come."""
-    await client.send("~")
-    assert await receive(client) == BAD_JSON
+    """Nothing has come meanwhile: what the client publishes now is the next."""
+    topic = f"fence~{next(FENCES)}"
+    await subscribe(client, topic)
+    await client.send(publish_text(topic, '"fence"'))
+    assert await receive_text(client) == '"fence"'
+    await unsubscribe(client, topic)
 
 
 def test_the_first_frame_is_the_greeting(server):
