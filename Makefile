@@ -139,7 +139,7 @@ fuzz:
 
 lint:
 	@third_party/install.sh build test lint
-	@test/lint/run '$(HERMES_CPPFLAGS) $(DEPS_CFLAGS) -std=gnu11 $(WARNINGS)'
+	@test/lint/run '$(subst \,,$(HERMES_CPPFLAGS)) $(DEPS_CFLAGS) -std=gnu11 $(WARNINGS)'
 
 bench: deps
 	@$(MAKE) $(PARALLEL) benches
