@@ -179,7 +179,7 @@ static void subscriber_delivery(
     size_t len = (size_t)cell->payload;
     if (in->len != len || in->payload[0] != '"' || !payload_read(in->payload, &all) ||
         all >> 48 >= (uint64_t)l->publisher_count ||
-        memcmp(in->payload + 17, l->payload + 17, len - 17)) {
+        memcmp(in->payload + 17, l->payload + 17, len - 17) != 0) {
         if (!l->faults.damaged++)
             fprintf(stderr, "not what was published: %.*s\n", in->len > 200 ? 200 : (int)in->len,
                 (const char *)in->payload);
@@ -378,6 +378,18 @@ static __attribute__((noreturn)) void usage(void)
     exit(2);
 }
 
+/* "payload inflight warmup seconds" */
+static bool cell_read(const char *line, struct cell *cell)
+{
+    char *at;
+    cell->payload = (int)strtol(line, &at, 10);
+    cell->inflight = (int)strtol(at, &at, 10);
+    cell->warmup = strtod(at, &at);
+    cell->seconds = strtod(at, &at);
+    return *at == '\n' && cell->payload >= MIN_PAYLOAD && cell->payload <= MAX_PAYLOAD &&
+           cell->inflight >= 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"port", 1, NULL, 'p'}, {"pid", 1, NULL, 'P'},
@@ -422,9 +434,7 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     while (good && fgets(line, sizeof line, stdin)) {
-        if (sscanf(line, "%d %d %lf %lf", &cell.payload, &cell.inflight, &cell.warmup,
-                &cell.seconds) != 4 ||
-            cell.payload < MIN_PAYLOAD || cell.payload > MAX_PAYLOAD || cell.inflight < 1)
+        if (!cell_read(line, &cell))
             load_die("not a cell: %s", line);
         good = load_run(&l, &cell);
     }

@@ -20,23 +20,23 @@
 #define _GNU_SOURCE
 #include "load.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 
 enum { READ_BYTES = 1 << 18, EVENTS = 1024, BATCH_LIMIT = 1 << 30 };
 
 struct peer {
     int fd;
-    bool upgraded, waits_to_write;
     int subscriber; /* its place in the list, or -1 */
-    size_t sent;    /* how much of the batch it has */
+    bool upgraded, waits_to_write;
+    size_t sent; /* how much of the batch it has */
     struct load_conn rest;
 };
 
 struct floor {
     int epoll, listener;
-    struct peer **subscribers;
-    int subscriber_count, subscriber_room;
+    struct peer *peers; /* by descriptor; as many as there can be */
+    int *subscribers;   /* their descriptors; room for as many */
+    int subscriber_count;
     int behind; /* subscribers that wait to write */
     unsigned char *batch;
     size_t batch_len, batch_cap, batch_flushed;
@@ -45,7 +45,7 @@ struct floor {
 
 static void peer_watch(struct floor *f, struct peer *p, int op, uint32_t events)
 {
-    struct epoll_event e = {.events = events, .data.ptr = p};
+    struct epoll_event e = {.events = events, .data.fd = p->fd};
     if (epoll_ctl(f->epoll, op, p->fd, &e))
         load_die("epoll_ctl: %s", strerror(errno));
 }
@@ -54,11 +54,8 @@ static void floor_accept(struct floor *f)
 {
     int fd, on = 1;
     while ((fd = accept4(f->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        struct peer *p = calloc(1, sizeof *p);
-        if (!p)
-            load_die("no memory");
-        p->fd = fd;
-        p->subscriber = -1;
+        struct peer *p = &f->peers[fd];
+        *p = (struct peer){.fd = fd, .subscriber = -1};
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         peer_watch(f, p, EPOLL_CTL_ADD, EPOLLIN);
     }
@@ -69,13 +66,13 @@ static void floor_accept(struct floor *f)
 static void peer_drop(struct floor *f, struct peer *p)
 {
     if (p->subscriber >= 0) {
-        f->subscribers[p->subscriber] = f->subscribers[--f->subscriber_count];
-        f->subscribers[p->subscriber]->subscriber = p->subscriber;
+        int last = f->subscribers[--f->subscriber_count];
+        f->subscribers[p->subscriber] = last;
+        f->peers[last].subscriber = p->subscriber;
     }
     f->behind -= p->waits_to_write;
     close(p->fd);
     free(p->rest.bytes);
-    free(p);
 }
 
 static void peer_greet(struct peer *p)
@@ -99,16 +96,9 @@ static void peer_subscribe(struct floor *f, struct peer *p)
     load_send_all(p->fd, out, (size_t)len);
     if (p->subscriber >= 0)
         return;
-    if (f->subscriber_count == f->subscriber_room) {
-        f->subscriber_room = f->subscriber_room * 2 + 64;
-        f->subscribers =
-            realloc(f->subscribers, (size_t)f->subscriber_room * sizeof f->subscribers[0]);
-        if (!f->subscribers)
-            load_die("no memory");
-    }
     p->subscriber = f->subscriber_count++;
     p->sent = f->batch_len;
-    f->subscribers[p->subscriber] = p;
+    f->subscribers[p->subscriber] = p->fd;
 }
 
 static void floor_publish(struct floor *f, const unsigned char *data, size_t len, size_t phase,
@@ -178,7 +168,7 @@ static size_t peer_frame(struct floor *f, struct peer *p, const unsigned char *b
     start[start_len] = 0;
     if ((b[0] & 0x0f) != LOAD_TEXT)
         return head + len;
-    if (!strncmp(start, subscribe, sizeof subscribe - 1)) {
+    if (strncmp(start, subscribe, sizeof subscribe - 1) == 0) {
         peer_subscribe(f, p);
     } else {
         char *data = strstr(start, "\"data\":");
@@ -195,7 +185,8 @@ static bool peer_read(struct floor *f, struct peer *p)
 {
     for (;;) {
         size_t have = p->rest.have, used = 0, n;
-        memcpy(f->in, have ? p->rest.bytes : f->in, have);
+        if (have)
+            memcpy(f->in, p->rest.bytes, have);
         ssize_t got = recv(p->fd, f->in + have, READ_BYTES - have, 0);
         if (got < 0 && errno == EAGAIN)
             return true;
@@ -240,13 +231,13 @@ static void floor_flush(struct floor *f)
 {
     if (f->batch_len != f->batch_flushed) {
         for (int i = 0; i < f->subscriber_count; i++)
-            if (!f->subscribers[i]->waits_to_write)
-                peer_write(f, f->subscribers[i]);
+            if (!f->peers[f->subscribers[i]].waits_to_write)
+                peer_write(f, &f->peers[f->subscribers[i]]);
         f->batch_flushed = f->batch_len;
     }
     if (f->batch_len && !f->behind) {
         for (int i = 0; i < f->subscriber_count; i++)
-            f->subscribers[i]->sent = 0;
+            f->peers[f->subscribers[i]].sent = 0;
         f->batch_len = f->batch_flushed = 0;
     }
 }
@@ -256,11 +247,11 @@ static void floor_round(struct floor *f)
     struct epoll_event events[EVENTS];
     int n = epoll_wait(f->epoll, events, EVENTS, -1);
     for (int i = 0; i < n; i++) {
-        struct peer *p = events[i].data.ptr;
-        if (!p) {
+        if (events[i].data.fd == f->listener) {
             floor_accept(f);
             continue;
         }
+        struct peer *p = &f->peers[events[i].data.fd];
         if (events[i].events & EPOLLOUT)
             peer_write(f, p);
         if (events[i].events & ~(uint32_t)EPOLLOUT && !peer_read(f, p))
@@ -271,18 +262,26 @@ static void floor_round(struct floor *f)
 
 int main(void)
 {
-    struct floor f = {.in = malloc(READ_BYTES)};
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
-    struct epoll_event e = {.events = EPOLLIN};
+    size_t limit = load_want_descriptors(64);
+    struct floor f = {
+        .epoll = epoll_create1(EPOLL_CLOEXEC),
+        .listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+        .peers = calloc(limit, sizeof(struct peer)),
+        .subscribers = calloc(limit, sizeof(int)),
+        .batch = malloc(READ_BYTES),
+        .batch_cap = READ_BYTES,
+        .in = malloc(READ_BYTES),
+    };
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = f.listener};
 
-    load_want_descriptors(64);
-    signal(SIGPIPE, SIG_IGN);
-    f.epoll = epoll_create1(EPOLL_CLOEXEC);
-    f.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (!f.in || f.epoll < 0 || bind(f.listener, (struct sockaddr *)&at, sizeof at) ||
-        listen(f.listener, 4096) || getsockname(f.listener, (struct sockaddr *)&at, &len) ||
-        epoll_ctl(f.epoll, EPOLL_CTL_ADD, f.listener, &e))
+    if (!f.peers || !f.subscribers || !f.batch || !f.in)
+        load_die("no memory");
+    if (f.epoll < 0 || f.listener < 0 || bind(f.listener, (struct sockaddr *)&at, sizeof at) != 0 ||
+        listen(f.listener, 4096) != 0 ||
+        getsockname(f.listener, (struct sockaddr *)&at, &len) != 0 ||
+        epoll_ctl(f.epoll, EPOLL_CTL_ADD, f.listener, &e) != 0)
         load_die("cannot listen: %s", strerror(errno));
     fprintf(stderr, "floor listening port=%u\n", ntohs(at.sin_port));
     for (;;)

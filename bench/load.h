@@ -68,7 +68,7 @@ static inline uint64_t load_proc_number(const char *path, const char *name)
     char line[256];
     uint64_t value = 0;
     while (file && fgets(line, sizeof line, file))
-        if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ':') {
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
             value = strtoull(line + strlen(name) + 1, NULL, 10);
             break;
         }
@@ -95,16 +95,18 @@ static inline uint64_t load_voluntary_switches(pid_t pid)
     return sum;
 }
 
-/* Raises the soft descriptor limit to the hard one, and ends the program when that is too low. */
-static inline void load_want_descriptors(unsigned long wanted)
+/* Raises the soft descriptor limit to the hard one, which it returns; ends the program when that is
+ * too low. */
+static inline size_t load_want_descriptors(size_t wanted)
 {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < wanted)
-        load_die("%lu descriptors are needed, and the limit (ulimit -Hn) is %lu", wanted,
-            (unsigned long)limit.rlim_max);
+        load_die("%zu descriptors are needed, and the limit (ulimit -Hn) is %zu", wanted,
+            (size_t)limit.rlim_max);
+    return limit.rlim_max;
 }
 
 /* Appends a masked frame, as clients must; returns its size. `to` has room for len + 14. */
@@ -145,7 +147,7 @@ struct load_in {
 static inline bool load_parse(const unsigned char *b, size_t have, struct load_in *in)
 {
     size_t head = 2;
-    if (have < 2)
+    if (!b || have < 2)
         return false;
     if ((b[0] & 0xf0) != 0x80 || (b[1] & 0x80))
         load_die("the server sent a frame that no server may send here: %02x %02x", b[0], b[1]);
@@ -179,13 +181,16 @@ struct load_conn {
 
 static inline void load_keep(struct load_conn *c, const unsigned char *bytes, size_t len)
 {
-    if (len > c->cap) {
+    if (!len || !bytes) {
+        c->have = 0;
+        return;
+    }
+    if (!c->bytes || len > c->cap) {
         c->cap = (uint32_t)len + 512;
         if (!(c->bytes = realloc(c->bytes, c->cap)))
             load_die("no memory");
     }
-    if (len)
-        memmove(c->bytes, bytes, len);
+    memmove(c->bytes, bytes, len);
     c->have = (uint32_t)len;
 }
 
@@ -194,7 +199,8 @@ static inline void load_more(struct load_conn *c)
     unsigned char buffer[4096];
     if (c->have > sizeof buffer / 2)
         load_die("an answer of more than %zu bytes while connecting", sizeof buffer / 2);
-    memcpy(buffer, c->bytes ? c->bytes : buffer, c->have);
+    if (c->have)
+        memcpy(buffer, c->bytes, c->have);
     ssize_t n = recv(c->fd, buffer + c->have, sizeof buffer - c->have, 0);
     if (n <= 0)
         load_die("while connecting: %s", n ? strerror(errno) : "the server closed the connection");
@@ -256,7 +262,7 @@ static inline struct load_conn load_open(uint16_t port, unsigned index)
         load_more(&c);
     while (!(end = memmem(c.bytes, c.have, "\r\n\r\n", 4)));
     end += 4;
-    if (strncmp((char *)c.bytes, "HTTP/1.1 101 ", 13) ||
+    if (strncmp((char *)c.bytes, "HTTP/1.1 101 ", 13) != 0 ||
         !memmem(c.bytes, (size_t)(end - c.bytes), LOAD_ACCEPT, strlen(LOAD_ACCEPT)))
         load_die("connection %u was not upgraded: %.*s", index, (int)(end - c.bytes), c.bytes);
     load_keep(&c, end, (size_t)(c.bytes + c.have - end));

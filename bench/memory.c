@@ -48,9 +48,9 @@ static struct load_conn client_open(uint16_t port, const char *mode, unsigned in
 {
     struct load_conn c = load_open(port, index);
     char topic[64] = "shared:topic";
-    if (!strcmp(mode, "own"))
+    if (strcmp(mode, "own") == 0)
         snprintf(topic, sizeof topic, "sensor:%06u", index);
-    if (strcmp(mode, "idle"))
+    if (strcmp(mode, "idle") != 0)
         load_subscribe(&c, topic);
     free(c.bytes);
     c.bytes = NULL;
@@ -104,9 +104,9 @@ int main(int argc, char **argv)
             usage();
     }
     if (!port || !pid || optind != argc ||
-        (strcmp(mode, "idle") && strcmp(mode, "shared") && strcmp(mode, "own")))
+        (strcmp(mode, "idle") != 0 && strcmp(mode, "shared") != 0 && strcmp(mode, "own") != 0))
         usage();
-    load_want_descriptors((count > warmup ? count : warmup) + 16ul);
+    load_want_descriptors((count > warmup ? count : warmup) + 16);
 
     struct load_conn *clients = calloc(count + warmup, sizeof *clients);
     if (!clients)
