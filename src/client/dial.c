@@ -244,10 +244,10 @@ void dial_failed(struct hermes_client *c, int error)
         client_close_handle(c);
 }
 
-/* 4xx says that the request is at fault, which it will be again, but for those about the moment. */
+/* What the server says to this request it will say again, unless it is about the moment. */
 static bool may_change(int status)
 {
-    return status < 400 || status >= 500 || status == 408 || status == 425 || status == 429;
+    return status >= 500 || status == 408 || status == 425 || status == 429;
 }
 
 void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
