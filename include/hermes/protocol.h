@@ -70,6 +70,15 @@
 #define HERMES_TEXT_NOT_SUBSCRIBED "Not subscribed to "
 #define HERMES_TEXT_BAD_JSON "Message must be valid JSON."
 #define HERMES_TEXT_MALFORMED_START "Malformed message or unknown type. Expected"
+#define HERMES_TEXT_BINARY "Binary messages are not supported. Send JSON as text."
+#define HERMES_TEXT_TOPIC_LONG "Topic is longer than the limit."
+#define HERMES_TEXT_TOPIC_CONTROL "Topic contains control characters."
+#define HERMES_TEXT_TOPIC_NOT_UTF8 "Topic is not UTF-8: it has a lone surrogate escape."
+#define HERMES_TEXT_SUBSCRIPTIONS "Too many subscriptions on this connection."
+#define HERMES_TEXT_RATE "Too many messages a second: this one was ignored."
+#define HERMES_TEXT_NOT_PUBLISHED "Out of memory: the message was not published."
+#define HERMES_TEXT_NO_SUBSCRIPTION "Out of memory: not subscribed."
+#define HERMES_TEXT_NO_TOPICS "Out of memory: topics not listed."
 
 /* Limits. The first four are defaults of the server's settings. */
 enum {

@@ -85,6 +85,18 @@ static bool match_info(enum answers_when when, struct scan *s, struct hermes_ans
     return true;
 }
 
+static bool is_known_error(struct text message)
+{
+    static const char *const errors[] = {HERMES_TEXT_BAD_JSON, HERMES_TEXT_BINARY,
+        HERMES_TEXT_TOPIC_LONG, HERMES_TEXT_TOPIC_CONTROL, HERMES_TEXT_TOPIC_NOT_UTF8,
+        HERMES_TEXT_SUBSCRIPTIONS, HERMES_TEXT_RATE, HERMES_TEXT_NOT_PUBLISHED,
+        HERMES_TEXT_NO_SUBSCRIPTION, HERMES_TEXT_NO_TOPICS};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (scan_string_is(message, text_of(errors[i]), nothing, true))
+            return true;
+    return scan_string_is(message, TEXT(HERMES_TEXT_MALFORMED_START), nothing, false);
+}
+
 static bool match_error(
     struct answers *a, enum answers_when when, struct scan *s, struct hermes_answer *out)
 {
@@ -100,9 +112,7 @@ static bool match_error(
         out->topic_len = out->message_len - not_subscribed.len;
         return true;
     }
-    if (when == ANSWERS_SUBSCRIBED &&
-        !scan_string_is(message, TEXT(HERMES_TEXT_BAD_JSON), nothing, true) &&
-        !scan_string_is(message, TEXT(HERMES_TEXT_MALFORMED_START), nothing, false))
+    if (when == ANSWERS_SUBSCRIBED && !is_known_error(message))
         return false;
     out->kind = HERMES_ANSWER_ERROR;
     decode(message, &out->message, &out->message_len);

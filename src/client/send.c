@@ -53,9 +53,12 @@ static bool topic_valid(struct text topic)
 {
     if (topic.len == 0 || !utf8_valid(topic.at, topic.len))
         return false;
-    for (size_t i = 0; i < topic.len; i++)
-        if ((unsigned char)topic.at[i] < ' ' || topic.at[i] == 0x7f)
+    for (size_t i = 0; i < topic.len; i++) {
+        unsigned char c = (unsigned char)topic.at[i];
+        /* U+0080 to U+009F are C2 80 to C2 9F. */
+        if (c < ' ' || c == 0x7f || (c == 0xc2 && (unsigned char)topic.at[i + 1] < 0xa0))
             return false;
+    }
     return true;
 }
 
