@@ -79,6 +79,8 @@ static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
 
 uint32_t utf8_check(uint32_t state, const void *bytes, size_t len)
 {
+    if (len == 0)
+        return state; /* `bytes` may be NULL then */
     const uint8_t *at = bytes;
     const uint8_t *end = at + len;
     while (at < end) {

@@ -223,16 +223,17 @@ static enum command_kind interpret(struct command *c, const struct fields *f, ch
 
 void command_decode(struct command *c, char *text, size_t len)
 {
+    *c = (struct command){.kind = COMMAND_BAD_JSON, .limit = TOPICS_LIMIT_DEFAULT};
+    if (len == 0)
+        return; /* `text` may be NULL then */
     const char *end = text + len;
     const char *at = json_space(text, end);
-    *c = (struct command){.limit = TOPICS_LIMIT_DEFAULT};
     if (at == end || *at != '{') {
-        c->kind = json_valid(text, len) ? COMMAND_MALFORMED : COMMAND_BAD_JSON;
+        if (json_valid(text, len))
+            c->kind = COMMAND_MALFORMED;
         return;
     }
     struct fields fields = {0};
     if (read_fields(&fields, at, end))
         c->kind = interpret(c, &fields, text);
-    else
-        c->kind = COMMAND_BAD_JSON;
 }

@@ -256,6 +256,8 @@ const char *json_value(const char *at, const char *end, const char **start)
 
 bool json_valid(const char *text, size_t len)
 {
+    if (len == 0)
+        return false; /* `text` may be NULL then */
     const char *start;
     const char *end = text + len;
     const char *at = json_value(text, end, &start);

@@ -166,6 +166,7 @@ static void an_unfinished_character_is_no_whole_text(void **state)
                             "abc",
         5));
     assert_true(utf8_valid("", 0));
+    assert_true(utf8_valid(NULL, 0));
     assert_true(utf8_valid("\0", 1));
 }
 

@@ -205,6 +205,14 @@ static void what_is_not_json_is_bad_json(void **state)
             fail_msg("row %zu: %s", i, bad[i]);
 }
 
+static void an_empty_frame_is_bad_json(void **state)
+{
+    (void)state;
+    struct command c;
+    command_decode(&c, NULL, 0);
+    assert_int_equal(c.kind, COMMAND_BAD_JSON);
+}
+
 static void no_beginning_of_a_command_is_a_command(void **state)
 {
     (void)state;
@@ -336,6 +344,7 @@ int main(void)
         cmocka_unit_test(of_a_repeated_key_the_last_counts),
         cmocka_unit_test(unknown_keys_are_ignored_whatever_they_hold),
         cmocka_unit_test(what_is_not_json_is_bad_json),
+        cmocka_unit_test(an_empty_frame_is_bad_json),
         cmocka_unit_test(no_beginning_of_a_command_is_a_command),
         cmocka_unit_test(json_that_is_no_command_is_malformed),
         cmocka_unit_test(a_topic_with_a_lone_surrogate_is_a_bad_topic),

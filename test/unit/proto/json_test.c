@@ -162,6 +162,7 @@ static void what_the_rfc_allows_is_accepted(void **state)
 static void what_the_rfc_does_not_allow_is_refused(void **state)
 {
     (void)state;
+    assert_false(json_valid(NULL, 0));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (valid(bad[i]))
             fail_msg("accepted (row %zu): %.*s", i, (int)bad[i].len, bad[i].at);
