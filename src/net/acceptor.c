@@ -31,6 +31,23 @@ static void retry(uv_timer_t *timer)
         listen_on(a, true);
 }
 
+/* Whether one more may come this second. */
+static bool within_rate(struct acceptor *a)
+{
+    int64_t limit = a->settings.max_per_second * 1000;
+    uint64_t now = uv_now(&a->loop);
+    if (limit == 0)
+        return true;
+    a->allowance += (int64_t)(now - a->allowance_ms) * a->settings.max_per_second;
+    a->allowance_ms = now;
+    if (a->allowance > limit)
+        a->allowance = limit;
+    if (a->allowance < 1000)
+        return false;
+    a->allowance -= 1000;
+    return true;
+}
+
 /* Hands one socket out. */
 static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
 {
@@ -48,6 +65,8 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
     }
     if (others >= s->max_connections)
         refusal = REFUSAL_FULL;
+    else if (!within_rate(a))
+        refusal = REFUSAL_RATE;
     else if (!address_hold(s->addresses, from, &address))
         refusal = REFUSAL_ADDRESS;
     struct mail mail = {
@@ -160,6 +179,7 @@ int acceptor_open(struct acceptor *a, const struct acceptor_settings *settings, 
     int fds[LISTENERS_MAX];
     a->settings = *settings;
     a->port = settings->port;
+    a->allowance = settings->max_per_second * 1000;
     int count = listen_open(fds, LISTENERS_MAX, settings->host, &a->port, settings->backlog, error,
         error_size);
     if (count < 0)

@@ -22,6 +22,7 @@ struct acceptor_settings {
     int backlog;
     uint64_t drain_delay_ms; /* between acceptor_drain and the end of accepting */
     int64_t max_connections; /* more are answered 503; a few more than that are just closed */
+    int64_t max_per_second;  /* more are answered 503; 0: no limit */
     int64_t refusals;        /* how many past the maximum are still answered */
     struct mailbox **boxes;  /* of the workers */
     unsigned workers;
@@ -49,6 +50,8 @@ struct acceptor {
     size_t listener_count;
     int port;
     unsigned next; /* worker */
+    int64_t allowance; /* connections that may still come, in thousandths */
+    uint64_t allowance_ms; /* when that was last raised */
     bool draining;
     struct metrics metrics;
 };

@@ -13,7 +13,7 @@
 #include "loop/lock.h"
 
 /* Why the acceptor wants a connection to be answered 503. */
-enum connection_refusal { REFUSAL_NONE, REFUSAL_FULL, REFUSAL_ADDRESS };
+enum connection_refusal { REFUSAL_NONE, REFUSAL_FULL, REFUSAL_ADDRESS, REFUSAL_RATE };
 
 struct address {
     uint64_t hash;

@@ -161,6 +161,7 @@ static int accepting_init(struct hermes *h)
         .backlog = (int)number(h, SETTING_backlog),
         .drain_delay_ms = number(h, SETTING_drain_delay_ms),
         .max_connections = connections_allowed(h, h->shop.count),
+        .max_per_second = (int64_t)number(h, SETTING_max_connects_per_second),
         .refusals = REFUSALS,
         .boxes = h->shop.route.boxes,
         .workers = h->shop.count,

@@ -11,20 +11,29 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-/* Sends what has been written into the worker's scratch buffer. */
+/* Begins an answer in the worker's scratch buffer. What the session itself published before is
+ * delivered first, so that whoever subscribes to its own topics can take any answer, a pong too, as
+ * the sign that it has seen all of it. */
+static struct buf *begin(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (mailbox_take(&w->box, &w->tray))
+        worker_deliver(w);
+    buf_clear(&w->scratch);
+    return &w->scratch;
+}
+
+/* Sends what has been written since `begin`, which may have ended the session. */
 static void answer(struct session *s)
 {
     struct buf *out = &s->worker->scratch;
+    if (s->state != SESSION_OPEN)
+        return;
     if (out->failed)
         session_close(s, CLOSE_NO_MEMORY);
     else
         session_send(s, buf_text(out));
-}
-
-static struct buf *begin(struct session *s)
-{
-    buf_clear(&s->worker->scratch);
-    return &s->worker->scratch;
+    worker_relieve(s->worker); /* many large answers to one read must not pile up */
 }
 
 static struct buf *begin_error(struct session *s)
@@ -231,24 +240,64 @@ static bool on_close(void *user, int code, const char *reason, size_t len)
 
 static const struct ws_events events = {on_message, on_ping, on_pong, on_close};
 
+/* --- after our own close frame: only the peer's is waited for --------------------------------- */
+
+static bool ignore_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
+{
+    (void)user;
+    (void)opcode;
+    (void)payload;
+    (void)len;
+    return true;
+}
+
+static bool ignore_control(void *user, const char *payload, size_t len)
+{
+    (void)user;
+    (void)payload;
+    (void)len;
+    return true;
+}
+
+static bool on_last_close(void *user, int code, const char *reason, size_t len)
+{
+    struct session *s = user;
+    (void)code;
+    (void)reason;
+    (void)len;
+    s->peer_closed = true;
+    return false;
+}
+
+static const struct ws_events last_events = {
+    ignore_message, ignore_control, ignore_control, on_last_close};
+
+static enum close_reason reason_of(int code)
+{
+    switch (code) {
+    case 1002:
+        return CLOSE_PROTOCOL;
+    case 1007:
+        return CLOSE_NOT_UTF8;
+    case 1008:
+        return CLOSE_FRAGMENTS;
+    case 1009:
+        return CLOSE_TOO_LARGE;
+    default:
+        return CLOSE_NO_MEMORY;
+    }
+}
+
 void session_receive(struct session *s, char *bytes, size_t len)
 {
-    switch (ws_feed(s->worker->readers, &s->reader, bytes, len, &events, s)) {
-    case 0:
-        break;
-    case 1002:
-        session_close(s, CLOSE_PROTOCOL);
-        break;
-    case 1007:
-        session_close(s, CLOSE_NOT_UTF8);
-        break;
-    case 1008:
-        session_close(s, CLOSE_FRAGMENTS);
-        break;
-    case 1009:
-        session_close(s, CLOSE_TOO_LARGE);
-        break;
-    default:
-        session_close(s, CLOSE_NO_MEMORY);
-    }
+    bool open = s->state == SESSION_OPEN;
+    int code = ws_feed(
+        s->worker->readers, &s->reader, bytes, len, open ? &events : &last_events, s);
+    if (code != 0 && s->state == SESSION_OPEN)
+        session_close(s, reason_of(code));
+    if (s->state == SESSION_CLOSING && s->peer_closed && outbox_empty(&s->out))
+        session_end(s, CLOSE_PEER, false);
+    /* A session that began to close in the midst of its input has lost its place in it. */
+    else if (s->state == SESSION_CLOSING && (open || code != 0))
+        s->deaf = true;
 }

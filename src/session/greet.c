@@ -35,6 +35,7 @@ static void answer(struct session *s, int status, const char *text, bool head_on
     metric_add(&w->metrics, METRIC_closed_http_total, 1);
     s->state = SESSION_CLOSING;
     s->finished = true;
+    s->deaf = true;
     conn_finish(&s->conn);
     wheel_set(&w->wheel, &s->deadline, 1000);
 }
@@ -98,6 +99,10 @@ static void answer_request(struct session *s, const struct request *request)
         else if (s->refusal == REFUSAL_ADDRESS)
             refuse(s, METRIC_refused_address_total, 503,
                 "There are too many connections from your address. Close some, or try again later.",
+                false);
+        else if (s->refusal == REFUSAL_RATE)
+            refuse(s, METRIC_refused_rate_total, 503,
+                "Too many connections are coming in at the moment. Try again in a few seconds.",
                 false);
         else
             upgrade(s, request);

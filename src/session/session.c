@@ -8,8 +8,10 @@
 #include "proto/ws_out.h"
 #include "session/worker.h"
 
-/* How long a peer may take to end its side after our close frame, when no pong time says so. */
-enum { CLOSE_WAIT_MS = 5000, READS_A_ROUND = 4, UNSENT_READ_MAX = 256 * 1024 };
+/* CLOSE_WAIT_MS: how long a peer that was sent all, a close frame and the end, may take to end its
+ * own side. Until then it is still read from: closing a socket with unread input resets it, and the
+ * peer might lose the close frame. */
+enum { CLOSE_WAIT_MS = 2000, READS_A_ROUND = 4, UNSENT_READ_MAX = 256 * 1024 };
 
 static const struct {
     int code;
@@ -100,7 +102,6 @@ static void session_leave_state(struct session *s, enum close_reason reason)
         free(s->head);
         s->head = NULL;
     } else if (s->state == SESSION_OPEN) {
-        ws_release(w->readers, &s->reader);
         session_leave_all(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
@@ -124,6 +125,8 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     if (s->state == SESSION_ENDED)
         return;
     session_leave_state(s, reason);
+    if (s->state != SESSION_HEAD)
+        ws_release(w->readers, &s->reader);
     s->state = SESSION_ENDED;
     worker_untouch(w, s);
     wheel_unset(&w->wheel, &s->deadline);
@@ -148,8 +151,7 @@ static void session_say_last(struct session *s, enum close_reason reason, bool c
     session_leave_state(s, reason);
     s->state = SESSION_CLOSING;
     s->full = false;
-    uint64_t wait = w->shop->limits.pong_ms ? w->shop->limits.pong_ms : CLOSE_WAIT_MS;
-    wheel_set(&w->wheel, &s->deadline, wait);
+    wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
     if (!cut)
         session_send(s, buf_text(&w->scratch));
     else if (w->scratch.failed || !outbox_cut(&w->log, &s->out, buf_text(&w->scratch)))
@@ -186,6 +188,13 @@ void session_send(struct session *s, struct text frames)
     worker_touch(w, s);
 }
 
+/* A sign of life. */
+static void heard(struct session *s)
+{
+    s->heard = wheel_tick(&s->worker->wheel);
+    s->pinged = false;
+}
+
 /* Nothing is left to send. */
 static void session_sent_all(struct session *s)
 {
@@ -201,6 +210,7 @@ static void session_sent_all(struct session *s)
         /* The peer reads our close frame and then the end; its own end is waited for. */
         s->finished = true;
         conn_finish(&s->conn);
+        wheel_set(&w->wheel, &s->deadline, CLOSE_WAIT_MS);
     } else if (s->late_pong && s->state == SESSION_OPEN) {
         buf_clear(&w->scratch);
         ws_frame(&w->scratch, WS_PONG, s->late_pong->payload, s->late_pong->len);
@@ -229,7 +239,7 @@ void session_flush(struct session *s)
         break;
     case OUTBOX_BLOCKED:
         if (sent.bytes > 0)
-            s->heard = wheel_tick(&w->wheel);
+            heard(s);
         set_blocked(s, true);
         session_watch(s);
         break;
@@ -255,11 +265,11 @@ static bool session_read(struct session *s)
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return false;
     }
-    s->heard = wheel_tick(&w->wheel);
+    heard(s);
     metric_add(&w->metrics, METRIC_bytes_received_total, got);
     if (s->state == SESSION_HEAD)
         session_greet(s, w->buffer, (size_t)got);
-    else if (s->state == SESSION_OPEN)
+    else if (!s->deaf)
         session_receive(s, w->buffer, (size_t)got);
     if (s->blocked && s->state == SESSION_OPEN && outbox_unsent(&s->out) > UNSENT_READ_MAX) {
         s->full = true;
@@ -308,17 +318,16 @@ void session_deadline(struct session *s)
         return;
     }
     if (s->state == SESSION_CLOSING) {
-        session_end(s, CLOSE_LOST, true);
+        session_end(s, CLOSE_LOST, !s->finished);
         return;
     }
     /* A publisher that is not read from cannot be heard. */
     if (s->paused)
-        s->heard = wheel_tick(&w->wheel);
+        heard(s);
     uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->heard) * WHEEL_TICK_MS;
-    if (s->pinged && silent >= limits->pong_ms) {
+    if (s->pinged) {
         session_close(s, CLOSE_NO_PONG);
     } else if (silent < limits->ping_ms) {
-        s->pinged = false;
         wheel_set(&w->wheel, &s->deadline, limits->ping_ms - silent);
     } else {
         ping(s);

@@ -49,6 +49,7 @@ struct session {
     bool paused : 1;      /* not read from: a mailbox is crowded */
     bool full : 1;        /* not read from: too much unsent */
     bool pinged : 1;      /* a ping is out */
+    bool deaf : 1;        /* closing, and its input cannot be understood any more */
     uint8_t refusal;      /* enum connection_refusal, until the head is answered */
 
     struct subscriber subscriber;
@@ -58,7 +59,7 @@ struct session {
     struct deadline deadline; /* handshake, ping, pong or close, by the state */
     union {
         struct buf *head;         /* HEAD: the part of the request that has come */
-        struct ws_reader *reader; /* OPEN: a frame or message that is half there */
+        struct ws_reader *reader; /* OPEN, CLOSING: a frame or message that is half there */
     };
     struct late_pong *late_pong;
     struct address *address; /* NULL: not counted */
