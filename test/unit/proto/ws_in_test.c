@@ -464,6 +464,17 @@ static void a_message_too_big_is_refused_at_its_header(void **state)
     buf_fini(&s);
 }
 
+static void a_message_too_big_is_refused_when_it_is_all_there(void **state)
+{
+    (void)state;
+    char payload[1001] = {0};
+    struct buf s = {0};
+    put(&s, FIN | WS_TEXT, "one");
+    put_bytes(&s, FIN | WS_TEXT, payload, sizeof payload);
+    expect(&s, "text:one =1009");
+    buf_fini(&s);
+}
+
 static void fragments_together_must_fit_the_limit(void **state)
 {
     (void)state;
@@ -500,11 +511,13 @@ static void a_control_frame_does_not_count_for_the_limits(void **state)
     (void)state;
     struct ws_settings settings = {.max_message = 2, .max_fragments = 2, .server = true};
     struct buf s = {0};
+    static const char want[] = "pong:ppp ping:ppp ping:ppp ping:ppp text:ab =0";
+    put(&s, FIN | WS_PONG, "ppp");
     put(&s, WS_TEXT, "a");
     for (int i = 0; i < 3; i++)
         put(&s, FIN | WS_PING, "ppp");
     put(&s, FIN | WS_CONTINUATION, "b");
-    expect_bytes(&settings, &s, "ping:ppp ping:ppp ping:ppp text:ab =0", 37);
+    expect_bytes(&settings, &s, want, sizeof want - 1);
     buf_fini(&s);
 }
 
@@ -695,6 +708,7 @@ int main(void)
         cmocka_unit_test(close_bodies_are_checked),
         cmocka_unit_test(close_codes_are_those_that_may_be_sent),
         cmocka_unit_test(a_message_too_big_is_refused_at_its_header),
+        cmocka_unit_test(a_message_too_big_is_refused_when_it_is_all_there),
         cmocka_unit_test(fragments_together_must_fit_the_limit),
         cmocka_unit_test(a_control_frame_does_not_count_for_the_limits),
         cmocka_unit_test(the_eleventh_fragment_of_ten_is_refused),

@@ -146,6 +146,14 @@ static void a_long_reason_is_cut_at_a_character(void **state)
     assert_int_equal(out.data[1], 125);
     assert_int_equal(out.len, 127);
 
+    for (size_t len = 124; len <= 126; len++) {
+        memset(reason, 'x', len);
+        reason[len] = '\0';
+        buf_clear(&out);
+        ws_close_frame(&out, 1001, reason);
+        assert_int_equal(out.data[1], 125);
+    }
+
     /* U+20AC, three bytes, over the limit by one, by two, and just within it. */
     for (size_t before = 119; before <= 123; before++) {
         memset(reason, 'x', before);
