@@ -108,6 +108,9 @@ class Raw:
     def __exit__(self, *_):
         self.drop()
 
+    def fileno(self):
+        return self.sock.fileno()
+
     def send(self, *pieces):
         self.sock.sendall(b"".join(pieces))
 

@@ -42,8 +42,9 @@ def test_more_clients_than_descriptors_do_no_harm(start_server, workers):
     member = server.client()
     member.subscribe("t")
     conns = crowd(server, 200)
-    answered = sum(conn.response().status == 101 for conn in conns if ready(conn))
-    assert answered > 10
+    # Those beyond the limit get 503, or their end, or wait in the queue of the kernel.
+    eventually(lambda: len(readable(conns)) > 20, "answers to those for whom there is room")
+    assert sum(accepted(conn) for conn in readable(conns)) > 10
     member.publish("t", 1)
     assert member.recv_text() == "1"
     assert spins(server) < 0.5
@@ -53,17 +54,14 @@ def test_more_clients_than_descriptors_do_no_harm(start_server, workers):
     member.fence()
 
 
-def ready(conn):
-    """Whether an answer came: the first always does, and those beyond the limit get one or end or
-    wait in the queue of the kernel."""
-    return bool(select.select([conn.sock], [], [], 0.05)[0]) and not ended(conn)
+def readable(conns):
+    return select.select(conns, [], [], 0)[0]
 
 
-def ended(conn):
-    try:
-        return not conn.pending()
-    except Ended:
-        return True
+def accepted(conn):
+    with contextlib.suppress(Ended):
+        return conn.response().status == 101
+    return False
 
 
 def answers(server):
@@ -180,7 +178,7 @@ def test_however_clients_leave_under_load_nothing_of_them_stays(start_server, wo
         for n in range(27):
             with contextlib.suppress(Ended, OSError):
                 conn = raw.Client(server.port)
-                topics = dice.sample(range(5), dice.randrange(1, 6))
+                topics = dice.sample(range(5), dice.randrange(2, 6))
                 conn.say(*(command("subscribe", f"t{t}") for t in topics),
                          publish_text(f"t{topics[0]}", '"mine"'),
                          *([command("unsubscribe", f"t{topics[0]}")] if dice.random() < .3 else []))

@@ -14,7 +14,7 @@ TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warn
 
 def traffic(server):
     """A bit of everything that may be logged."""
-    one, two = server.client(), server.client()
+    one, two = raw.Client(server.port), raw.Client(server.port)
     one.subscribe('log "quoted"\\ topic=5')
     two.publish('log "quoted"\\ topic=5', 1)
     assert one.recv_text() == "1"
@@ -25,6 +25,8 @@ def traffic(server):
     with raw.Raw(server.port) as conn:
         conn.try_send(b"GET /\nnonsense: \x1b[31m\r\n\r\n")
         conn.response()
+    one.drop()
+    two.drop()
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
@@ -99,6 +101,7 @@ def test_topics_are_not_logged_at_info(start_server):
     conn = server.client()
     conn.subscribe("zebra")
     conn.unsubscribe("zebra")
+    conn.drop()
     assert server.stop() == 0
     assert "zebra" not in server.log()
 
@@ -112,8 +115,9 @@ STRANGERS = {
 }
 
 
-@pytest.mark.parametrize("level", ["info", "debug"])
-@pytest.mark.parametrize("kind", STRANGERS)
+# At debug, sessions that open are the one thing that is told of each.
+@pytest.mark.parametrize("kind,level", [(kind, level) for kind in STRANGERS for level in
+                                        ("info", "debug") if (kind, level) != ("bad_frame", "debug")])
 def test_strangers_cannot_flood_the_log(start_server, kind, level):
     server = start_server(log_level=level)
     for _ in range(20):
