@@ -3,10 +3,9 @@
  * Order: hermes_new, hermes_set as often as wanted, hermes_start; then publish; at the end
  *   hermes_drain and hermes_wait (or hermes_stop, which is both), hermes_free.
  * Threads: hermes_publish, hermes_drain and hermes_metric may be called from any thread between
- *   hermes_start and hermes_free; everything else from the one thread that owns the broker. A broker
- *   runs threads of its own and needs no loop of the caller's. There are no globals: several brokers
- *   may live in one process.
- * Signals: none are installed, and SIGPIPE is never raised. */
+ *   hermes_start and hermes_free; everything else from the one thread that owns the broker. A
+ * broker runs threads of its own and needs no loop of the caller's. There are no globals: several
+ * brokers may live in one process. Signals: none are installed, and SIGPIPE is never raised. */
 #ifndef HERMES_HERMES_H
 #define HERMES_HERMES_H
 
@@ -30,8 +29,8 @@ enum hermes_result {
     HERMES_INVALID = -2,   /* a value, topic or JSON text that may not be */
     HERMES_TOO_LARGE = -3, /* over a limit of the settings */
     HERMES_NO_MEMORY = -4,
-    HERMES_SYSTEM = -5,    /* the operating system refused: port busy, not permitted, ... */
-    HERMES_STOPPED = -6,   /* not started, or draining */
+    HERMES_SYSTEM = -5,  /* the operating system refused: port busy, not permitted, ... */
+    HERMES_STOPPED = -6, /* not started, or draining */
 };
 
 /* One setting, for a help text: the variable's name (WS_PORT), the flag's (port), the default as
@@ -56,10 +55,15 @@ HERMES_API struct hermes *hermes_new(void);
  * are seconds without one. HERMES_UNKNOWN or HERMES_INVALID change nothing. */
 HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value);
 
+/* Remembers the name of a setting that there is not, to be warned about in the log at hermes_start:
+ * for programs that hand over a whole environment. */
+HERMES_API void hermes_ignore(struct hermes *h, const char *name);
+
 /* Binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
-/* The last error of hermes_set or hermes_start: one line without a newline. Valid until the next. */
+/* The last error of hermes_set or hermes_start: one line without a newline. Valid until the next.
+ */
 HERMES_API const char *hermes_error(const struct hermes *h);
 
 /* The port that is listened on (the one found, when 0 was asked for); 0 before hermes_start. */
@@ -69,8 +73,8 @@ HERMES_API int hermes_port(const struct hermes *h);
  * of one thread keep their order. Copies both; returns before the subscribers have it.
  * HERMES_INVALID (topic or JSON), HERMES_TOO_LARGE, HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait
  * when workers lag behind: look at the metric "mailbox_bytes". */
-HERMES_API int hermes_publish(struct hermes *h, const char *topic, size_t topic_len,
-    const char *data, size_t data_len);
+HERMES_API int hermes_publish(
+    struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len);
 
 /* The value of a counter or gauge by its name in src/base/metrics.def, summed over all threads;
  * -1 for a name that is not there. */

@@ -3,7 +3,8 @@
  * It knows hashes and pointers only; what makes two items equal is the caller's: map_find is given
  * a predicate. Hashes come from a keyed function (base/hash.h), so strangers cannot make them meet.
  *
- * Memory: 16 bytes a slot, between an eighth and seven eighths full (8 slots at least); an empty map has no slots. */
+ * Memory: 16 bytes a slot, 8 slots at least, between an eighth and seven eighths full; an empty map
+ *   has no slots. */
 #ifndef HERMES_BASE_MAP_H
 #define HERMES_BASE_MAP_H
 

@@ -61,7 +61,7 @@ static int from_environment(struct hermes *h)
         case HERMES_OK:
             break;
         case HERMES_UNKNOWN: /* orchestrators inject variables of their own */
-            fprintf(stderr, "hermes: warning: %s is no setting of this version: ignored\n", name);
+            hermes_ignore(h, name);
             break;
         default:
             return fault(hermes_error(h));

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/die.h"
 #include "base/utf8.h"
 #include "broker/topic_name.h"
@@ -36,6 +37,7 @@ struct hermes {
     bool joined;
     void (*stopped)(void *user);
     void *user;
+    struct buf ignored; /* names of settings that there are not, each with its terminator */
     char error[512];
 };
 
@@ -61,6 +63,11 @@ struct hermes *hermes_new(void)
 int hermes_set(struct hermes *h, const char *name, const char *value)
 {
     return settings_set(&h->settings, name, value, h->error, sizeof h->error);
+}
+
+void hermes_ignore(struct hermes *h, const char *name)
+{
+    buf_append(&h->ignored, name, strlen(name) + 1);
 }
 
 const char *hermes_error(const struct hermes *h)
@@ -228,6 +235,14 @@ static void shop_init(struct hermes *h, unsigned workers)
     registry_init(&shop->route.registry, workers);
 }
 
+static void warn_of_ignored(struct hermes *h)
+{
+    for (size_t at = 0; at < h->ignored.len; at += strlen(h->ignored.data + at) + 1)
+        LOG_LINE(&h->logger, LOG_WARN, "unknown setting ignored",
+            LOG_STRING("name", h->ignored.data + at));
+    buf_clear(&h->ignored);
+}
+
 int hermes_start(struct hermes *h)
 {
     MUST(!h->started);
@@ -251,6 +266,7 @@ int hermes_start(struct hermes *h)
         goto no_threads;
     h->started = true;
     h->joined = false;
+    warn_of_ignored(h);
     LOG_LINE(&h->logger, LOG_INFO, "listening",
         LOG_STRING("host", *h->settings.host ? h->settings.host : "*"),
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
@@ -346,5 +362,6 @@ void hermes_free(struct hermes *h)
         logger_fini(&h->logger);
     }
     settings_fini(&h->settings);
+    buf_fini(&h->ignored);
     free(h);
 }
