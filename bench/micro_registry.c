@@ -155,15 +155,15 @@ static void ring(uv_async_t *bell)
 
 int main(int argc, char **argv)
 {
-    struct bench *b = calloc(1, sizeof *b);
-    uv_loop_t loop;
-
-    MUST(b);
-    b->count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
-    if (b->count < 100 || b->count > 900000000) {
+    size_t count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
+    if (count < 100 || count > 900000000) {
         fputs("usage: micro_registry [topics, 100 or more; 1000000]\n", stderr);
         return 2;
     }
+    uv_loop_t loop;
+    struct bench *b = calloc(1, sizeof *b);
+    MUST(b);
+    b->count = count;
     b->names = calloc(b->count, sizeof b->names[0]);
     b->topics = calloc(b->count, sizeof(void *));
     b->order = calloc(b->count, sizeof b->order[0]);
