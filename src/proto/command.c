@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "base/word.h"
+#include "hermes/protocol.h"
 #include "proto/json.h"
 
 enum field {
@@ -50,13 +51,13 @@ static inline enum field field_named(struct text name)
 
 static inline enum command_kind kind_named(struct text name)
 {
-    if (IS(name, "publish"))
+    if (IS(name, HERMES_TYPE_PUBLISH))
         return COMMAND_PUBLISH;
-    if (IS(name, "subscribe"))
+    if (IS(name, HERMES_TYPE_SUBSCRIBE))
         return COMMAND_SUBSCRIBE;
-    if (IS(name, "unsubscribe"))
+    if (IS(name, HERMES_TYPE_UNSUBSCRIBE))
         return COMMAND_UNSUBSCRIBE;
-    if (IS(name, "topics"))
+    if (IS(name, HERMES_TYPE_TOPICS))
         return COMMAND_TOPICS;
     return COMMAND_MALFORMED;
 }

@@ -1,5 +1,6 @@
 #include "proto/reply.h"
 
+#include "hermes/protocol.h"
 #include "proto/json.h"
 #include "proto/ws_out.h"
 
@@ -62,47 +63,47 @@ static void reply_message(
 
 void reply_info(struct buf *out)
 {
-    struct text message = TEXT("Connected to HERMES WebSocket server. "
-                               "Send {\"type\":\"subscribe\",\"topic\":\"...\"} to receive, "
-                               "{\"topic\":\"...\",\"data\":...} to publish.");
-    reply_message(out, "info", message, TEXT(""));
+    struct text message =
+        TEXT(HERMES_TEXT_INFO_START " Send {\"type\":\"subscribe\",\"topic\":\"...\"} to receive, "
+                                    "{\"topic\":\"...\",\"data\":...} to publish.");
+    reply_message(out, HERMES_TYPE_INFO, message, TEXT(""));
 }
 
 void reply_subscribed(struct buf *out, struct text topic)
 {
-    reply_ack(out, "ack_subscribe", "Successfully subscribed to ", topic);
+    reply_ack(out, HERMES_TYPE_ACK_SUBSCRIBE, HERMES_TEXT_SUBSCRIBED, topic);
 }
 
 void reply_unsubscribed(struct buf *out, struct text topic)
 {
-    reply_ack(out, "ack_unsubscribe", "Successfully unsubscribed from ", topic);
+    reply_ack(out, HERMES_TYPE_ACK_UNSUBSCRIBE, HERMES_TEXT_UNSUBSCRIBED, topic);
 }
 
 void reply_not_subscribed(struct buf *out, struct text topic)
 {
-    reply_message(out, "error", TEXT("Not subscribed to "), topic);
+    reply_message(out, HERMES_TYPE_ERROR, TEXT(HERMES_TEXT_NOT_SUBSCRIBED), topic);
 }
 
 void reply_error(struct buf *out, struct text message)
 {
-    reply_message(out, "error", message, TEXT(""));
+    reply_message(out, HERMES_TYPE_ERROR, message, TEXT(""));
 }
 
 void reply_bad_json(struct buf *out)
 {
-    reply_error(out, TEXT("Message must be valid JSON."));
+    reply_error(out, TEXT(HERMES_TEXT_BAD_JSON));
 }
 
 void reply_malformed(struct buf *out)
 {
-    reply_error(out, TEXT("Malformed message or unknown type. "
-                          "Expected {\"type\":\"subscribe\"|\"unsubscribe\",\"topic\":\"...\"} "
-                          "or {\"topic\":\"...\",\"data\":...}."));
+    reply_error(out, TEXT(HERMES_TEXT_MALFORMED_START
+                         " {\"type\":\"subscribe\"|\"unsubscribe\",\"topic\":\"...\"} "
+                         "or {\"topic\":\"...\",\"data\":...}."));
 }
 
 void reply_binary(struct buf *out)
 {
-    reply_error(out, TEXT("Binary messages are not supported. Send JSON as text."));
+    reply_error(out, TEXT(HERMES_TEXT_BINARY));
 }
 
 void reply_topics_row(struct buf *rows, struct text topic, size_t subscribers)
@@ -119,7 +120,7 @@ void reply_topics_row(struct buf *rows, struct text topic, size_t subscribers)
 void reply_topics(struct buf *out, struct text rows, const struct text *next)
 {
     size_t frame = frame_begin(out);
-    buf_append_string(out, "{\"type\":\"topics\",\"topics\":[");
+    buf_append_string(out, "{\"type\":\"" HERMES_TYPE_TOPICS "\",\"topics\":[");
     buf_append_text(out, rows);
     buf_append_char(out, ']');
     if (next) {
