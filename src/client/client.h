@@ -78,7 +78,8 @@ struct hermes_client {
     bool opened;       /* on_open was called for this connection */
     bool first;        /* no text has come on it */
     bool cut;          /* a frame was cut by the end of the connection before */
-    bool pinged;
+    bool pinged;       /* and nothing has come since */
+    bool overdue;      /* nor within the time for it */
     bool paused;
     bool freed;
 };

@@ -105,7 +105,7 @@ void connection_open(struct hermes_client *c, char *bytes, size_t len)
     c->state = CLIENT_OPEN;
     c->opened = true;
     c->first = true;
-    c->pinged = false;
+    c->pinged = c->overdue = false;
     c->opened_at = c->heard_at = uv_now(c->group->loop);
     client_set_deadline(c, c->settings.ping_ms);
     if (c->paused)
@@ -153,8 +153,12 @@ void connection_deadline(struct hermes_client *c)
     if (c->paused)
         c->heard_at = now;
     uint64_t silent = now - c->heard_at;
-    if (c->pinged && !c->paused) {
+    if (c->overdue && !c->paused) {
         connection_end(c, "the server does not answer pings", true);
+    } else if (c->pinged && !c->paused) {
+        /* When it was this process that slept, the pong is there and only has to be read. */
+        c->overdue = true;
+        client_set_deadline(c, 0);
     } else if (silent < s->ping_ms) {
         client_set_deadline(c, s->ping_ms - (uint32_t)silent);
     } else {
@@ -233,7 +237,7 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
     c->peer_reason = NULL;
     c->peer_reason_len = 0;
     c->peer_code = c->close_code = 0;
-    c->opened = c->pinged = false;
+    c->opened = c->pinged = c->overdue = false;
     c->ending = NULL;
     if (c->events->on_close)
         c->events->on_close(c, &why, c->user);

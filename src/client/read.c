@@ -123,7 +123,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
     client_enter(c);
     if (len > 0) {
         c->heard_at = uv_now(c->group->loop);
-        c->pinged = false;
+        c->pinged = c->overdue = false;
         if (dialling)
             dial_bytes(c, bytes->base, (size_t)len);
         else

@@ -1,0 +1,280 @@
+#include "unit/client/fake_server.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "proto/handshake.h"
+#include "proto/ws_out.h"
+
+static struct fake_conn *conn_of(const void *handle)
+{
+    return ((const uv_handle_t *)handle)->data;
+}
+
+static void part_closed(uv_handle_t *handle)
+{
+    struct fake_conn *conn = conn_of(handle);
+    if (--conn->handles > 0)
+        return;
+    buf_fini(&conn->head);
+    buf_fini(&conn->slow);
+}
+
+static void conn_close(struct fake_conn *conn)
+{
+    if (conn->closed)
+        return;
+    conn->closed = true;
+    ws_release(conn->fake->frames, &conn->reader);
+    uv_close((uv_handle_t *)&conn->tcp, part_closed);
+    uv_close((uv_handle_t *)&conn->idle, part_closed);
+    if (conn->fake->ended)
+        conn->fake->ended(conn);
+}
+
+void fake_drop(struct fake_conn *conn)
+{
+    conn_close(conn);
+}
+
+void fake_reset(struct fake_conn *conn)
+{
+    int fd;
+    struct linger linger = {1, 0};
+    MUST(uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0);
+    MUST(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0);
+    conn_close(conn);
+}
+
+/* ---- writing ---- */
+
+struct output {
+    uv_write_t request;
+    char bytes[];
+};
+
+static void output_done(uv_write_t *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+static void write_now(struct fake_conn *conn, const void *bytes, size_t len)
+{
+    struct output *out = malloc(sizeof *out + len);
+    MUST(out);
+    memcpy(out->bytes, bytes, len);
+    uv_buf_t buf = uv_buf_init(out->bytes, (unsigned)len);
+    MUST(uv_write(&out->request, (uv_stream_t *)&conn->tcp, &buf, 1, output_done) == 0);
+}
+
+static void one_more(uv_idle_t *idle)
+{
+    struct fake_conn *conn = conn_of(idle);
+    write_now(conn, conn->slow.data + conn->slow_at, 1);
+    if (++conn->slow_at < conn->slow.len)
+        return;
+    uv_idle_stop(idle);
+    if (conn->ending)
+        conn_close(conn);
+}
+
+void fake_bytes(struct fake_conn *conn, const void *bytes, size_t len)
+{
+    if (conn->closed)
+        return;
+    if (!conn->fake->slowly) {
+        write_now(conn, bytes, len);
+        return;
+    }
+    buf_append(&conn->slow, bytes, len);
+    uv_idle_start(&conn->idle, one_more);
+}
+
+void fake_frame(struct fake_conn *conn, enum ws_opcode opcode, const void *payload, size_t len)
+{
+    struct buf frame = {0};
+    ws_frame(&frame, opcode, payload, len);
+    fake_bytes(conn, frame.data, frame.len);
+    buf_fini(&frame);
+}
+
+void fake_text(struct fake_conn *conn, const char *text)
+{
+    fake_frame(conn, WS_TEXT, text, strlen(text));
+}
+
+void fake_end(struct fake_conn *conn, int code, const char *reason)
+{
+    struct buf frame = {0};
+    ws_close_frame(&frame, code, reason);
+    fake_bytes(conn, frame.data, frame.len);
+    buf_fini(&frame);
+}
+
+/* ---- reading ---- */
+
+static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
+{
+    struct fake_conn *conn = user;
+    MUST(opcode == WS_TEXT);
+    if (conn->fake->text)
+        conn->fake->text(conn, payload, len);
+    return !conn->closed;
+}
+
+static bool on_ping(void *user, const char *payload, size_t len)
+{
+    struct fake_conn *conn = user;
+    if (!conn->fake->no_pong)
+        fake_frame(conn, WS_PONG, payload, len);
+    if (conn->fake->ping)
+        conn->fake->ping(conn, payload, len);
+    return !conn->closed;
+}
+
+static bool on_pong(void *user, const char *payload, size_t len)
+{
+    struct fake_conn *conn = user;
+    if (conn->fake->pong)
+        conn->fake->pong(conn, payload, len);
+    return !conn->closed;
+}
+
+static bool on_close(void *user, int code, const char *reason, size_t len)
+{
+    struct fake_conn *conn = user;
+    if (conn->fake->close)
+        conn->fake->close(conn, code, reason, len);
+    if (!conn->closed && !conn->fake->no_close) {
+        fake_end(conn, code, "");
+        conn->ending = true;
+        if (!conn->fake->slowly)
+            conn_close(conn);
+    }
+    return false;
+}
+
+static const struct ws_events events = {on_message, on_ping, on_pong, on_close};
+
+static void feed(struct fake_conn *conn, char *bytes, size_t len)
+{
+    int code = ws_feed(conn->fake->frames, &conn->reader, bytes, len, &events, conn);
+    if (code != 0)
+        die("the client sent what ends with %d", code);
+}
+
+static void shake(struct fake_conn *conn)
+{
+    struct fake *f = conn->fake;
+    struct http_head head;
+    struct request request;
+    size_t used;
+    if (http_head_read(&head, conn->head.data, conn->head.len, &used) == HTTP_MORE)
+        return;
+    request_read(&request, &head);
+    MUST(request.kind == REQUEST_UPGRADE);
+    if (f->answer) {
+        fake_bytes(conn, f->answer, strlen(f->answer));
+        conn_close(conn);
+        return;
+    }
+    struct buf out = {0};
+    handshake_accept(&out, &request);
+    if (f->extra) {
+        out.len -= 2;
+        buf_append_string(&out, f->extra);
+        buf_append_string(&out, "\r\n");
+    }
+    if (f->wrong_accept)
+        ((char *)memmem(out.data, out.len, "Accept: ", 8))[8] ^= 1;
+    conn->shaken = true;
+    fake_bytes(conn, out.data, out.len);
+    buf_fini(&out);
+    if (!f->no_info)
+        fake_text(
+            conn, "{\"type\":\"info\",\"message\":\"Connected to HERMES WebSocket server. Hi.\"}");
+    if (f->deaf)
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+    if (f->opened)
+        f->opened(conn);
+    if (!conn->closed && conn->head.len > used)
+        feed(conn, conn->head.data + used, conn->head.len - used);
+}
+
+static void give_bytes(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    (void)handle;
+    *out = uv_buf_init(malloc(suggested), (unsigned)suggested);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
+{
+    struct fake_conn *conn = conn_of(stream);
+    if (len < 0) {
+        conn_close(conn);
+    } else if (conn->shaken) {
+        feed(conn, bytes->base, (size_t)len);
+    } else {
+        buf_append(&conn->head, bytes->base, (size_t)len);
+        shake(conn);
+    }
+    free(bytes->base);
+}
+
+void fake_listen(struct fake_conn *conn)
+{
+    MUST(uv_read_start((uv_stream_t *)&conn->tcp, give_bytes, on_read) == 0);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct fake *f = listener->data;
+    MUST(status == 0);
+    struct fake_conn *conn = calloc(1, sizeof *conn);
+    MUST(conn);
+    conn->fake = f;
+    conn->next = f->all;
+    conn->number = ++f->connections;
+    f->all = conn;
+    MUST(uv_tcp_init(f->loop, &conn->tcp) == 0 && uv_idle_init(f->loop, &conn->idle) == 0);
+    conn->tcp.data = conn->idle.data = conn;
+    conn->handles = 2;
+    MUST(uv_accept(listener, (uv_stream_t *)&conn->tcp) == 0);
+    uv_tcp_nodelay(&conn->tcp, 1);
+    fake_listen(conn);
+}
+
+void fake_open(struct fake *f, uv_loop_t *loop, const char *host)
+{
+    struct sockaddr_in address;
+    int size = sizeof address;
+    f->loop = loop;
+    f->frames = ws_pool_new(
+        &(struct ws_settings){.max_message = 64 << 20, .max_fragments = 1, .server = true});
+    MUST(f->frames);
+    MUST(uv_tcp_init(loop, &f->listener) == 0);
+    f->listener.data = f;
+    MUST(uv_ip4_addr("127.0.0.1", 0, &address) == 0);
+    MUST(uv_tcp_bind(&f->listener, (struct sockaddr *)&address, 0) == 0);
+    MUST(uv_listen((uv_stream_t *)&f->listener, 64, on_connection) == 0);
+    MUST(uv_tcp_getsockname(&f->listener, (struct sockaddr *)&address, &size) == 0);
+    snprintf(f->url, sizeof f->url, "ws://%s:%d/x", host, ntohs(address.sin_port));
+}
+
+void fake_close(struct fake *f)
+{
+    uv_close((uv_handle_t *)&f->listener, NULL);
+    for (struct fake_conn *conn = f->all; conn; conn = conn->next)
+        conn_close(conn);
+    uv_run(f->loop, UV_RUN_DEFAULT);
+    while (f->all) {
+        struct fake_conn *conn = f->all;
+        f->all = conn->next;
+        free(conn);
+    }
+    ws_pool_free(f->frames);
+}
