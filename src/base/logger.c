@@ -15,6 +15,7 @@ static const char *const level_names[] = {"debug", "info", "warn", "error", "off
 struct line {
     char bytes[LINE_MAX_BYTES];
     size_t len;
+    bool full;
 };
 
 void logger_init(struct logger *l, int fd, enum log_level level, bool json)
@@ -32,8 +33,10 @@ static void line_add(struct line *line, const char *bytes, size_t len)
 {
     /* Room is kept for the closing brace and the newline. */
     size_t room = sizeof line->bytes - 8 - line->len;
-    if (len > room)
+    if (len > room) {
         len = room;
+        line->full = true;
+    }
     memcpy(line->bytes + line->len, bytes, len);
     line->len += len;
 }
@@ -71,6 +74,7 @@ static bool plain(struct text t)
 static void line_field(struct line *line, const struct log_field *field, bool json)
 {
     char number[24];
+    size_t before = line->len;
     line_string(line, json ? ",\"" : " ");
     line_string(line, field->name);
     line_string(line, json ? "\":" : "=");
@@ -85,6 +89,8 @@ static void line_field(struct line *line, const struct log_field *field, bool js
         line_escaped(line, t);
         line_string(line, "\"");
     }
+    if (line->full)
+        line->len = before; /* a field is there whole or not at all */
 }
 
 static void line_time(struct line *line)
@@ -106,6 +112,7 @@ void logger_write(struct logger *l, enum log_level level, const char *event,
         return;
     struct line line;
     line.len = 0;
+    line.full = false;
     line_string(&line, l->json ? "{\"time\":\"" : "");
     line_time(&line);
     line_string(&line, l->json ? "\",\"level\":\"" : " ");
