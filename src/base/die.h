@@ -10,8 +10,7 @@ _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* Holds in every build. */
 #define MUST(condition)                                                                            \
-    ((condition) ? (void)0                                                                         \
-                 : die("%s", __FILE__ ":" MUST_TEXT(__LINE__) ": must hold: " #condition))
+    ((condition) ? (void)0 : die("%s", __FILE__ ":" MUST_TEXT(__LINE__) ": must hold: " #condition))
 
 /* Holds too, but is looked at in debug builds only: for hot paths. */
 #ifdef HERMES_DEBUG

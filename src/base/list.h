@@ -11,7 +11,7 @@ struct list {
 };
 
 /* The struct of which `node` is the member `member`. */
-#define LIST_ITEM(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define LIST_ITEM(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline void list_init(struct list *node)
 {

@@ -130,8 +130,8 @@ void logger_write(struct logger *l, enum log_level level, const char *event,
     (void)ignored;
 }
 
-void logger_limited(struct logger *l, enum log_limit limit, enum log_level level,
-    const char *event, const struct log_field *fields, size_t count)
+void logger_limited(struct logger *l, enum log_limit limit, enum log_level level, const char *event,
+    const struct log_field *fields, size_t count)
 {
     struct log_allowance *a = &l->allowances[limit];
     uint64_t second = clock_ms() / 1000;

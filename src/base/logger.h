@@ -1,10 +1,9 @@
 /* Log lines, to a descriptor: text for people, JSON for machines; one write a line.
  *
  * A line is a level, an event (a word or two that never change) and fields. What a stranger can
- * provoke goes through logger_limited: so many lines a second and kind, and the number left out with
- * the next line that is written.
- * Threads: any. Lock: LOG, which is the last in the order; taken by limited lines only (a write of a
- *   line is one system call and needs none). */
+ * provoke goes through logger_limited: so many lines a second and kind, and the number left out
+ * with the next line that is written. Threads: any. Lock: LOG, which is the last in the order;
+ * taken by limited lines only (a write of a line is one system call and needs none). */
 #ifndef HERMES_BASE_LOGGER_H
 #define HERMES_BASE_LOGGER_H
 
@@ -17,7 +16,14 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
 /* Kinds of lines that strangers can provoke, each with an allowance of its own. */
-enum log_limit { LIMIT_ACCEPT, LIMIT_HANDSHAKE, LIMIT_CLOSE, LIMIT_SLOW, LIMIT_REFUSED, LIMIT_COUNT };
+enum log_limit {
+    LIMIT_ACCEPT,
+    LIMIT_HANDSHAKE,
+    LIMIT_CLOSE,
+    LIMIT_SLOW,
+    LIMIT_REFUSED,
+    LIMIT_COUNT
+};
 
 struct log_allowance {
     uint64_t second;
@@ -55,8 +61,8 @@ static inline bool logger_wants(const struct logger *l, enum log_level level)
 
 void logger_write(struct logger *l, enum log_level level, const char *event,
     const struct log_field *fields, size_t count);
-void logger_limited(struct logger *l, enum log_limit limit, enum log_level level,
-    const char *event, const struct log_field *fields, size_t count);
+void logger_limited(struct logger *l, enum log_limit limit, enum log_level level, const char *event,
+    const struct log_field *fields, size_t count);
 
 /* LOG_LINE(logger, LOG_INFO, "listening", LOG_NUMBER("port", port)); at least one field. */
 #define LOG_LINE(logger, level, event, ...)                                                        \
@@ -71,8 +77,8 @@ void logger_limited(struct logger *l, enum log_limit limit, enum log_level level
     do {                                                                                           \
         if (logger_wants(logger, level)) {                                                         \
             const struct log_field fields_[] = {__VA_ARGS__};                                      \
-            logger_limited(logger, limit, level, event, fields_,                                   \
-                sizeof fields_ / sizeof fields_[0]);                                               \
+            logger_limited(                                                                        \
+                logger, limit, level, event, fields_, sizeof fields_ / sizeof fields_[0]);         \
         }                                                                                          \
     } while (0)
 

@@ -29,11 +29,11 @@ void slab_init(struct slab *s, size_t item_size)
 
 static void blocks_free(struct list *head)
 {
-    while (!list_empty(head)) {
-        struct slab_block *block = LIST_ITEM(head->next, struct slab_block, node);
-        list_remove(&block->node);
-        free(block);
+    for (struct list *node = head->next, *next; node != head; node = next) {
+        next = node->next;
+        free(LIST_ITEM(node, struct slab_block, node));
     }
+    list_init(head);
 }
 
 void slab_fini(struct slab *s)
@@ -57,9 +57,8 @@ static struct slab_block *block_new(struct slab *s)
 
 void *slab_new(struct slab *s)
 {
-    struct slab_block *block = list_empty(&s->open)
-        ? block_new(s)
-        : LIST_ITEM(s->open.next, struct slab_block, node);
+    struct slab_block *block =
+        list_empty(&s->open) ? block_new(s) : LIST_ITEM(s->open.next, struct slab_block, node);
     if (!block)
         return NULL;
     uint32_t word = 0;
@@ -99,8 +98,8 @@ void slab_free(struct slab *s, void *item)
     }
 }
 
-static void each_in(struct slab *s, struct slab_block *block, void (*each)(void *, void *),
-    void *user)
+static void each_in(
+    struct slab *s, struct slab_block *block, void (*each)(void *, void *), void *user)
 {
     uint32_t left = block->used; /* the block itself may go with its last item */
     for (uint32_t index = 0; left > 0; index++) {

@@ -36,7 +36,8 @@ static inline int text_compare(struct text a, struct text b)
 
 static inline bool text_starts_with(struct text whole, struct text prefix)
 {
-    return whole.len >= prefix.len && (prefix.len == 0 || memcmp(whole.at, prefix.at, prefix.len) == 0);
+    return whole.len >= prefix.len &&
+           (prefix.len == 0 || memcmp(whole.at, prefix.at, prefix.len) == 0);
 }
 
 #endif

@@ -31,8 +31,8 @@ static bool is_registered_as(const void *item, const void *wanted)
     return ((const struct local_topic *)item)->registered == wanted;
 }
 
-struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
-    const struct registry_topic *registered)
+struct local_topic *local_find(
+    const struct local_topics *l, uint64_t hash, const struct registry_topic *registered)
 {
     return map_find(&l->parts[hash >> 58], hash, is_registered_as, registered);
 }
@@ -49,8 +49,8 @@ static bool is_named(const void *item, const void *wanted)
     return text_equal(registry_name(n->registry, topic->registered), n->name);
 }
 
-struct local_topic *local_find_named(const struct local_topics *l, const struct registry *r,
-    uint64_t hash, struct text name)
+struct local_topic *local_find_named(
+    const struct local_topics *l, const struct registry *r, uint64_t hash, struct text name)
 {
     return map_find(&l->parts[hash >> 58], hash, is_named, &(struct named){r, name});
 }
@@ -98,8 +98,8 @@ struct local_topic *subscriber_any(struct subscriber *s)
 }
 
 /* Puts a subscription into a free slot and tells the other half where that is. */
-static void settle(struct subscription *slot, uint32_t cap, uint32_t in_row,
-    struct subscription subscription)
+static void settle(
+    struct subscription *slot, uint32_t cap, uint32_t in_row, struct subscription subscription)
 {
     uint32_t at = in_row;
     if (cap > SUBSCRIBER_LINEAR) {

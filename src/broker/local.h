@@ -61,12 +61,12 @@ void local_init(struct local_topics *l);
 void local_fini(struct local_topics *l);
 
 /* The topic with subscribers here, or NULL. */
-struct local_topic *local_find(const struct local_topics *l, uint64_t hash,
-    const struct registry_topic *registered);
+struct local_topic *local_find(
+    const struct local_topics *l, uint64_t hash, const struct registry_topic *registered);
 
 /* The same by name, for who does not hold the registry's topic. */
-struct local_topic *local_find_named(const struct local_topics *l, const struct registry *r,
-    uint64_t hash, struct text name);
+struct local_topic *local_find_named(
+    const struct local_topics *l, const struct registry *r, uint64_t hash, struct text name);
 
 static inline struct place *local_places(struct local_topic *topic)
 {
@@ -81,8 +81,8 @@ struct subscription *subscriber_find(struct subscriber *s, const struct local_to
 /* Any one of its subscriptions, or NULL when it has none left. */
 struct local_topic *subscriber_any(struct subscriber *s);
 
-/* Adds a subscription that is not there yet, with the local topic if that is new; false (and nothing
- * changed) when there is no memory. */
+/* Adds a subscription that is not there yet, with the local topic if that is new; false (and
+ * nothing changed) when there is no memory. */
 bool local_join(struct local_topics *l, struct registry_topic *registered, struct subscriber *s);
 
 /* Takes a subscription out; true when it was the topic's last here, and the local topic is gone. */

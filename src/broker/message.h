@@ -14,10 +14,10 @@ struct registry_topic;
 struct message {
     _Atomic uint32_t references;
     uint32_t len;
-    uint64_t offset; /* of its topic; given under the stripe lock */
-    uint64_t hash;   /* of its topic */
+    uint64_t offset;                    /* of its topic; given under the stripe lock */
+    uint64_t hash;                      /* of its topic */
     const struct registry_topic *topic; /* compared, never followed: it may be gone */
-    char frame[];    /* `len` bytes, ready for the wire */
+    char frame[];                       /* `len` bytes, ready for the wire */
 };
 
 /* A message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL

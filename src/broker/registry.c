@@ -40,8 +40,8 @@ static bool is_wanted(const void *item, const void *wanted)
     return text_equal(registry_name(w->registry, item), w->name);
 }
 
-struct registry_topic *registry_find(struct registry *r, struct stripe *stripe, uint64_t hash,
-    struct text name)
+struct registry_topic *registry_find(
+    struct registry *r, struct stripe *stripe, uint64_t hash, struct text name)
 {
     return map_find(&stripe->topics, hash, is_wanted, &(struct wanted){r, name});
 }

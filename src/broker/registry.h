@@ -23,7 +23,7 @@ struct registry_topic {
     uint64_t offset;      /* of the newest message; under the stripe */
     uint32_t subscribers; /* of all workers; under the stripe */
     uint32_t name_len;
-    uint64_t workers[];   /* a bit each worker that has subscribers; then the name */
+    uint64_t workers[]; /* a bit each worker that has subscribers; then the name */
 };
 
 struct stripe {

@@ -8,7 +8,8 @@ static int post_all(struct route *r, const struct registry_topic *topic, struct 
     int crowded = -1;
     uint32_t posts = 0;
     for (size_t word = 0; word < r->registry.worker_words; word++)
-        posts += (uint32_t)__builtin_popcountll(topic->workers[word]);
+        for (uint64_t set = topic->workers[word]; set != 0; set &= set - 1)
+            posts++;
     MUST_DEBUG(posts > 0);
     message_hold(m, posts);
     struct mail mail = {.kind = MAIL_MESSAGE, .weight = message_weight(m), .item = m};
@@ -24,8 +25,8 @@ static int post_all(struct route *r, const struct registry_topic *topic, struct 
     return crowded;
 }
 
-struct route_result route_publish(struct route *r, uint64_t hash, struct text topic,
-    struct message *m)
+struct route_result route_publish(
+    struct route *r, uint64_t hash, struct text topic, struct message *m)
 {
     struct route_result result = {.crowded = -1};
     struct stripe *stripe = registry_stripe(&r->registry, hash);
@@ -49,8 +50,7 @@ struct registry_topic *route_subscribe(struct route *r, unsigned worker, struct 
 {
     struct stripe *stripe = registry_stripe(&r->registry, hash);
     lock_take(&stripe->lock);
-    struct registry_topic *found =
-        registry_join(&r->registry, stripe, hash, topic, worker, made);
+    struct registry_topic *found = registry_join(&r->registry, stripe, hash, topic, worker, made);
     mailbox_take(r->boxes[worker], tray);
     lock_give(&stripe->lock);
     return found;

@@ -24,13 +24,13 @@ struct route_result {
 };
 
 /* Takes the caller's reference on `m`, whose frame is ready and whose other fields this sets. */
-struct route_result route_publish(struct route *r, uint64_t hash, struct text topic,
-    struct message *m);
+struct route_result route_publish(
+    struct route *r, uint64_t hash, struct text topic, struct message *m);
 
 /* First step of a subscribe on `worker`: raises its interest and, under the same stripe, moves its
- * mail into `tray`. What is in the tray then was published before the subscribe and must be delivered
- * before the subscriber joins the local topic; all that is posted later is for it too (guarantee 5).
- * NULL when there is no memory. `*made`: the topic is new. */
+ * mail into `tray`. What is in the tray then was published before the subscribe and must be
+ * delivered before the subscriber joins the local topic; all that is posted later is for it too
+ * (guarantee 5). NULL when there is no memory. `*made`: the topic is new. */
 struct registry_topic *route_subscribe(struct route *r, unsigned worker, struct tray *tray,
     uint64_t hash, struct text topic, bool *made);
 

@@ -96,10 +96,12 @@ bool mailbox_take(struct mailbox *box, struct tray *tray)
 bool mailbox_sleep(struct mailbox *box)
 {
     lock_take(&box->lock);
-    bool empty = box->count == 0;
-    box->asleep = empty;
+    /* A waiter may have come after the owner asked for waiters, because of mail that is done by
+     * now: no post would wake the owner for its sake. */
+    bool idle = box->count == 0 && !atomic_load_explicit(&box->waited_for, memory_order_relaxed);
+    box->asleep = idle;
     lock_give(&box->lock);
-    return empty;
+    return idle;
 }
 
 void mailbox_done(struct mailbox *box, size_t weight)

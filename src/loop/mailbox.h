@@ -1,9 +1,10 @@
-/* What one thread tells another: a queue that its owner empties in one go, and a bell that wakes it.
+/* What one thread tells another: a queue that its owner empties in one go, and a bell that wakes
+ * it.
  *
  * Order: first in, first out over all posters together.
  * Threads: anyone posts; the owner, whose loop the bell is on, takes.
- * Lock: MAILBOX. A mutex and not a lock-free queue: with uv_async_send's relaxed check a wake-up can
- *   be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about to
+ * Lock: MAILBOX. A mutex and not a lock-free queue: with uv_async_send's relaxed check a wake-up
+ * can be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about to
  *   sleep, so a busy owner costs its posters no system call.
  * Memory: the queue grows as it must; posters that a peer drives ask mailbox_crowded and stop
  *   reading from that peer. With no memory for an entry the process dies, for what is in the queue
@@ -44,7 +45,7 @@ struct mailbox {
     bool asleep GUARDED_BY(lock);
     bool closed GUARDED_BY(lock);
     uint64_t waiters[MAILBOX_WAITERS_MAX / 64] GUARDED_BY(lock);
-    _Atomic size_t weight; /* posted and not yet done with */
+    _Atomic size_t weight;   /* posted and not yet done with */
     _Atomic bool waited_for; /* some waiter is set */
     uv_async_t bell;
 };
@@ -70,7 +71,8 @@ bool mailbox_post(struct mailbox *box, struct mail mail);
 /* The owner: moves all mail behind what is left in the tray. True if there is any in the tray. */
 bool mailbox_take(struct mailbox *box, struct tray *tray);
 
-/* The owner, before its loop blocks: true when the box is empty, and the next post will ring. */
+/* The owner, before its loop blocks: true when the box is empty and nobody waits, and the next post
+ * will ring. */
 bool mailbox_sleep(struct mailbox *box);
 
 /* The owner: done with mail of that weight. */
@@ -86,8 +88,8 @@ static inline bool mailbox_crowded(struct mailbox *box, size_t limit)
  * over `limit` any more: no need to wait. From any thread. */
 bool mailbox_wait(struct mailbox *box, unsigned waiter, size_t limit);
 
-/* The owner, whenever the weight is below its mark: takes the waiters; true if there are any. A
- * waiter that comes later came because there was more mail, so the owner will ask again. */
+/* The owner, whenever the weight is below its mark: takes the waiters; true if there are any. One
+ * that comes just after that is not slept over: see mailbox_sleep. */
 bool mailbox_waiters(struct mailbox *box, uint64_t out[MAILBOX_WAITERS_MAX / 64]);
 
 void tray_fini(struct tray *tray);

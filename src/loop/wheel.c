@@ -4,8 +4,8 @@
 
 static void wheel_turn(uv_timer_t *timer);
 
-int wheel_open(struct wheel *w, uv_loop_t *loop, void (*met)(struct deadline *d, void *user),
-    void *user)
+int wheel_open(
+    struct wheel *w, uv_loop_t *loop, void (*met)(struct deadline *d, void *user), void *user)
 {
     for (size_t i = 0; i < WHEEL_SLOTS; i++)
         list_init(&w->slots[i]);

@@ -30,8 +30,8 @@ struct wheel {
 };
 
 /* `met` is called with the deadline unset; it may set it again, and unset or free others. */
-int wheel_open(struct wheel *w, uv_loop_t *loop, void (*met)(struct deadline *d, void *user),
-    void *user);
+int wheel_open(
+    struct wheel *w, uv_loop_t *loop, void (*met)(struct deadline *d, void *user), void *user);
 
 /* All deadlines must be unset. */
 void wheel_close(struct wheel *w, uv_close_cb closed);

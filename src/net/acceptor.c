@@ -173,15 +173,15 @@ static void acceptor_main(void *user)
     a->settings.ended(a->settings.user);
 }
 
-int acceptor_open(struct acceptor *a, const struct acceptor_settings *settings, char *error,
-    size_t error_size)
+int acceptor_open(
+    struct acceptor *a, const struct acceptor_settings *settings, char *error, size_t error_size)
 {
     int fds[LISTENERS_MAX];
     a->settings = *settings;
     a->port = settings->port;
     a->allowance = settings->max_per_second * 1000;
-    int count = listen_open(fds, LISTENERS_MAX, settings->host, &a->port, settings->backlog, error,
-        error_size);
+    int count = listen_open(
+        fds, LISTENERS_MAX, settings->host, &a->port, settings->backlog, error, error_size);
     if (count < 0)
         return -1;
     int code = uv_loop_init(&a->loop);

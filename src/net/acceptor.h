@@ -49,16 +49,16 @@ struct acceptor {
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
     int port;
-    unsigned next; /* worker */
-    int64_t allowance; /* connections that may still come, in thousandths */
+    unsigned next;         /* worker */
+    int64_t allowance;     /* connections that may still come, in thousandths */
     uint64_t allowance_ms; /* when that was last raised */
     bool draining;
     struct metrics metrics;
 };
 
 /* Binds. 0, or -1 with one sentence for a person in `error`. */
-int acceptor_open(struct acceptor *a, const struct acceptor_settings *settings, char *error,
-    size_t error_size);
+int acceptor_open(
+    struct acceptor *a, const struct acceptor_settings *settings, char *error, size_t error_size);
 
 /* Starts the thread; a libuv error code or 0. */
 int acceptor_start(struct acceptor *a);

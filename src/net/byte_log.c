@@ -18,8 +18,7 @@ static char *bytes_new(struct byte_log *log)
 {
     if (log->spare_count > 0)
         return log->spares[--log->spare_count];
-    char *bytes =
-        mmap(NULL, LOG_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *bytes = mmap(NULL, LOG_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bytes == MAP_FAILED)
         die("no memory for the log");
     return bytes;

@@ -33,8 +33,8 @@ struct byte_log {
     uint64_t end;
     char *spares[LOG_SPARES];
     size_t spare_count;
-    size_t charged; /* bytes that outboxes keep beside the log */
-    size_t budget;  /* 0: none */
+    size_t charged;      /* bytes that outboxes keep beside the log */
+    size_t budget;       /* 0: none */
     struct list stalled; /* blocked outboxes, the one longest without progress first */
     struct outbox_more *spare_outboxes[LOG_SPARE_OUTBOXES];
     size_t spare_outbox_count;
@@ -48,8 +48,8 @@ void log_fini(struct byte_log *log);
 /* Appends; the bytes are at [returned position, log->end). */
 uint64_t log_append(struct byte_log *log, const void *bytes, size_t len);
 
-/* Frees the chunks in front that nobody holds, or starts over when there are no holders at all. Only
- * when every outbox with spans is registered as a holder. */
+/* Frees the chunks in front that nobody holds, or starts over when there are no holders at all.
+ * Only when every outbox with spans is registered as a holder. */
 void log_trim(struct byte_log *log);
 
 static inline size_t log_size(const struct byte_log *log)

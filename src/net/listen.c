@@ -57,13 +57,14 @@ static int listen_one(const struct sockaddr *address, socklen_t len, int dual, i
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {0}};
     socklen_t len = sizeof bound;
-    getsockname(fd, (struct sockaddr *)&bound, &len);
-    in_port_t port = bound.ss_family == AF_INET6
-        ? ((struct sockaddr_in6 *)(void *)&bound)->sin6_port
-        : ((struct sockaddr_in *)(void *)&bound)->sin_port;
-    return ntohs(port);
+    getsockname(fd, &bound.any, &len);
+    return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
 static int listen_everywhere(int *fd, int *port, int backlog, char *error, size_t size)
@@ -82,8 +83,8 @@ static int listen_everywhere(int *fd, int *port, int backlog, char *error, size_
     return 1;
 }
 
-int listen_open(int *fds, int most, const char *host, int *port, int backlog, char *error,
-    size_t error_size)
+int listen_open(
+    int *fds, int most, const char *host, int *port, int backlog, char *error, size_t error_size)
 {
     if (*host == '\0')
         return listen_everywhere(fds, port, backlog, error, error_size);

@@ -8,7 +8,7 @@
  * socket where the system has IPv6) and listens. Up to `most` descriptors into `fds`; all on one
  * port, which is stored in `*port` (0: any free one). Returns how many, or -1 with one sentence for
  * a person in `error`. */
-int listen_open(int *fds, int most, const char *host, int *port, int backlog, char *error,
-    size_t error_size);
+int listen_open(
+    int *fds, int most, const char *host, int *port, int backlog, char *error, size_t error_size);
 
 #endif

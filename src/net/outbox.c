@@ -11,7 +11,7 @@ struct outbox_more {
     struct list held;    /* in a chunk's holders */
     struct list stalled; /* in the log's list of blocked outboxes */
     struct outbox *owner;
-    struct buf private;    /* to be sent before the spans */
+    struct buf private; /* to be sent before the spans */
     size_t private_sent;
     struct span *spans; /* behind `first`: a row of `count` that begins at `at` */
     uint32_t at;
@@ -30,8 +30,8 @@ static struct outbox_more *more_take(struct byte_log *log, struct outbox *box)
     if (box->more)
         return box->more;
     struct outbox_more *more = log->spare_outbox_count > 0
-        ? log->spare_outboxes[--log->spare_outbox_count]
-        : calloc(1, sizeof *more);
+                                   ? log->spare_outboxes[--log->spare_outbox_count]
+                                   : calloc(1, sizeof *more);
     if (!more)
         return NULL;
     list_init(&more->held);
@@ -136,7 +136,8 @@ void outbox_clear(struct byte_log *log, struct outbox *box)
 }
 
 /* Pieces of [from, to); returns how many there are now. */
-static int span_pieces(const struct byte_log *log, struct span span, struct iovec *pieces, int count)
+static int span_pieces(
+    const struct byte_log *log, struct span span, struct iovec *pieces, int count)
 {
     while (span.start < span.end && count < PIECES_MAX) {
         pieces[count] = log_piece(log, span.start, span.end);
@@ -151,8 +152,8 @@ static int gather(const struct byte_log *log, const struct outbox *box, struct i
     const struct outbox_more *more = box->more;
     int count = 0;
     if (more && more->private_sent < more->private.len)
-        pieces[count++] = (struct iovec){more->private.data + more->private_sent,
-            more->private.len - more->private_sent};
+        pieces[count++] = (struct iovec){
+            more->private.data + more->private_sent, more->private.len - more->private_sent};
     count = span_pieces(log, box->first, pieces, count);
     for (uint32_t i = 0; more && i < more->count && count < PIECES_MAX; i++)
         count = span_pieces(log, more->spans[more->at + i], pieces, count);
@@ -191,8 +192,8 @@ static uint8_t byte_at(const struct iovec *pieces, size_t place)
     return ((const uint8_t *)pieces->iov_base)[place];
 }
 
-/* Of a stream of frames that began `frame_left` bytes before a frame's start: how much is left of the
- * frame in which the first `sent` bytes end. The header of that frame must be in the pieces. */
+/* Of a stream of frames that began `frame_left` bytes before a frame's start: how much is left of
+ * the frame in which the first `sent` bytes end. The header of that frame must be in the pieces. */
 static uint64_t frame_left_after(const struct iovec *pieces, size_t sent, uint64_t frame_left)
 {
     uint64_t at = frame_left;
@@ -222,8 +223,8 @@ static bool block(struct byte_log *log, struct outbox *box)
     return true;
 }
 
-enum outbox_state outbox_flush(struct byte_log *log, struct outbox *box, struct conn *conn,
-    struct outbox_sent *sent)
+enum outbox_state outbox_flush(
+    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
 {
     struct iovec pieces[PIECES_MAX];
     for (;;) {

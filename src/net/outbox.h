@@ -38,10 +38,10 @@ struct outbox_sent {
 
 bool outbox_add_slowly(struct byte_log *log, struct outbox *box, uint64_t start, uint64_t end);
 
-/* Adds [start, end) of the log, which lies behind all spans so far. False when there is no memory to
- * remember it. */
-static inline bool outbox_add(struct byte_log *log, struct outbox *box, uint64_t start,
-    uint64_t end)
+/* Adds [start, end) of the log, which lies behind all spans so far. False when there is no memory
+ * to remember it. */
+static inline bool outbox_add(
+    struct byte_log *log, struct outbox *box, uint64_t start, uint64_t end)
 {
     if (!box->more) {
         if (box->first.end == start && box->first.start != box->first.end) {
@@ -62,8 +62,8 @@ static inline bool outbox_empty(const struct outbox *box)
 }
 
 /* Sends what it can. */
-enum outbox_state outbox_flush(struct byte_log *log, struct outbox *box, struct conn *conn,
-    struct outbox_sent *sent);
+enum outbox_state outbox_flush(
+    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent);
 
 /* Bytes not sent yet. */
 uint64_t outbox_unsent(const struct outbox *box);
@@ -79,8 +79,8 @@ bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last);
  * more than `limit` together with those copied before. False when they are, or with no memory. */
 bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit);
 
-/* The outbox that holds the log's first chunk, or (with no chunk held) the one that has been blocked
- * longest; NULL when none is blocked. */
+/* The outbox that holds the log's first chunk, or (with no chunk held) the one that has been
+ * blocked longest; NULL when none is blocked. */
 struct outbox *outbox_oldest(struct byte_log *log, bool *holds_chunk);
 
 /* Frees what the log keeps for reuse by outboxes. */

@@ -2,13 +2,15 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 unsigned processors_of_quota(const char *text)
 {
-    unsigned long long quota;
-    unsigned long long period;
-    if (sscanf(text, "%llu %llu", &quota, &period) != 2 || quota == 0 || period == 0)
+    char *end;
+    unsigned long long quota = strtoull(text, &end, 10); /* 0 for "max" */
+    unsigned long long period = strtoull(end, NULL, 10);
+    if (quota == 0 || period == 0)
         return 0;
     return (unsigned)((quota + period - 1) / period);
 }

@@ -31,7 +31,7 @@ struct hermes {
     struct addresses addresses;
     struct workshop shop;
     struct acceptor acceptor;
-    struct metrics outside; /* of hermes_publish: many threads, so added to atomically */
+    struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
     _Atomic unsigned running; /* threads */
     bool started;
     bool joined;
@@ -286,8 +286,8 @@ no_workers:
 
 /* --- while it runs ---------------------------------------------------------------------------- */
 
-int hermes_publish(struct hermes *h, const char *topic, size_t topic_len, const char *data,
-    size_t data_len)
+int hermes_publish(
+    struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len)
 {
     struct text name = {topic, topic_len};
     if (!h->started || atomic_load_explicit(&h->shop.unready, memory_order_relaxed))
@@ -306,8 +306,8 @@ int hermes_publish(struct hermes *h, const char *topic, size_t topic_len, const 
     memcpy(m->frame + head_len, data, data_len);
     struct route *route = &h->shop.route;
     route_publish(route, registry_hash(&route->registry, name), name, m);
-    atomic_fetch_add_explicit(&h->outside.values[METRIC_messages_published_total], 1,
-        memory_order_relaxed);
+    atomic_fetch_add_explicit(
+        &h->outside.values[METRIC_messages_published_total], 1, memory_order_relaxed);
     return HERMES_OK;
 }
 

@@ -96,8 +96,10 @@ static int refuse(size_t which, const char *value, char *error, size_t size)
         snprintf(error, size, "%s=%s is none of its words: give one of %s", variable, value,
             texts[which].help);
     else if (row->kind == TIME)
-        snprintf(error, size, "%s=%s is no time that may be: give %s%g to %g seconds (or with ms, s,"
-            " m, h)", variable, value, zero, (double)row->least / 1000, (double)row->most / 1000);
+        snprintf(error, size,
+            "%s=%s is no time that may be: give %s%g to %g seconds (or with ms, s,"
+            " m, h)",
+            variable, value, zero, (double)row->least / 1000, (double)row->most / 1000);
     else
         snprintf(error, size, "%s=%s is out of range: give %s%" PRIu64 " to %" PRIu64 "%s",
             variable, value, zero, row->least, row->most, units);

@@ -6,8 +6,8 @@
 #include "session/worker.h"
 
 enum {
-    SLICE_DELIVERIES = 50000,   /* spans added before the loop polls again */
-    RUN_BYTES = LOG_CHUNK,      /* of one topic, logged before its subscribers are gone through */
+    SLICE_DELIVERIES = 50000, /* spans added before the loop polls again */
+    RUN_BYTES = LOG_CHUNK,    /* of one topic, logged before its subscribers are gone through */
     PREFETCH = 8,
 };
 
@@ -116,8 +116,8 @@ static size_t deliver_next(struct worker *w)
         return deliver_messages(w);
     case MAIL_CONNECTION:
         w->tray.at++;
-        session_open(w, (int)(mail.word & 0xffffffff),
-            (enum connection_refusal)(mail.word >> 32), mail.item);
+        session_open(w, (int)(mail.word & 0xffffffff), (enum connection_refusal)(mail.word >> 32),
+            mail.item);
         return 16;
     case MAIL_RESUME:
         w->tray.at++;

@@ -291,8 +291,8 @@ static enum close_reason reason_of(int code)
 void session_receive(struct session *s, char *bytes, size_t len)
 {
     bool open = s->state == SESSION_OPEN;
-    int code = ws_feed(
-        s->worker->readers, &s->reader, bytes, len, open ? &events : &last_events, s);
+    int code =
+        ws_feed(s->worker->readers, &s->reader, bytes, len, open ? &events : &last_events, s);
     if (code != 0 && s->state == SESSION_OPEN)
         session_close(s, reason_of(code));
     if (s->state == SESSION_CLOSING && s->peer_closed && outbox_empty(&s->out))

@@ -40,8 +40,8 @@ static void answer(struct session *s, int status, const char *text, bool head_on
     wheel_set(&w->wheel, &s->deadline, 1000);
 }
 
-static void refuse(struct session *s, enum metric which, int status, const char *text,
-    bool head_only)
+static void refuse(
+    struct session *s, enum metric which, int status, const char *text, bool head_only)
 {
     struct worker *w = s->worker;
     metric_add(&w->metrics, which, 1);

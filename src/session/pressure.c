@@ -6,12 +6,12 @@
 #include "session/worker.h"
 
 enum {
-    COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
+    COPY_OUT_MAX = 16 * 1024,    /* unsent bytes of a session that are few */
     LOG_EARLY = 2 * 1024 * 1024, /* answers within one poll go out before the log is this long */
 };
 
-/* Makes room at the log's front: the oldest holder's bytes are copied out when they are few, so that
- * a quiet subscriber does not pay for the traffic of others; else it is too slow. */
+/* Makes room at the log's front: the oldest holder's bytes are copied out when they are few, so
+ * that a quiet subscriber does not pay for the traffic of others; else it is too slow. */
 static void relieve_oldest(struct worker *w, struct outbox *oldest, bool holds_chunk)
 {
     struct session *s = LIST_ITEM(oldest, struct session, out);

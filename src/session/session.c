@@ -30,8 +30,8 @@ static struct session *session_of_conn(struct conn *conn)
     return LIST_ITEM(conn, struct session, conn);
 }
 
-void session_open(struct worker *w, int fd, enum connection_refusal refusal,
-    struct address *address)
+void session_open(
+    struct worker *w, int fd, enum connection_refusal refusal, struct address *address)
 {
     struct session *s = w->draining ? NULL : slab_new(&w->sessions);
     if (s) {

@@ -1,9 +1,8 @@
 /* One client, from the accepted socket to the last byte.
  *
- * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown away),
- *   ENDED (waiting for libuv to let go). Nothing frees a session but that last step, so a session
- *   stays valid for as long as the callback runs that ended it.
- * Ownership: the worker's slab.
+ * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown
+ * away), ENDED (waiting for libuv to let go). Nothing frees a session but that last step, so a
+ * session stays valid for as long as the callback runs that ended it. Ownership: the worker's slab.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_SESSION_H
 #define HERMES_SESSION_SESSION_H
@@ -42,8 +41,8 @@ struct session {
     struct worker *worker;
     uint32_t queued; /* place in the flush queue + 1; 0: not in it */
     uint8_t state;
-    bool blocked;       /* waits for the socket to take more */
-    bool unremembered;  /* there was no memory to remember a span: to be cut off */
+    bool blocked;         /* waits for the socket to take more */
+    bool unremembered;    /* there was no memory to remember a span: to be cut off */
     bool finished : 1;    /* the end of the stream has been sent */
     bool peer_closed : 1; /* its close frame came: end when all is sent */
     bool paused : 1;      /* not read from: a mailbox is crowded */
@@ -53,7 +52,7 @@ struct session {
     uint8_t refusal;      /* enum connection_refusal, until the head is answered */
 
     struct subscriber subscriber;
-    uint32_t heard; /* tick of the last sign of life */
+    uint32_t heard;           /* tick of the last sign of life */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */
     struct deadline deadline; /* handshake, ping, pong or close, by the state */
@@ -67,8 +66,8 @@ struct session {
 };
 
 /* A new session on an accepted socket, which it takes over (closing it when there is no memory). */
-void session_open(struct worker *w, int fd, enum connection_refusal refusal,
-    struct address *address);
+void session_open(
+    struct worker *w, int fd, enum connection_refusal refusal, struct address *address);
 
 /* Ends it in order: leaves all topics and queues a close frame behind what is queued already; a
  * blocked session loses what is queued but for the frame that is partly sent (not on SHUTDOWN). */
