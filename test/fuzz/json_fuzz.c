@@ -65,7 +65,7 @@ static bool is_space(char c)
 /* Of a valid text: the span is exact, and the same when something stands behind it. */
 static void check_span(char *text, size_t len)
 {
-    const char *start;
+    const char *start = text;
     const char *end = json_value(text, text + len, &start);
     MUST(end && start < end);
     MUST(!is_space(*start) && !is_space(end[-1]));
