@@ -130,21 +130,11 @@ static inline const char *word_end(const char *at, const char *end, struct text 
 /* A value that holds no others. */
 static inline const char *scalar_end(const char *at, const char *end)
 {
-    switch (*at) {
-    case '"':
+    if (*at == '"')
         return string_end(at, end);
-    case '-':
-    case '0':
-    case '1':
-    case '2':
-    case '3':
-    case '4':
-    case '5':
-    case '6':
-    case '7':
-    case '8':
-    case '9':
+    if (is_digit(*at) || *at == '-')
         return number_end(at, end);
+    switch (*at) {
     case 't':
         return word_end(at, end, TEXT("true"));
     case 'f':

@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size ? size : 1);
+    char *text = calloc(1, size ? size : 1);
     char *tame = calloc(1, size + 8);
     MUST(text && tame);
     if (size)
