@@ -37,6 +37,8 @@ void lines_open(struct lines *l, struct link *link)
 
 void lines_close(struct lines *l)
 {
+    if (!l->link)
+        return;
     lines_flush(l);
     buf_fini(&l->text);
     uv_close((uv_handle_t *)&l->turn, NULL);

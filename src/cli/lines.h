@@ -21,6 +21,8 @@ struct lines {
 
 /* Ends the link, quietly, as soon as nobody reads standard output any more. */
 void lines_open(struct lines *l, struct link *link);
+
+/* Nothing happens when it was not opened. */
 void lines_close(struct lines *l);
 
 /* Adds a JSON text as one line. Line breaks, which JSON has between its tokens only, become spaces.
