@@ -15,8 +15,8 @@ struct message *message_new(size_t len)
 
 void message_drop(struct message *m)
 {
-    if (atomic_fetch_sub_explicit(&m->references, 1, memory_order_release) != 1)
-        return;
-    atomic_thread_fence(memory_order_acquire);
-    free(m);
+    /* Whoever holds the only reference need not count it down: nobody else can be counting. */
+    if (atomic_load_explicit(&m->references, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1)
+        free(m);
 }
