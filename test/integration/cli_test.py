@@ -16,9 +16,12 @@ from raw import DEADLINE
 class Command:
     """hermes with arguments, running; what it says on standard error can be waited for."""
 
+    running = []
+
     def __init__(self, *argv, env=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
         self.process = subprocess.Popen([HERMES, *map(str, argv)], stdin=stdin, stdout=stdout,
                                         stderr=subprocess.PIPE, env=clean_environment(**(env or {})))
+        self.running.append(self.process)
         self.said = ""
         self._change = threading.Condition()
         self._reader = threading.Thread(target=self._collect, daemon=True)
@@ -52,22 +55,25 @@ class Command:
         return output.decode()
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    while Command.running:
+        process = Command.running.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 @pytest.fixture
 def command(server):
     """Starts commands that talk to the server."""
-    running = []
 
     def start(*argv, **more):
         env = {"HERMES_URL": f"ws://localhost:{server.port}", **more.pop("env", {})}
-        one = Command(*argv, env=env, **more)
-        running.append(one)
-        return one
+        return Command(*argv, env=env, **more)
 
-    yield start
-    for one in running:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+    return start
 
 
 def run(*argv, env=None, stdin=b"", code=0):
@@ -339,6 +345,7 @@ def test_pub_says_what_a_broken_connection_may_have_lost(start_server):
     pub.process.stdin.flush()
     assert sub.lines(1) == ["1"]
     server.kill(signal.SIGSTOP)
+    eventually(lambda: thread_states(server.pid) == {"T"}, "the stop of all its threads")
     pub.process.stdin.write(b"2\n3\n")
     pub.process.stdin.flush()
     # Both have been handed over when nothing is left to send.
@@ -350,6 +357,14 @@ def test_pub_says_what_a_broken_connection_may_have_lost(start_server):
     assert "may not have been published" in pub.said
     sub.kill(signal.SIGINT)
     sub.end(0)
+
+
+def thread_states(pid):
+    states = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat") as stat:
+            states.add(stat.read().rsplit(")", 1)[1].split()[0])
+    return states
 
 
 def unread_bytes(port):
