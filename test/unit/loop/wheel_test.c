@@ -180,7 +180,6 @@ static void none_is_met_early_nor_more_than_a_tick_late(void **state)
         }
 }
 
-/* Broken by a slot that is met whole: fails. */
 static void a_deadline_may_be_many_rounds_away(void **state)
 {
     (void)state;
