@@ -37,7 +37,7 @@ struct late_pong {
 
 struct session {
     /* What a delivery touches, in one cache line. */
-    struct outbox out;
+    _Alignas(64) struct outbox out;
     struct worker *worker;
     uint32_t queued; /* place in the flush queue + 1; 0: not in it */
     uint8_t state;
