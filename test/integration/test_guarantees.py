@@ -1,6 +1,6 @@
 """The five guarantees, with checked sequence numbers under concurrent publishers.
 
-How each was seen to fail: see the comment at the test (a broker broken on purpose).
+"Broken by" says how the broker was broken on purpose to see the test fail.
 """
 
 import json
@@ -29,7 +29,7 @@ def storm(server, names, topics, each):
     return futures
 
 
-# Broken by numbering outside of the stripe's lock (post to the workers after unlocking it).
+# Broken by a mailbox that hands its batch out newest first.
 def test_all_subscribers_see_a_topic_in_the_same_order(server):
     subscribers = [server.client() for _ in range(9)]
     for client in subscribers:
@@ -48,7 +48,7 @@ def test_all_subscribers_see_a_topic_in_the_same_order(server):
         client.fence()
 
 
-# Broken by delivering to the own worker at once instead of through its mailbox.
+# Broken by posting to the workers after the stripe's lock has been given back.
 def test_publishers_that_subscribe_see_the_same_order_as_everyone(server):
     clients = [server.client() for _ in range(6)]
     for client in clients:
@@ -124,7 +124,7 @@ def test_what_is_published_after_an_ack_arrives_and_after_the_end_does_not(serve
         assert client.recv_text() == '"mark"'
 
 
-# Broken by sending acks straight to the socket, past the log.
+# Broken by an unsubscribe that does not first deliver what lies in the mailbox.
 def test_acks_keep_their_place_among_deliveries_in_a_storm(server):
     stop = threading.Event()
     publishers = [server.client() for _ in range(3)]
@@ -146,6 +146,32 @@ def test_acks_keep_their_place_among_deliveries_in_a_storm(server):
         rounds = [within(in_and_out, client) for client in subscribers]
         for one in rounds:
             one.result()
+    finally:
+        stop.set()
+        for one in running:
+            one.result()
+
+
+# Broken by delivering, between entering the subscriber and writing its ack, what other workers have
+# posted meanwhile.
+def test_no_delivery_comes_before_the_ack_of_its_subscription(server):
+    stop = threading.Event()
+    flooders = [server.client() for _ in range(2)]
+
+    def flood(client):
+        burst = b"".join(text(publish_text("t", "1")) for _ in range(300))
+        while not stop.is_set():
+            client.send(burst)
+            client.fence()
+
+    running = [within(flood, c) for c in flooders]
+    try:
+        client = server.client()
+        for _ in range(3000):
+            client.say(command("subscribe", "t"), command("unsubscribe", "t"))
+            client.expect_subscribed("t")
+            while isinstance(client.recv_json(), int):
+                pass
     finally:
         stop.set()
         for one in running:
@@ -181,13 +207,13 @@ def gapless(run, got):
     return 1
 
 
-# Broken by working off what was read in two passes: commands to the topic table at once, publishes
-# through the mailbox (the delivery then comes after the second ack, or not at all).
+# Broken by an unsubscribe that does not first deliver what lies in the mailbox, and by a subscribe
+# that does not.
 def test_pipelined_commands_are_answered_in_exactly_their_order(server):
     for round in range(20):
         client = server.client()
         topic = f"pipe:{round}"
-        client.say(command("subscribe", topic), publish_text(topic, "1"),
+        client.say(publish_text(topic, "0"), command("subscribe", topic), publish_text(topic, "1"),
                    command("unsubscribe", topic), publish_text(topic, "2"), "~")
         client.expect_subscribed(topic)
         assert client.recv_text() == "1"
@@ -197,6 +223,19 @@ def test_pipelined_commands_are_answered_in_exactly_their_order(server):
         client.publish("mark", 3)
         assert client.recv_text() == "3"
         client.drop()
+
+
+# Broken by a subscribe that does not first deliver what lies in the mailbox.
+def test_what_is_published_before_a_subscribe_does_not_come(server):
+    client, other = server.client(), server.client()
+    other.subscribe("t")
+    for round in range(20):
+        client.say(publish_text("t", '"early"'), command("subscribe", "t"), publish_text("t", "1"),
+                   command("unsubscribe", "t"))
+        client.expect_subscribed("t")
+        assert client.recv_text() == "1"
+        client.expect_unsubscribed("t")
+        assert [other.recv_text(), other.recv_text()] == ['"early"', "1"]
 
 
 def test_a_long_pipeline_keeps_its_order(server):

@@ -1,7 +1,10 @@
 """Clients that do not read: the others never notice, and memory stays bounded."""
 
+import array
+import fcntl
 import json
 import select
+import termios
 import threading
 
 import pytest
@@ -46,6 +49,7 @@ def numbered(n, size):
     return publish_text("t", '"%06d%s"' % (n, "x" * (size - 8)))
 
 
+# Broken by cutting nobody when the log is over its budget (which fails half of this file).
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_slow_client_does_not_delay_the_others(start_server, workers):
     server = start_server(workers=workers, max_backlog_bytes="1m")
@@ -79,20 +83,38 @@ def test_a_slow_client_does_not_delay_the_others(start_server, workers):
         assert client.recv_text() == '"over"'
 
 
+def bytes_in_kernel(client):
+    """What the server has written to a client that has not read it."""
+    port = client.sock.getsockname()[1]
+    waiting = array.array("i", [0])
+    fcntl.ioctl(client.fileno(), termios.FIONREAD, waiting)
+    with open("/proc/net/tcp") as rows:
+        for row in list(rows)[1:]:
+            fields = row.split()
+            if fields[2].endswith(f":{port:04X}"):
+                return waiting[0] + int(fields[4].split(":")[0], 16)
+    raise KeyError(port)
+
+
+# Broken by never copying a session's few unsent bytes out of the chunk that is to be reclaimed.
 def test_a_quiet_subscriber_is_not_punished_for_the_traffic_of_others(start_server):
     server = start_server(workers=1, max_backlog_bytes="1m")
-    quiet = server.client(rcvbuf=4096)
+    quiet, publisher = server.client(rcvbuf=4096), server.client()
     quiet.subscribe("quiet")
+    count = 0
+    # Until just a little of what is for it stands unsent in the server.
+    while count * 1000 - bytes_in_kernel(quiet) < 2000:
+        publisher.publish("quiet", '"%06d%s"' % (count, "q" * (1000 - 8 - 4)))
+        publisher.fence()
+        count += 1
     stalled = server.client(rcvbuf=4096)
     stalled.subscribe("t")
-    publisher = server.client()
     for n in range(400):
-        if n % 100 == 0:
-            publisher.publish("quiet", n)
         publisher.say(numbered(n, 50_000))
     publisher.fence()
-    for n in range(0, 400, 100):
-        assert quiet.recv_json() == n
+    eventually(lambda: server.topic_counts("t") == {}, "the end of the stalled one")
+    for n in range(count):
+        assert quiet.recv().payload.startswith(b'"%06d' % n)
     quiet.fence()
 
 
@@ -175,6 +197,7 @@ FLOODS = {
 }
 
 
+# Broken by answering all of one read before the log is looked after (`topics` took 260 MB).
 @pytest.mark.parametrize("kind", FLOODS)
 def test_answers_that_are_never_read_do_not_pile_up(start_server, kind):
     server = start_server(workers=1, max_backlog_bytes="2m")
