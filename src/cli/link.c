@@ -176,8 +176,8 @@ static void url_find(struct link *l)
     if (url && *url)
         snprintf(l->url, sizeof l->url, "%s", url);
     else
-        snprintf(
-            l->url, sizeof l->url, "ws://localhost:%.20s", port && atoi(port) > 0 ? port : "443");
+        snprintf(l->url, sizeof l->url, "ws://localhost:%.20s",
+            port && *port && strcmp(port, "0") != 0 ? port : "443");
 }
 
 int link_init(struct link *l, const char *name, const struct link_command *command,

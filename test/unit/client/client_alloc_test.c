@@ -45,8 +45,9 @@ struct scene {
 static void on_open(struct hermes_client *c, void *user)
 {
     (void)user;
-    if (hermes_client_confirm(c, 1) != HERMES_CLIENT_OK && hermes_client_confirm(c, 1) != 0)
-        hermes_client_close(c, 1000, "");
+    int tries = 2;
+    while (tries-- > 0 && hermes_client_confirm(c, 1) != HERMES_CLIENT_OK)
+        ;
 }
 
 static void on_data(struct hermes_client *c, const char *data, size_t len, void *user)

@@ -36,6 +36,7 @@ struct fake {
     struct fake_conn *all;
     char url[64];
     unsigned connections;
+    char bytes[65536]; /* what was read last */
     void *user;
     /* What it does; any may be NULL. */
     void (*opened)(struct fake_conn *conn);

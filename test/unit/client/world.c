@@ -179,27 +179,38 @@ void world_open_client(struct world *w)
 }
 
 /* Answers every command as a server would, and says "done" at a publish to the topic "done". */
+/* The topic, when the text is that command; NULL else. */
+static const char *command_topic(const char *text, size_t len, const char *type, char topic[64])
+{
+    char start[64];
+    size_t start_len = (size_t)snprintf(start, sizeof start, "{\"type\":\"%s\",\"topic\":\"", type);
+    if (len < start_len + 2 || memcmp(text, start, start_len) != 0)
+        return NULL;
+    snprintf(topic, 64, "%.*s", (int)(len - start_len - 2), text + start_len);
+    return topic;
+}
+
 void world_serve(struct fake_conn *conn, const char *text, size_t len)
 {
     struct world *w = conn->fake->user;
-    char topic[64] = "";
+    static const char done[] = "{\"topic\":\"done\",";
+    char topic[64];
     char answer[256];
     buf_appendf(&w->seen, "%u ", conn->number);
     world_note(&w->seen, "", text, len);
-    if (sscanf(text, "{\"type\":\"subscribe\",\"topic\":\"%63[^\"]\"}", topic) == 1)
+    if (command_topic(text, len, "subscribe", topic)) {
         snprintf(answer, sizeof answer,
             "{\"type\":\"ack_subscribe\",\"topic\":\"%s\",\"message\":\"Successfully subscribed to "
             "%s\"}",
             topic, topic);
-    else if (sscanf(text, "{\"type\":\"unsubscribe\",\"topic\":\"%63[^\"]\"}", topic) == 1)
+        fake_text(conn, answer);
+    } else if (command_topic(text, len, "unsubscribe", topic)) {
         snprintf(answer, sizeof answer, "{\"type\":\"error\",\"message\":\"Not subscribed to %s\"}",
             topic);
-    else
-        *answer = 0;
-    if (len > 20 && memcmp(text, "{\"topic\":\"done\"", 15) == 0)
-        w->done = true;
-    else if (*answer)
         fake_text(conn, answer);
-    else
+    } else if (len > sizeof done && memcmp(text, done, sizeof done - 1) == 0) {
+        w->done = true;
+    } else {
         fake_frame(conn, WS_TEXT, text, len);
+    }
 }
