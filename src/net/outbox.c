@@ -227,6 +227,7 @@ enum outbox_state outbox_flush(
     struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
 {
     struct iovec pieces[PIECES_MAX];
+    bool progress = false;
     for (;;) {
         int count = gather(log, box, pieces);
         if (count == 0) {
@@ -234,7 +235,8 @@ enum outbox_state outbox_flush(
             return OUTBOX_DONE;
         }
         /* The last of a full row is not sent now, so that no frame's header is cut off from it. */
-        if (count == PIECES_MAX)
+        bool all = count < PIECES_MAX;
+        if (!all)
             count--;
         size_t len = 0;
         for (int i = 0; i < count; i++)
@@ -245,15 +247,16 @@ enum outbox_state outbox_flush(
             return OUTBOX_BROKEN;
         size_t bytes = wrote == CONN_AGAIN ? 0 : (size_t)wrote;
         sent->bytes += bytes;
-        if (bytes == len && !box->more) {
+        progress |= bytes > 0;
+        if (bytes == len && all && !box->more) {
             box->first.start = box->first.end;
             return OUTBOX_DONE;
         }
         uint64_t left = frame_left_after(pieces, bytes, box->more ? box->more->frame_left : 0);
         advance(box, bytes);
-        if (bytes < len && bytes == 0 && box->more && !list_empty(&box->more->stalled))
+        if (bytes < len && !progress && box->more && !list_empty(&box->more->stalled))
             return OUTBOX_BLOCKED; /* no progress: it keeps its place among the stalled */
-        if (bytes < len && !block(log, box))
+        if (bytes < len ? !block(log, box) : left > 0 && !more_take(log, box))
             return OUTBOX_BROKEN;
         if (box->more)
             box->more->frame_left = (uint32_t)left;

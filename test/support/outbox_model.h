@@ -1,0 +1,351 @@
+/* Outboxes on one log, next to a naive model of each: all the bytes that its peer must receive.
+ *
+ * The test that includes this says what the peers are: wire_open, wire_take, wire_close. */
+#ifndef HERMES_SUPPORT_OUTBOX_MODEL_H
+#define HERMES_SUPPORT_OUTBOX_MODEL_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "net/outbox.h"
+#include "proto/ws_out.h"
+#include "support/random.h"
+
+struct peer {
+    struct outbox box;
+    struct conn conn;
+    void *wire;          /* the test's */
+    struct buf stream;   /* from the first byte: what must come */
+    struct buf frames;   /* uint64_t: where in it each frame ends */
+    uint64_t sent;       /* bytes that outbox_flush says are sent */
+    uint64_t received;   /* bytes that came */
+    bool blocked;
+};
+
+struct hub {
+    struct byte_log log;
+    struct peer *peers;
+    size_t count;
+    struct random random;
+    struct buf frame;
+    size_t cuts; /* how often it came to that */
+    size_t copies;
+};
+
+static void wire_open(struct peer *p, struct random *r);
+static void wire_close(struct peer *p);
+
+/* Up to `len` bytes that have arrived. */
+static size_t wire_take(struct peer *p, char *bytes, size_t len);
+
+static void peer_open(struct hub *h, struct peer *p)
+{
+    memset(p, 0, sizeof *p);
+    wire_open(p, &h->random);
+}
+
+static void peer_close(struct hub *h, struct peer *p)
+{
+    outbox_clear(&h->log, &p->box);
+    assert_true(outbox_empty(&p->box));
+    buf_fini(&p->stream);
+    buf_fini(&p->frames);
+    wire_close(p);
+}
+
+static void hub_open(struct hub *h, size_t count, uint64_t seed)
+{
+    memset(h, 0, sizeof *h);
+    h->random.state = seed;
+    h->count = count;
+    h->peers = calloc(count, sizeof *h->peers);
+    assert_non_null(h->peers);
+    log_init(&h->log, 0);
+    for (size_t i = 0; i < count; i++)
+        peer_open(h, &h->peers[i]);
+}
+
+static void hub_close(struct hub *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        peer_close(h, &h->peers[i]);
+    assert_int_equal(h->log.charged, 0);
+    outbox_spares_free(&h->log);
+    log_trim(&h->log, h->log.end);
+    assert_in_range(h->log.count, 0, 1);
+    assert_int_equal(log_size(&h->log), h->log.count * LOG_CHUNK);
+    log_fini(&h->log);
+    free(h->peers);
+    buf_fini(&h->frame);
+}
+
+/* The peer is owed these bytes, which end a frame. */
+static void peer_owe(struct peer *p, const void *bytes, size_t len)
+{
+    buf_append(&p->stream, bytes, len);
+    uint64_t end = p->stream.len;
+    buf_append(&p->frames, &end, sizeof end);
+    assert_false(p->stream.failed || p->frames.failed);
+}
+
+/* A frame of that payload length in h->frame. */
+static void make_frame(struct hub *h, size_t len)
+{
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, len);
+    buf_clear(&h->frame);
+    assert_true(buf_reserve(&h->frame, head_len + len + 8));
+    memcpy(h->frame.data, head, head_len);
+    for (size_t at = 0; at < len; at += 8) {
+        uint64_t bytes = random_next(&h->random);
+        memcpy(h->frame.data + head_len + at, &bytes, 8);
+    }
+    h->frame.len = head_len + len;
+}
+
+/* Logs h->frame. */
+static struct span log_frame(struct hub *h)
+{
+    uint64_t start = log_append(&h->log, h->frame.data, h->frame.len);
+    assert_true(h->log.end == start + h->frame.len);
+    return (struct span){start, h->log.end};
+}
+
+static void deliver(struct hub *h, struct peer *p, struct span span)
+{
+    peer_owe(p, h->frame.data, h->frame.len);
+    assert_true(outbox_add(&h->log, &p->box, span.start, span.end));
+}
+
+static void assert_unsent(const struct peer *p)
+{
+    assert_true(outbox_unsent(&p->box) == p->stream.len - p->sent);
+}
+
+static enum outbox_state flush(struct hub *h, struct peer *p)
+{
+    struct outbox_sent sent = {0, 0};
+    enum outbox_state state = outbox_flush(&h->log, &p->box, &p->conn, &sent);
+    p->sent += sent.bytes;
+    assert_true(p->sent <= p->stream.len);
+    if (state == OUTBOX_BROKEN)
+        return state;
+    p->blocked = state == OUTBOX_BLOCKED;
+    assert_int_equal(p->blocked, p->sent < p->stream.len);
+    assert_int_equal(outbox_empty(&p->box), !p->blocked);
+    assert_unsent(p);
+    return state;
+}
+
+static void flush_unblocked(struct hub *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (!h->peers[i].blocked)
+            assert_int_not_equal(flush(h, &h->peers[i]), OUTBOX_BROKEN);
+}
+
+/* What has come must be what was owed. */
+static void receive(struct peer *p, size_t most)
+{
+    char bytes[65536];
+    while (most > 0) {
+        size_t got = wire_take(p, bytes, most < sizeof bytes ? most : sizeof bytes);
+        if (got == 0)
+            break;
+        assert_true(p->received + got <= p->sent);
+        assert_memory_equal(bytes, p->stream.data + p->received, got);
+        p->received += got;
+        most -= got;
+    }
+}
+
+static void receive_all(struct hub *h, struct peer *p)
+{
+    do
+        receive(p, SIZE_MAX);
+    while (flush(h, p) == OUTBOX_BLOCKED);
+    receive(p, SIZE_MAX);
+    assert_true(p->received == p->stream.len);
+}
+
+/* Where the frame ends in which the sent bytes end. */
+static uint64_t frame_end(const struct peer *p)
+{
+    uint64_t end = 0;
+    for (size_t at = 0; at < p->frames.len && end < p->sent; at += sizeof end)
+        memcpy(&end, p->frames.data + at, sizeof end);
+    return end;
+}
+
+static void cut(struct hub *h, struct peer *p, struct text last)
+{
+    uint64_t end = frame_end(p);
+    p->stream.len = (size_t)end;
+    p->frames.len = 0;
+    buf_append(&p->frames, &end, sizeof end);
+    peer_owe(p, last.at, last.len);
+    assert_true(outbox_cut(&h->log, &p->box, last));
+    assert_unsent(p);
+    h->cuts++;
+}
+
+/* Gives back what of the log nobody needs any more, and nothing else. */
+static void trim(struct hub *h)
+{
+    uint64_t needed = h->log.end; /* by those that are no holders */
+    uint64_t first = h->log.end;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct span *span = &h->peers[i].box.first;
+        if (span->start == span->end)
+            continue;
+        if (span->start < first)
+            first = span->start;
+        if (!h->peers[i].blocked && span->start < needed)
+            needed = span->start;
+    }
+    log_trim(&h->log, needed);
+    if (first == h->log.end)
+        assert_in_range(h->log.count, 0, 1);
+    else
+        assert_in_range(first - h->log.base, 0, LOG_CHUNK - 1);
+}
+
+/* The log is too long: the oldest holder's bytes are copied out, or it is cut off. */
+static void relieve(struct hub *h, size_t limit, struct text last)
+{
+    bool holds_chunk = false;
+    struct outbox *oldest = outbox_oldest(&h->log, &holds_chunk);
+    bool any_blocked = false;
+    for (size_t i = 0; i < h->count; i++)
+        any_blocked |= h->peers[i].blocked;
+    assert_int_equal(oldest != NULL, any_blocked);
+    if (!oldest)
+        return;
+    struct peer *p = (struct peer *)(void *)((char *)oldest - offsetof(struct peer, box));
+    assert_true(p->blocked);
+    uint64_t chunk_end = h->log.base + LOG_CHUNK;
+    bool holds = oldest->first.start != oldest->first.end && oldest->first.start < chunk_end;
+    assert_int_equal(holds_chunk, holds);
+    if (!holds_chunk) {
+        cut(h, p, last);
+        return;
+    }
+    if (outbox_copy_out(&h->log, oldest, limit)) {
+        h->copies++;
+        assert_true(oldest->first.start == oldest->first.end || oldest->first.start >= chunk_end);
+        assert_unsent(p);
+    } else {
+        assert_unsent(p);
+        cut(h, p, last);
+    }
+}
+
+/* --- everything at once ----------------------------------------------------------------------- */
+
+static size_t random_length(struct random *r, size_t most)
+{
+    static const size_t special[] = {0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 65537};
+    uint64_t kind = random_below(r, 100);
+    size_t len = kind < 60 ? (size_t)random_below(r, 40)
+        : kind < 85        ? (size_t)random_below(r, 700)
+        : kind < 95        ? special[random_below(r, 10)]
+                           : (size_t)random_below(r, most);
+    return len < most ? len : most;
+}
+
+/* One frame, for about one peer in `rareness`. */
+static void publish(struct hub *h, size_t most, uint64_t rareness)
+{
+    make_frame(h, random_length(&h->random, most));
+    struct span span = log_frame(h);
+    for (size_t i = 0; i < h->count; i++)
+        if (random_below(&h->random, rareness) == 0)
+            deliver(h, &h->peers[i], span);
+}
+
+static void random_step(struct hub *h, size_t most)
+{
+    static const struct text last = {"\x88\x04\x0f\xa8no", 6};
+    struct random *r = &h->random;
+    struct peer *p = &h->peers[random_below(r, h->count)];
+    switch (random_below(r, 20)) {
+    case 0: /* a burst of small frames: many spans */
+        for (uint64_t i = random_below(r, 300); i > 0; i--)
+            publish(h, 60, 3);
+        break;
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+        for (uint64_t i = random_below(r, 5); i > 0; i--)
+            publish(h, most, 1 + random_below(r, 3));
+        break;
+    case 5:
+        relieve(h, (size_t)random_below(r, 40000), last);
+        trim(h);
+        break;
+    case 6:
+        if (random_below(r, 8) == 0)
+            cut(h, p, last);
+        break;
+    case 7:
+        if (random_below(r, 16) == 0) {
+            peer_close(h, p);
+            peer_open(h, p);
+        }
+        break;
+    case 8:
+        receive_all(h, p);
+        break;
+    case 9:
+    case 10:
+        flush_unblocked(h);
+        trim(h);
+        break;
+    case 11:
+        trim(h);
+        break;
+    case 12:
+    case 13:
+    case 14:
+    case 15:
+        receive(p, (size_t)random_below(r, 3000));
+        assert_int_not_equal(flush(h, p), OUTBOX_BROKEN);
+        break;
+    default:
+        receive(p, (size_t)random_below(r, random_below(r, 2) ? 100 : 100000));
+        if (p->blocked)
+            assert_int_not_equal(flush(h, p), OUTBOX_BROKEN);
+    }
+    /* Not without bound, as the budget has it. */
+    while (h->log.count > 12) {
+        flush_unblocked(h);
+        relieve(h, 16384, last);
+        trim(h);
+    }
+}
+
+static void random_life(size_t peers, uint64_t seed, int steps, size_t most)
+{
+    struct hub h;
+    hub_open(&h, peers, seed);
+    for (int i = 0; i < steps; i++)
+        random_step(&h, most);
+    flush_unblocked(&h);
+    for (size_t i = 0; i < peers; i++)
+        receive_all(&h, &h.peers[i]);
+    assert_int_equal(h.log.charged, 0); /* nothing is kept for outboxes that are empty */
+    assert_true(h.cuts > 0 && h.copies > 0);
+    hub_close(&h);
+}
+
+#endif
