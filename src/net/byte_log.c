@@ -84,14 +84,15 @@ uint64_t log_append(struct byte_log *log, const void *bytes, size_t len)
     return start;
 }
 
-void log_trim(struct byte_log *log)
+void log_trim(struct byte_log *log, uint64_t needed)
 {
-    while (log->count > 1 && list_empty(&log->chunks[log->head]->holders)) {
+    while (log->count > 1 && needed >= log->base + LOG_CHUNK &&
+           list_empty(&log->chunks[log->head]->holders)) {
         chunk_free(log, log->chunks[log->head]);
         log->head++;
         log->count--;
         log->base += LOG_CHUNK;
     }
-    if (log->count == 1 && list_empty(&log->chunks[log->head]->holders))
+    if (log->count == 1 && needed == log->end && list_empty(&log->chunks[log->head]->holders))
         log->base = log->end;
 }

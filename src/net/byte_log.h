@@ -48,9 +48,10 @@ void log_fini(struct byte_log *log);
 /* Appends; the bytes are at [returned position, log->end). */
 uint64_t log_append(struct byte_log *log, const void *bytes, size_t len);
 
-/* Frees the chunks in front that nobody holds, or starts over when there are no holders at all.
- * Only when every outbox with spans is registered as a holder. */
-void log_trim(struct byte_log *log);
+/* Frees the chunks in front that nobody holds, or starts over when nothing is needed at all.
+ * `needed`: the oldest position that an outbox which is no holder still has to send; log->end for
+ * none. */
+void log_trim(struct byte_log *log, uint64_t needed);
 
 static inline size_t log_size(const struct byte_log *log)
 {

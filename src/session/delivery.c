@@ -1,5 +1,6 @@
 /* From the mailbox to the sockets: what every published message passes on a worker. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/die.h"
 #include "session/session.h"
@@ -13,10 +14,26 @@ enum {
 
 /* --- the flush queue -------------------------------------------------------------------------- */
 
+/* Under steady load the queue may never be empty, so its flushed part is dropped now and then. */
+static void queue_compact(struct flush_queue *q)
+{
+    q->count -= q->at;
+    memmove(q->sessions, q->sessions + q->at, q->count * sizeof *q->sessions);
+    q->at = 0;
+    for (size_t i = 0; i < q->count; i++)
+        if (q->sessions[i])
+            q->sessions[i]->queued = (uint32_t)i + 1;
+}
+
 static void queue_reserve(struct flush_queue *q, size_t more)
 {
     if (q->cap - q->count >= more)
         return;
+    if (q->at > q->cap / 2) {
+        queue_compact(q);
+        if (q->cap - q->count >= more)
+            return;
+    }
     size_t cap = q->cap ? q->cap : 256;
     while (cap - q->count < more)
         cap *= 2;
@@ -45,6 +62,17 @@ void worker_untouch(struct worker *w, struct session *s)
     if (s->queued)
         w->queue.sessions[s->queued - 1] = NULL;
     s->queued = 0;
+}
+
+uint64_t worker_oldest_queued(const struct worker *w)
+{
+    /* In the order in which they were touched, and so in the order of their first spans. */
+    for (size_t at = w->queue.at; at < w->queue.count; at++) {
+        const struct session *s = w->queue.sessions[at];
+        if (s && s->out.first.start != s->out.first.end)
+            return s->out.first.start;
+    }
+    return w->log.end;
 }
 
 void worker_flush(struct worker *w, size_t most)

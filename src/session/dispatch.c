@@ -11,16 +11,22 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-/* Begins an answer in the worker's scratch buffer. What the session itself published before is
- * delivered first, so that whoever subscribes to its own topics can take any answer, a pong too, as
- * the sign that it has seen all of it. */
+/* Begins an answer in the worker's scratch buffer, to stand right behind what has been delivered. */
+static struct buf *begin_here(struct session *s)
+{
+    buf_clear(&s->worker->scratch);
+    return &s->worker->scratch;
+}
+
+/* The same, but what the session itself published before is delivered first, so that whoever
+ * subscribes to its own topics can take any answer, a pong too, as the sign that it has seen all of
+ * it. */
 static struct buf *begin(struct session *s)
 {
     struct worker *w = s->worker;
     if (mailbox_take(&w->box, &w->tray))
         worker_deliver(w);
-    buf_clear(&w->scratch);
-    return &w->scratch;
+    return begin_here(s);
 }
 
 /* Sends what has been written since `begin`, which may have ended the session. */
@@ -88,6 +94,9 @@ static void subscribe(struct session *s, struct text topic)
         return;
     switch (session_join(s, topic)) {
     case JOIN_OK:
+        reply_subscribed(begin_here(s), topic); /* mail that came since is behind the answer */
+        answer(s);
+        break;
     case JOIN_ALREADY:
         reply_subscribed(begin(s), topic);
         answer(s);

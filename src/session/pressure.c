@@ -24,21 +24,19 @@ static void relieve_oldest(struct worker *w, struct outbox *oldest, bool holds_c
 
 void worker_relieve(struct worker *w)
 {
-    if (w->queue.count > 0) {
-        if (!log_over(&w->log) && log_size(&w->log) < LOG_EARLY + w->log_settled)
-            return;
+    if (log_over(&w->log) || log_size(&w->log) > LOG_EARLY + w->log_settled)
         worker_flush(w, SIZE_MAX);
-    }
-    log_trim(&w->log);
+    log_trim(&w->log, worker_oldest_queued(w));
     struct outbox *oldest;
     bool holds_chunk;
     while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL) {
         relieve_oldest(w, oldest, holds_chunk);
         worker_flush(w, SIZE_MAX);
-        log_trim(&w->log);
+        log_trim(&w->log, worker_oldest_queued(w));
     }
-    w->log_settled = log_size(&w->log);
-    metric_set(&w->metrics, METRIC_log_bytes, (int64_t)w->log_settled);
+    if (w->queue.count == 0)
+        w->log_settled = log_size(&w->log);
+    metric_set(&w->metrics, METRIC_log_bytes, (int64_t)log_size(&w->log));
 }
 
 void worker_pause(struct worker *w, struct session *s, unsigned crowded)

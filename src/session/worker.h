@@ -75,7 +75,7 @@ struct worker {
     struct slab sessions;
     struct local_topics topics;
     struct byte_log log;
-    size_t log_settled; /* its size when it was last trimmed */
+    size_t log_settled; /* its size when the flush queue was last empty */
     struct flush_queue queue;
     struct ws_pool *readers;
     struct buf scratch;      /* for answers */
@@ -112,6 +112,10 @@ bool worker_deliver_slice(struct worker *w);
 /* delivery.c: queues a session that has something to send. */
 void worker_touch(struct worker *w, struct session *s);
 void worker_untouch(struct worker *w, struct session *s);
+
+/* delivery.c: the oldest position of the log that a queued session has to send; the log's end for
+ * none. */
+uint64_t worker_oldest_queued(const struct worker *w);
 
 /* delivery.c: flushes up to `most` of the queued sessions. */
 void worker_flush(struct worker *w, size_t most);
