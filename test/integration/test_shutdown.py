@@ -77,7 +77,7 @@ def test_what_is_queued_is_flushed_before_the_close(start_server, workers):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_stalled_clients_do_not_hold_it_beyond_the_drain_time(start_server, workers):
-    server = start_server(workers=workers, drain_seconds=milliseconds(500))
+    server = start_server(workers=workers, drain_seconds=milliseconds(500), pong_seconds="300s")
     stalled = [server.client(rcvbuf=4096) for _ in range(5)]
     for client in stalled:
         client.subscribe("t")
