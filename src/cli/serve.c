@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -15,8 +16,8 @@
 struct serving {
     struct hermes *hermes;
     uv_loop_t loop;
-    uv_signal_t terminate;
-    uv_signal_t interrupt;
+    int signal_fd;
+    uv_poll_t signals;
     uv_async_t stopped;
     bool draining;
 };
@@ -117,22 +118,37 @@ static void raise_descriptor_limit(void)
 
 /* --- until a signal --------------------------------------------------------------------------- */
 
-static void signalled(uv_signal_t *signal, int number)
+static void signalled(uv_poll_t *poll, int status, int events)
 {
-    struct serving *s = signal->data;
+    struct serving *s = poll->data;
+    struct signalfd_siginfo signal;
+    (void)status;
+    (void)events;
+    if (read(s->signal_fd, &signal, sizeof signal) != (ssize_t)sizeof signal)
+        return;
     if (s->draining) {
         fprintf(stderr, "hermes: second signal: ending at once\n");
-        _exit(128 + number);
+        _exit(128 + (int)signal.ssi_signo);
     }
     s->draining = true;
     hermes_drain(s->hermes);
 }
 
+/* A descriptor to read SIGTERM and SIGINT from, which no longer interrupt anything. */
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
 static void close_all(uv_async_t *stopped)
 {
     struct serving *s = stopped->data;
-    uv_close((uv_handle_t *)&s->terminate, NULL);
-    uv_close((uv_handle_t *)&s->interrupt, NULL);
+    uv_close((uv_handle_t *)&s->signals, NULL);
     uv_close((uv_handle_t *)&s->stopped, NULL);
 }
 
@@ -153,13 +169,13 @@ static void keep_frees_short(void)
 
 static int serve(struct serving *s)
 {
-    uv_loop_init(&s->loop);
-    uv_signal_init(&s->loop, &s->terminate);
-    uv_signal_init(&s->loop, &s->interrupt);
+    s->signal_fd = open_signals();
+    if (s->signal_fd < 0 || uv_loop_init(&s->loop) != 0)
+        return fault("cannot make an event loop: too few descriptors or too little memory");
+    uv_poll_init(&s->loop, &s->signals, s->signal_fd);
     uv_async_init(&s->loop, &s->stopped, close_all);
-    s->terminate.data = s->interrupt.data = s->stopped.data = s;
-    uv_signal_start(&s->terminate, signalled, SIGTERM);
-    uv_signal_start(&s->interrupt, signalled, SIGINT);
+    s->signals.data = s->stopped.data = s;
+    uv_poll_start(&s->signals, UV_READABLE, signalled);
     hermes_on_stopped(s->hermes, broker_stopped, s);
     int code = CLI_OK;
     if (hermes_start(s->hermes) != HERMES_OK) {
@@ -169,6 +185,7 @@ static int serve(struct serving *s)
     uv_run(&s->loop, UV_RUN_DEFAULT);
     hermes_wait(s->hermes);
     uv_loop_close(&s->loop);
+    close(s->signal_fd);
     return code;
 }
 
