@@ -19,6 +19,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 enum log_limit {
     LIMIT_ACCEPT,
     LIMIT_HANDSHAKE,
+    LIMIT_OPEN,
     LIMIT_CLOSE,
     LIMIT_SLOW,
     LIMIT_REFUSED,

@@ -11,7 +11,8 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-/* Begins an answer in the worker's scratch buffer, to stand right behind what has been delivered. */
+/* Begins an answer in the worker's scratch buffer, to stand right behind what has been delivered.
+ */
 static struct buf *begin_here(struct session *s)
 {
     buf_clear(&s->worker->scratch);
