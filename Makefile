@@ -130,7 +130,7 @@ asan:
 tsan:
 	@third_party/install.sh build test
 	@$(MAKE) $(PARALLEL) MODE=tsan all tests
-	@test/run $(BUILD)/tsan race integration-c
+	@test/run $(BUILD)/tsan race integration
 
 fuzz:
 	@third_party/install.sh build lint
