@@ -1,4 +1,5 @@
 /* Joining and leaving topics, exact against the deliveries (guarantee 5). */
+#include "base/buf.h"
 #include "broker/local.h"
 #include "broker/route.h"
 #include "session/session.h"
@@ -28,10 +29,13 @@ static void leave(struct session *s, struct local_topic *local)
     struct route *route = &w->shop->route;
     struct registry_topic *registered = local->registered;
     bool last = local->count == 1;
+    struct buf name = {0}; /* it goes with the topic, and may be wanted for the log after that */
     if (last && logger_wants(w->shop->logger, LOG_DEBUG))
-        log_topic(w, "topic left", registry_name(&route->registry, registered), 0);
+        buf_append_text(&name, registry_name(&route->registry, registered));
     local_leave(&w->topics, local, &s->subscriber);
-    route_unsubscribe(route, w->index, registered, last);
+    if (route_unsubscribe(route, w->index, registered, last))
+        log_topic(w, "topic gone", buf_text(&name), 0);
+    buf_fini(&name);
     metric_add(&w->metrics, METRIC_subscriptions, -1);
 }
 
