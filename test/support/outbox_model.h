@@ -23,11 +23,11 @@
 struct peer {
     struct outbox box;
     struct conn conn;
-    void *wire;          /* the test's */
-    struct buf stream;   /* from the first byte: what must come */
-    struct buf frames;   /* uint64_t: where in it each frame ends */
-    uint64_t sent;       /* bytes that outbox_flush says are sent */
-    uint64_t received;   /* bytes that came */
+    void *wire;        /* the test's */
+    struct buf stream; /* from the first byte: what must come */
+    struct buf frames; /* uint64_t: where in it each frame ends */
+    uint64_t sent;     /* bytes that outbox_flush says are sent */
+    uint64_t received; /* bytes that came */
     bool blocked;
 };
 
@@ -255,10 +255,10 @@ static size_t random_length(struct random *r, size_t most)
 {
     static const size_t special[] = {0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 65537};
     uint64_t kind = random_below(r, 100);
-    size_t len = kind < 60 ? (size_t)random_below(r, 40)
-        : kind < 85        ? (size_t)random_below(r, 700)
-        : kind < 95        ? special[random_below(r, 10)]
-                           : (size_t)random_below(r, most);
+    size_t len = kind < 60   ? (size_t)random_below(r, 40)
+                 : kind < 85 ? (size_t)random_below(r, 700)
+                 : kind < 95 ? special[random_below(r, 10)]
+                             : (size_t)random_below(r, most);
     return len < most ? len : most;
 }
 

@@ -2,8 +2,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
@@ -38,7 +38,7 @@ static uint64_t slow(int c, int d, struct hash_key key, const uint8_t *bytes, si
     for (int i = 0; i < 4; i++) {
         v[i] = 0;
         for (int at = 0; at < 8; at++)
-            v[i] = v[i] * 256 + (uint8_t)"somepseudorandomlygeneratedbytes"[8 * i + at];
+            v[i] = v[i] * 256 + (uint8_t) "somepseudorandomlygeneratedbytes"[8 * i + at];
         v[i] ^= i % 2 ? key.k1 : key.k0;
     }
     size_t padded = len / 8 * 8 + 8;
@@ -92,8 +92,7 @@ static void known_values_come_out(void **state)
     uint8_t bytes[63];
     counting(bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        assert_true(
-            hash_bytes((struct hash_key){0, 0}, bytes, known[i].len) == known[i].hash);
+        assert_true(hash_bytes((struct hash_key){0, 0}, bytes, known[i].len) == known[i].hash);
 }
 
 /* Broken by one round less at the end, and by a length that is not mixed in: fails. */
@@ -107,8 +106,8 @@ static void all_lengths_at_all_places_hash_as_the_slow_one_does(void **state)
     for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
         for (size_t len = 0; len <= 300; len++)
             for (size_t at = 0; at < 8; at++)
-                assert_true(hash_bytes(keys[k], bytes + at, len) ==
-                            slow(1, 3, keys[k], bytes + at, len));
+                assert_true(
+                    hash_bytes(keys[k], bytes + at, len) == slow(1, 3, keys[k], bytes + at, len));
 }
 
 static void no_bytes_need_no_place(void **state)

@@ -81,8 +81,9 @@ static void a_line_for_machines_is_one_json_object(void **state)
         LOG_NUMBER("code", 1000));
     const char *line = book_read(b);
     assert_memory_equal(line, "{\"time\":\"", 9);
-    assert_string_equal(strstr(line, "\",\"level"),
-        "\",\"level\":\"debug\",\"event\":\"closed\",\"reason\":\"a \\\"b\\\"\\\\\",\"code\":1000}\n");
+    assert_string_equal(
+        strstr(line, "\",\"level"), "\",\"level\":\"debug\",\"event\":\"closed\",\"reason\":\"a "
+                                    "\\\"b\\\"\\\\\",\"code\":1000}\n");
     assert_true(json_valid(line, strlen(line)));
     book_close(b);
 }
@@ -91,8 +92,8 @@ static void lines_below_the_level_are_not_written(void **state)
 {
     (void)state;
     static const enum log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR};
-    static const char *const names[] = {"debug x n=0\n", "info x n=1\n", "warn x n=2\n",
-        "error x n=3\n"};
+    static const char *const names[] = {
+        "debug x n=0\n", "info x n=1\n", "warn x n=2\n", "error x n=3\n"};
     for (int least = LOG_DEBUG; least <= LOG_OFF; least++) {
         struct book *b = book_open((enum log_level)least, false);
         for (int i = 0; i < 4; i++) {
@@ -115,8 +116,8 @@ static void lines_below_the_level_are_not_written(void **state)
 static void no_field_can_forge_a_line_or_another_field(void **state)
 {
     (void)state;
-    static const char *const wicked[] = {"a\nb", "a\r", "a b=c", "a=b", "\"", "\\", "\x1b[31m",
-        "\x7f", "\xff", "\xc2\x85"};
+    static const char *const wicked[] = {
+        "a\nb", "a\r", "a b=c", "a=b", "\"", "\\", "\x1b[31m", "\x7f", "\xff", "\xc2\x85"};
     static const char *const written[] = {"\"a\\u000ab\"", "\"a\\u000d\"", "\"a b=c\"", "\"a=b\"",
         "\"\\\"\"", "\"\\\\\"", "\"\\u001b[31m\"", "\"\\u007f\"", "\"\\u00ff\"",
         "\"\\u00c2\\u0085\""};
@@ -145,9 +146,11 @@ static void whatever_the_fields_hold_a_line_is_whole_json(void **state)
             bytes[i] = (char)(ascii ? 'a' + random_below(&r, 26) : random_below(&r, 256));
         for (size_t i = 0; i < count; i++) {
             size_t len = (size_t)random_below(&r, random_below(&r, 2) ? sizeof bytes : 8);
-            fields[i] = random_below(&r, 3) == 0
-                ? LOG_NUMBER("number", random_next(&r))
-                : LOG_TEXT("text", ((struct text){bytes + random_below(&r, sizeof bytes - len), len}));
+            fields[i] =
+                random_below(&r, 3) == 0
+                    ? LOG_NUMBER("number", random_next(&r))
+                    : LOG_TEXT("text",
+                          ((struct text){bytes + random_below(&r, sizeof bytes - len), len}));
         }
         logger_write(&b->logger, LOG_WARN, "x", fields, count);
         const char *line = book_read(b);

@@ -37,8 +37,8 @@ static void assert_none(parser *parse, const char *const *bad)
 static void numbers_are_whole_and_fit(void **state)
 {
     (void)state;
-    static const struct good good[] = {{"0", 0}, {"007", 7}, {"65535", 65535},
-        {"18446744073709551615", UINT64_MAX}, {NULL, 0}};
+    static const struct good good[] = {
+        {"0", 0}, {"007", 7}, {"65535", 65535}, {"18446744073709551615", UINT64_MAX}, {NULL, 0}};
     static const char *const bad[] = {"", " 1", "1 ", "-1", "+1", "1.5", "0x10", "1k", "one",
         "18446744073709551616", "99999999999999999999", NULL};
     assert_all(units_number, good);
@@ -64,8 +64,8 @@ static void times_are_in_seconds_unless_they_say_otherwise(void **state)
         {"10ms", 10}, {"10MS", 10}, {"2m", 120000}, {"1h", 3600000}, {"1.5", 1500}, {"0.25s", 250},
         {"1.5m", 90000}, {"0.5h", 1800000}, {"0.001", 1}, {"0.0019", 1}, {"1.5ms", 1},
         {"0.123456789123456789123456789", 123}, {NULL, 0}};
-    static const char *const bad[] = {"", "s", ".5", "1.", "1.s", "1d", "1sec", "-1", "1 s", "1.5.5",
-        "18446744073709551615", "18446744073709551615h", NULL};
+    static const char *const bad[] = {"", "s", ".5", "1.", "1.s", "1d", "1sec", "-1", "1 s",
+        "1.5.5", "18446744073709551615", "18446744073709551615h", NULL};
     assert_all(units_time, good);
     assert_none(units_time, bad);
 }

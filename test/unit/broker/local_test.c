@@ -78,8 +78,7 @@ static void toggle(struct model *m, size_t s, size_t t)
     if (m->on[s][t]) {
         m->of_topic[t]--;
         m->of_subscriber[s]--;
-        assert_int_equal(
-            local_leave(&m->local, find(m, t), subscriber), m->of_topic[t] == 0);
+        assert_int_equal(local_leave(&m->local, find(m, t), subscriber), m->of_topic[t] == 0);
     } else {
         m->of_topic[t]++;
         m->of_subscriber[s]++;
@@ -138,8 +137,8 @@ static void it_holds_what_was_joined_and_not_left(void **state)
     (void)state;
     /* Different hashes; all in one part and in one chain; all equal but for the part. */
     static const uint64_t masks[] = {UINT64_MAX, 7, UINT64_MAX << 60};
-    static const uint64_t sizes[] = {1, 2, 7, 8, 9, 24, 25, 31, 32, 33, TOPICS, 33, 24, 9, 8, 3, 1, 0,
-        TOPICS, 1, TOPICS, 0};
+    static const uint64_t sizes[] = {
+        1, 2, 7, 8, 9, 24, 25, 31, 32, 33, TOPICS, 33, 24, 9, 8, 3, 1, 0, TOPICS, 1, TOPICS, 0};
     for (size_t round = 0; round < 3; round++) {
         static struct model m;
         struct random r = {7 + round};
@@ -232,8 +231,7 @@ static void a_topic_of_many_subscribers_grows_and_shrinks(void **state)
     struct local_topic *topic = local_find(&local, topics->hash, topics);
     assert_topic_halves(topic);
     for (uint32_t left = MANY; left-- > 0;) {
-        struct subscriber *s =
-            local_places(topic)[random_below(&r, topic->count)].subscriber;
+        struct subscriber *s = local_places(topic)[random_below(&r, topic->count)].subscriber;
         assert_int_equal(local_leave(&local, topic, s), left == 0);
         if (left == 0)
             break;
@@ -285,8 +283,7 @@ static void a_topic_is_found_by_its_name(void **state)
     struct stripe *stripe = registry_stripe(r, hash);
     assert_null(local_find_named(&local, r, hash, TEXT("stock:A")));
     lock_take(&stripe->lock);
-    struct registry_topic *registered =
-        registry_join(r, stripe, hash, TEXT("stock:A"), 0, &made);
+    struct registry_topic *registered = registry_join(r, stripe, hash, TEXT("stock:A"), 0, &made);
     lock_give(&stripe->lock);
     assert_true(local_join(&local, registered, &s));
     struct local_topic *topic = local_find_named(&local, r, hash, TEXT("stock:A"));

@@ -133,8 +133,8 @@ static void model_name(struct model *m, size_t i)
         m->name[2] = '\0';
 }
 
-/* Broken by a worker's bit that stays when its last subscriber leaves, and by one that goes with the
- * first: fails. */
+/* Broken by a worker's bit that stays when its last subscriber leaves, and by one that goes with
+ * the first: fails. */
 static void topics_come_and_go_with_their_subscribers(void **state)
 {
     (void)state;

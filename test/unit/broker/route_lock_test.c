@@ -117,8 +117,8 @@ static void look(void)
     mailbox_take(&box, &between);
 }
 
-/* Broken by a post after the stripe was given: fails. In a broker another publisher's message with a
- * higher number could be posted between the two. */
+/* Broken by a post after the stripe was given: fails. In a broker another publisher's message with
+ * a higher number could be posted between the two. */
 static void a_numbered_message_is_posted_before_the_stripe_is_given(void **state)
 {
     (void)state;

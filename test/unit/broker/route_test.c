@@ -252,8 +252,7 @@ static void publish_all(void *user)
     for (int i = 0; i < EACH; i++) {
         uint64_t offset = publish(c->scene, T, 8).offset;
         uint64_t highest = atomic_load(&c->published);
-        while (highest < offset &&
-               !atomic_compare_exchange_weak(&c->published, &highest, offset))
+        while (highest < offset && !atomic_compare_exchange_weak(&c->published, &highest, offset))
             ;
         if (i % 64 == 0)
             uv_sleep(0);
@@ -359,8 +358,7 @@ static void beside_publishers_subscribing_is_exact_and_the_order_is_one(void **s
         assert_int_equal(uv_thread_create(&threads[1 + i], come_and_go, &comers[i]), 0);
     }
     for (unsigned i = 0; i < PUBLISHERS; i++)
-        assert_int_equal(
-            uv_thread_create(&threads[1 + COMERS + i], publish_all, &c), 0);
+        assert_int_equal(uv_thread_create(&threads[1 + COMERS + i], publish_all, &c), 0);
     for (unsigned i = 0; i < PUBLISHERS + 1 + COMERS; i++)
         uv_thread_join(&threads[i]);
     for (unsigned i = 0; i < COMERS; i++)

@@ -107,8 +107,8 @@ static size_t assert_pages(struct scene *s, struct text prefix, size_t limit)
     size_t total = 0;
     size_t at = 0;
     do {
-        assert_true(topic_list_take(
-            &list, s->registry, prefix, (struct text){after, after_len}, limit));
+        assert_true(
+            topic_list_take(&list, s->registry, prefix, (struct text){after, after_len}, limit));
         assert_in_range(list.count, 0, limit);
         for (size_t i = 0; i < list.count; i++, at++, total++) {
             while (at < s->count && !text_starts_with(s->sorted[at].name, prefix))

@@ -71,8 +71,7 @@ static void post_all(void *user)
 {
     struct poster *p = user;
     for (uint64_t i = 0; i < POSTS; i++) {
-        struct mail mail = {
-            .kind = MAIL_MESSAGE, .weight = 1 + p->number, .item = p, .word = i};
+        struct mail mail = {.kind = MAIL_MESSAGE, .weight = 1 + p->number, .item = p, .word = i};
         if (!mailbox_post(&p->owner->box, mail))
             return;
         if (i % 256 == 0)

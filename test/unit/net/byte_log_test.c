@@ -49,8 +49,8 @@ static void assert_bytes(const struct byte_log *log, uint64_t from, uint64_t to)
 static void appended_bytes_stay_where_they_are(void **state)
 {
     (void)state;
-    static const size_t lengths[] = {0, 1, 5, 4096, LOG_CHUNK - 1, LOG_CHUNK, LOG_CHUNK + 1,
-        3 * LOG_CHUNK, 2, 0, 7};
+    static const size_t lengths[] = {
+        0, 1, 5, 4096, LOG_CHUNK - 1, LOG_CHUNK, LOG_CHUNK + 1, 3 * LOG_CHUNK, 2, 0, 7};
     struct byte_log log;
     log_init(&log, 0);
     assert_int_equal(log_size(&log), 0);

@@ -174,8 +174,7 @@ static void a_peer_that_is_gone_is_broken(void **state)
     assert_true(s.status < 0); /* libuv watches it no more */
     assert_int_equal(conn_read(&s.conn, bytes, sizeof bytes), CONN_BROKEN);
     assert_int_equal(conn_write(&s.conn, &(struct iovec){bytes, 1}, 1), CONN_BROKEN);
-    assert_int_equal(
-        conn_write(&s.conn, (struct iovec[]){{bytes, 1}, {bytes, 1}}, 2), CONN_BROKEN);
+    assert_int_equal(conn_write(&s.conn, (struct iovec[]){{bytes, 1}, {bytes, 1}}, 2), CONN_BROKEN);
     scene_close(&s, false);
 }
 

@@ -99,8 +99,8 @@ static void gap(struct hub *h, size_t len)
 /* Makes the log end so many bytes before a chunk's end. */
 static void log_until(struct hub *h, size_t before_end)
 {
-    uint64_t end = h->log.count ? log_chunk_end(&h->log, h->log.end - (h->log.end > h->log.base))
-                                : LOG_CHUNK;
+    uint64_t end =
+        h->log.count ? log_chunk_end(&h->log, h->log.end - (h->log.end > h->log.base)) : LOG_CHUNK;
     if (end - h->log.end < before_end)
         end += LOG_CHUNK;
     char *bytes = calloc(1, (size_t)(end - h->log.end - before_end) + 1);
@@ -113,9 +113,10 @@ static const struct text last = {"\x88\x02\x0f\xa8", 4};
 
 /* --- cutting ---------------------------------------------------------------------------------- */
 
-/* Sends `first` bytes of what the frames of these lengths are, then `second` more, then cuts; checks
- * that whole frames come, and `last` behind them. */
-static void cut_after(const size_t *lengths, size_t before_end, bool apart, size_t first, size_t second)
+/* Sends `first` bytes of what the frames of these lengths are, then `second` more, then cuts;
+ * checks that whole frames come, and `last` behind them. */
+static void cut_after(
+    const size_t *lengths, size_t before_end, bool apart, size_t first, size_t second)
 {
     struct hub h;
     hub_open(&h, 1, first * 3 + second);

@@ -28,9 +28,9 @@ static size_t wire_take(struct peer *p, char *bytes, size_t len)
     return got > 0 ? (size_t)got : 0;
 }
 
-/* Broken by a span that is merged with one that it does not touch, by an advance that leaves out the
- * private bytes, by bytes copied out behind those that were copied out before, and by a cut that
- * forgets the rest of a frame: fails. */
+/* Broken by a span that is merged with one that it does not touch, by an advance that leaves out
+ * the private bytes, by bytes copied out behind those that were copied out before, and by a cut
+ * that forgets the rest of a frame: fails. */
 static void every_peer_receives_what_was_added_for_it(void **state)
 {
     (void)state;

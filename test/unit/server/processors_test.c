@@ -24,8 +24,8 @@ static void a_quota_is_rounded_up_to_whole_processors(void **state)
 static void what_is_no_quota_is_no_limit(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"max 100000\n", "max", "", "\n", "0 100000", "100000 0",
-        "100000", "one two"};
+    static const char *const texts[] = {
+        "max 100000\n", "max", "", "\n", "0 100000", "100000 0", "100000", "one two"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_int_equal(processors_of_quota(texts[i]), 0);
 }

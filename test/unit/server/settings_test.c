@@ -197,8 +197,7 @@ static void a_long_value_does_not_overflow_the_error(void **state)
     init(&s);
     memset(value, '9', sizeof value - 1);
     value[sizeof value - 1] = '\0';
-    assert_int_equal(
-        settings_set(&s, "WS_PORT", value, small, sizeof small), HERMES_INVALID);
+    assert_int_equal(settings_set(&s, "WS_PORT", value, small, sizeof small), HERMES_INVALID);
     assert_int_equal(strlen(small), sizeof small - 1);
     assert_int_equal(settings_set(&s, value, value, small, sizeof small), HERMES_UNKNOWN);
     settings_fini(&s);
