@@ -192,6 +192,7 @@ static void a_server_that_answers_no_ping_is_given_up(void **state)
     (void)state;
     struct world w;
     world_open(&w);
+    w.options.connect_ms = HERMES_CLIENT_NEVER;
     w.options.ping_ms = 1;
     w.options.pong_ms = 1;
     w.fake.no_pong = true;
@@ -217,6 +218,7 @@ static void a_server_that_answers_pings_is_kept(void **state)
     (void)state;
     struct world w;
     world_open(&w);
+    w.options.connect_ms = HERMES_CLIENT_NEVER;
     w.options.ping_ms = 1;
     w.options.pong_ms = 200;
     w.fake.ping = count_pings;

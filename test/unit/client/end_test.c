@@ -138,6 +138,37 @@ static void a_client_may_be_freed_in_any_callback(void **state)
     }
 }
 
+static void text_and_a_half(struct fake_conn *conn)
+{
+    fake_bytes(conn,
+        "\x81\x01"
+        "1"
+        "\x81\x05half",
+        9);
+}
+
+static void publish_on_data(struct hermes_client *c, const char *data, size_t len, void *user)
+{
+    (void)data;
+    (void)len;
+    (void)user;
+    assert_int_equal(hermes_client_publish(c, "a", 1, "1", 1), HERMES_CLIENT_OK);
+}
+
+static void a_client_may_be_freed_with_half_a_frame(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    w.fake.opened = text_and_a_half;
+    w.events.on_data = publish_on_data;
+    w.events.on_drain = free_it;
+    world_client(&w);
+    world_open_client(&w);
+    world_run(&w);
+    world_close(&w);
+}
+
 /* Wherever a connection stands when its client goes, nothing is left and nothing comes. */
 static void a_client_may_be_freed_at_any_moment(void **state)
 {
@@ -170,6 +201,7 @@ int main(void)
         cmocka_unit_test(a_client_can_be_closed_before_it_is_connected),
         cmocka_unit_test(options_that_may_not_be_are_refused),
         cmocka_unit_test(a_client_may_be_freed_in_any_callback),
+        cmocka_unit_test(a_client_may_be_freed_with_half_a_frame),
         cmocka_unit_test(a_client_may_be_freed_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
