@@ -235,6 +235,15 @@ def sub_url(sub):
     raise KeyError
 
 
+def test_standard_descriptors_may_be_closed(server):
+    for closed in (">&- <&- 2>&-", "<&-", ">&-", "2>&-"):
+        done = subprocess.run(["sh", "-c", f'"$0" pub a 1 {closed}; "$0" topics --limit 1 {closed}',
+                               HERMES], env=clean_environment(HERMES_URL=server.url),
+                              timeout=DEADLINE, check=False)
+        assert done.returncode == 0
+    assert server.get("/healthz").status == 200
+
+
 def test_pub_publishes_every_line_of_its_input_in_order(command):
     count = 200000
     sub = command("sub", "--count", count, "-q", "a", "marker")
