@@ -139,7 +139,8 @@ fuzz:
 
 lint:
 	@third_party/install.sh build test lint
-	@test/lint/run '$(subst \,,$(HERMES_CPPFLAGS)) $(DEPS_CFLAGS) -std=gnu11 $(WARNINGS)'
+	@$(MAKE) $(PARALLEL) MODE=release $(BUILD)/libhermes.a
+	@test/lint/run $(BUILD)/libhermes.a '$(subst \,,$(HERMES_CPPFLAGS)) $(DEPS_CFLAGS) -std=gnu11 $(WARNINGS)'
 
 bench: deps
 	@$(MAKE) $(PARALLEL) benches
