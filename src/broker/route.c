@@ -12,7 +12,9 @@ static int post_all(struct route *r, const struct registry_topic *topic, struct 
             posts++;
     MUST_DEBUG(posts > 0);
     message_hold(m, posts);
-    struct mail mail = {.kind = MAIL_MESSAGE, .weight = message_weight(m), .item = m};
+    struct mail mail = {.kind = MAIL_MESSAGE,
+        .weight = message_weight(m) + (uint32_t)sizeof(struct mail),
+        .item = m};
     for (size_t word = 0; word < r->registry.worker_words; word++) {
         for (uint64_t set = topic->workers[word]; set != 0; set &= set - 1) {
             unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);

@@ -59,6 +59,7 @@ bool topic_list_take(struct topic_list *list, struct registry *r, struct text pr
         lock_take(&stripe->lock);
         while (ok && (topic = map_next(&stripe->topics, &at)) != NULL) {
             struct text name = registry_name(r, topic);
+            list->seen++;
             if (text_starts_with(name, prefix) && text_compare(name, after) > 0)
                 ok = consider(list, limit, name, topic->subscribers);
         }

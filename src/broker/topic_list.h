@@ -15,7 +15,8 @@ struct topic_row {
 struct topic_list {
     struct topic_row *rows;
     size_t count;
-    bool more; /* topics follow behind the last row */
+    bool more;   /* topics follow behind the last row */
+    size_t seen; /* topics that were looked at for it */
 };
 
 /* Up to `limit` topics whose name starts with `prefix` and comes after `after` (empty: from the

@@ -26,9 +26,7 @@ static void listen_on(struct acceptor *a, bool yes)
 
 static void retry(uv_timer_t *timer)
 {
-    struct acceptor *a = timer->data;
-    if (!a->draining)
-        listen_on(a, true);
+    listen_on(timer->data, true);
 }
 
 /* Whether one more may come this second. */
@@ -151,8 +149,6 @@ static void bell_rang(uv_async_t *bell)
     if (mail && !a->draining) {
         a->draining = true;
         uv_timer_start(&a->delay, delay_over, a->settings.drain_delay_ms, 0);
-        if (a->settings.drain_delay_ms > 0)
-            listen_on(a, true);
     }
     /* Whoever posts next must ring: this box is only looked at when it does. */
     if (!a->draining)
@@ -177,9 +173,11 @@ int acceptor_open(
     struct acceptor *a, const struct acceptor_settings *settings, char *error, size_t error_size)
 {
     int fds[LISTENERS_MAX];
-    a->settings = *settings;
-    a->port = settings->port;
-    a->allowance = settings->max_per_second * 1000;
+    *a = (struct acceptor){
+        .settings = *settings,
+        .port = settings->port,
+        .allowance = settings->max_per_second * 1000,
+    };
     int count = listen_open(
         fds, LISTENERS_MAX, settings->host, &a->port, settings->backlog, error, error_size);
     if (count < 0)

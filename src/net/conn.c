@@ -1,6 +1,8 @@
 #include "net/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,6 +57,12 @@ ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count)
     if (sent >= 0)
         return sent;
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? CONN_AGAIN : CONN_BROKEN;
+}
+
+size_t conn_unacknowledged(struct conn *c)
+{
+    int bytes = 0;
+    return ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
 }
 
 void conn_finish(struct conn *c)

@@ -129,6 +129,11 @@ uint64_t outbox_unsent(const struct outbox *box)
     return unsent;
 }
 
+uint32_t outbox_frame_left(const struct outbox *box)
+{
+    return box->more ? box->more->frame_left : 0;
+}
+
 void outbox_clear(struct byte_log *log, struct outbox *box)
 {
     more_release(log, box);

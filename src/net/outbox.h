@@ -68,6 +68,9 @@ enum outbox_state outbox_flush(
 /* Bytes not sent yet. */
 uint64_t outbox_unsent(const struct outbox *box);
 
+/* Bytes not sent yet of a frame that is partly sent. */
+uint32_t outbox_frame_left(const struct outbox *box);
+
 /* Forgets everything. */
 void outbox_clear(struct byte_log *log, struct outbox *box);
 

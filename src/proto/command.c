@@ -173,7 +173,7 @@ static bool load_string(char *frame, struct text raw, struct text *out)
 {
     if (raw.len == 0)
         return true;
-    json_t *value = load(raw);
+    json_t *value = *raw.at == '"' ? load(raw) : NULL;
     bool good = json_is_string(value);
     if (good) {
         out->len = json_string_length(value);

@@ -210,6 +210,18 @@ static int threads_start(struct hermes *h)
     return HERMES_SYSTEM;
 }
 
+/* A budget that one large message fills would cut off whoever does not take that message at once.
+ */
+static void raise_backlog(struct hermes *h, struct session_limits *limits)
+{
+    size_t least = 2 * limits->message_bytes + 2 * (size_t)LOG_CHUNK;
+    if (limits->backlog_bytes == 0 || limits->backlog_bytes >= least)
+        return;
+    LOG_LINE(&h->logger, LOG_WARN, "WS_MAX_BACKLOG_BYTES raised to hold two messages",
+        LOG_NUMBER("asked", limits->backlog_bytes), LOG_NUMBER("bytes", least));
+    limits->backlog_bytes = least;
+}
+
 static void shop_init(struct hermes *h, unsigned workers)
 {
     struct workshop *shop = &h->shop;
@@ -224,6 +236,7 @@ static void shop_init(struct hermes *h, unsigned workers)
         .pong_ms = number(h, SETTING_pong_ms),
         .drain_ms = number(h, SETTING_drain_ms),
     };
+    raise_backlog(h, &shop->limits);
     shop->logger = &h->logger;
     shop->addresses = &h->addresses;
     shop->ended = thread_ended;

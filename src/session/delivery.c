@@ -64,8 +64,10 @@ void worker_untouch(struct worker *w, struct session *s)
     s->queued = 0;
 }
 
-uint64_t worker_oldest_queued(const struct worker *w)
+uint64_t worker_oldest_queued(struct worker *w)
 {
+    while (w->queue.at < w->queue.count && !w->queue.sessions[w->queue.at])
+        w->queue.at++;
     /* In the order in which they were touched, and so in the order of their first spans. */
     for (size_t at = w->queue.at; at < w->queue.count; at++) {
         const struct session *s = w->queue.sessions[at];
@@ -112,7 +114,7 @@ static size_t deliver_messages(struct worker *w)
             break;
         if (local)
             log_append(&w->log, m->frame, m->len);
-        weight += message_weight(m);
+        weight += tray->mails[tray->at].weight;
         message_drop(m);
         messages++;
         tray->at++;
@@ -166,7 +168,10 @@ bool worker_deliver_slice(struct worker *w)
         work += deliver_next(w);
     if (work > 0)
         metric_add(&w->metrics, METRIC_batches_total, 1);
-    return w->tray.at == w->tray.count;
+    if (w->tray.at < w->tray.count)
+        return false;
+    w->deliveries++;
+    return true;
 }
 
 void worker_deliver(struct worker *w)

@@ -25,8 +25,10 @@ static struct buf *begin_here(struct session *s)
 static struct buf *begin(struct session *s)
 {
     struct worker *w = s->worker;
-    if (mailbox_take(&w->box, &w->tray))
+    if (s->published == w->deliveries + 1) {
+        mailbox_take(&w->box, &w->tray);
         worker_deliver(w);
+    }
     return begin_here(s);
 }
 
@@ -85,6 +87,7 @@ static void publish(struct session *s, struct text topic, struct text data)
     struct route_result result =
         route_publish(route, registry_hash(&route->registry, topic), topic, m);
     metric_add(&w->metrics, METRIC_messages_published_total, 1);
+    s->published = w->deliveries + 1;
     if (result.crowded >= 0)
         worker_pause(w, s, (unsigned)result.crowded);
 }
@@ -136,6 +139,10 @@ static void list_topics(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct topic_list list;
+    if (!worker_may_list(w)) {
+        error(s, TEXT("Too many listings at the moment: ask again."));
+        return;
+    }
     if (!topic_list_take(&list, &w->shop->route.registry, c->prefix, c->after, c->limit)) {
         error(s, TEXT("Out of memory: topics not listed."));
         return;
@@ -147,8 +154,10 @@ static void list_topics(struct session *s, const struct command *c)
     reply_topics(out, buf_text(&rows), list.more ? &list.rows[list.count - 1].name : NULL);
     out->failed |= rows.failed;
     buf_fini(&rows);
+    size_t seen = list.seen;
     topic_list_fini(&list);
     answer(s);
+    worker_listed(w, s, seen);
 }
 
 /* Whether the session may send one more message now. Refused ones count too, so that whoever goes
@@ -164,7 +173,9 @@ static bool within_rate(struct session *s)
     if (earned > 0) {
         int64_t allowance = s->allowance + earned;
         s->allowance = (int32_t)(allowance < limit ? allowance : limit);
-        s->allowance_ms = now;
+        /* Only by what was counted: a fraction of a message is earned on. */
+        s->allowance_ms =
+            allowance < limit ? s->allowance_ms + (uint32_t)(earned * 1000 / limit) : now;
     }
     s->allowance--;
     if (s->allowance >= 0)

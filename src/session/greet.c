@@ -69,8 +69,8 @@ static void upgrade(struct session *s, const struct request *request)
         wheel_set(&w->wheel, &s->deadline, w->shop->limits.ping_ms);
     else
         wheel_unset(&w->wheel, &s->deadline);
-    LOG_LIMITED(w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened",
-        LOG_NUMBER("worker", w->index));
+    LOG_LIMITED(
+        w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened", LOG_NUMBER("worker", w->index));
 }
 
 static void answer_request(struct session *s, const struct request *request)

@@ -6,8 +6,10 @@
 #include "session/worker.h"
 
 enum {
-    COPY_OUT_MAX = 16 * 1024,    /* unsent bytes of a session that are few */
-    LOG_EARLY = 2 * 1024 * 1024, /* answers within one poll go out before the log is this long */
+    COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
+    LOG_EARLY = 8,            /* chunks that the log may grow by before all is flushed at once */
+    LISTING_RATE = 2000000,   /* topics looked at a second for listings */
+    LISTING_BURST = 1000000,
 };
 
 /* Makes room at the log's front: the oldest holder's bytes are copied out when they are few, so
@@ -18,13 +20,12 @@ static void relieve_oldest(struct worker *w, struct outbox *oldest, bool holds_c
     bool affordable = w->log.charged < w->log.budget / 2;
     if (holds_chunk && affordable && outbox_copy_out(&w->log, oldest, COPY_OUT_MAX))
         return;
-    metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)outbox_unsent(oldest));
     session_close(s, CLOSE_TOO_SLOW);
 }
 
 void worker_relieve(struct worker *w)
 {
-    if (log_over(&w->log) || log_size(&w->log) > LOG_EARLY + w->log_settled)
+    if (log_over(&w->log) || w->log.count > LOG_EARLY + w->log_settled)
         worker_flush(w, SIZE_MAX);
     log_trim(&w->log, worker_oldest_queued(w));
     struct outbox *oldest;
@@ -35,15 +36,12 @@ void worker_relieve(struct worker *w)
         log_trim(&w->log, worker_oldest_queued(w));
     }
     if (w->queue.count == 0)
-        w->log_settled = log_size(&w->log);
+        w->log_settled = w->log.count;
     metric_set(&w->metrics, METRIC_log_bytes, (int64_t)log_size(&w->log));
 }
 
-void worker_pause(struct worker *w, struct session *s, unsigned crowded)
+static void pause_reading(struct worker *w, struct session *s)
 {
-    struct route *route = &w->shop->route;
-    if (s->paused || !mailbox_wait(route->boxes[crowded], w->index, route->crowded))
-        return;
     if (w->paused_count == w->paused_cap) {
         size_t cap = w->paused_cap ? w->paused_cap * 2 : 64;
         w->paused = realloc(w->paused, cap * sizeof *w->paused);
@@ -57,13 +55,20 @@ void worker_pause(struct worker *w, struct session *s, unsigned crowded)
     metric_add(&w->metrics, METRIC_paused_sessions, 1);
 }
 
+void worker_pause(struct worker *w, struct session *s, unsigned crowded)
+{
+    struct route *route = &w->shop->route;
+    if (!s->paused && mailbox_wait(route->boxes[crowded], w->index, route->crowded))
+        pause_reading(w, s);
+}
+
 void worker_unpause(struct worker *w, struct session *s)
 {
     if (!s->paused)
         return;
-    size_t i = 0;
+    size_t i = w->paused_count - 1; /* resuming all goes from the end */
     while (w->paused[i] != s)
-        i++;
+        i--;
     w->paused[i] = w->paused[--w->paused_count];
     s->paused = false;
     metric_add(&w->metrics, METRIC_paused_sessions, -1);
@@ -76,4 +81,31 @@ void worker_resume_all(struct worker *w)
         worker_unpause(w, s);
         session_watch(s);
     }
+}
+
+/* --- listings --------------------------------------------------------------------------------- */
+
+bool worker_may_list(struct worker *w)
+{
+    uint64_t now = uv_now(&w->loop);
+    w->listing += (int64_t)(now - w->listing_ms) * (LISTING_RATE / 1000);
+    w->listing_ms = now;
+    if (w->listing > LISTING_BURST)
+        w->listing = LISTING_BURST;
+    return w->listing > -LISTING_BURST;
+}
+
+static void listing_earned(uv_timer_t *timer)
+{
+    worker_resume_all(timer->data);
+}
+
+void worker_listed(struct worker *w, struct session *s, size_t seen)
+{
+    w->listing -= (int64_t)seen + REGISTRY_STRIPES;
+    if (w->listing >= 0 || s->state != SESSION_OPEN || s->paused)
+        return;
+    pause_reading(w, s);
+    uint64_t wait = (uint64_t)-w->listing / (LISTING_RATE / 1000) + 1;
+    uv_timer_start(&w->listing_timer, listing_earned, wait, 0);
 }

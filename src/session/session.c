@@ -11,7 +11,7 @@
 /* CLOSE_WAIT_MS: how long a peer that was sent all, a close frame and the end, may take to end its
  * own side. Until then it is still read from: closing a socket with unread input resets it, and the
  * peer might lose the close frame. */
-enum { CLOSE_WAIT_MS = 2000, READS_A_ROUND = 4, UNSENT_READ_MAX = 256 * 1024 };
+enum { CLOSE_WAIT_MS = 2000, READS_A_ROUND = 4, READ_CROWDED = 4096, UNSENT_READ_MAX = 256 * 1024 };
 
 static const struct {
     int code;
@@ -131,6 +131,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     worker_untouch(w, s);
     wheel_unset(&w->wheel, &s->deadline);
     set_blocked(s, false);
+    metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)outbox_unsent(&s->out));
     outbox_clear(&w->log, &s->out);
     free(s->late_pong);
     s->late_pong = NULL;
@@ -138,6 +139,18 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
     conn_close(&s->conn, reset, session_gone);
+}
+
+/* Forgets what is queued but for a frame that is partly sent, if the budget has room for what is
+ * left of that; else, and without memory, false. */
+static bool session_cut(struct session *s)
+{
+    struct worker *w = s->worker;
+    size_t left = outbox_frame_left(&s->out);
+    if (w->scratch.failed || (w->log.budget && w->log.charged + left > w->log.budget / 2))
+        return false;
+    metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)(outbox_unsent(&s->out) - left));
+    return outbox_cut(&w->log, &s->out, buf_text(&w->scratch));
 }
 
 /* The last frame is in the worker's scratch buffer. `cut`: what is queued is forgotten for it. */
@@ -152,10 +165,12 @@ static void session_say_last(struct session *s, enum close_reason reason, bool c
     s->state = SESSION_CLOSING;
     s->full = false;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
-    if (!cut)
+    if (!cut) {
+        s->patient = reason == CLOSE_SHUTDOWN;
         session_send(s, buf_text(&w->scratch));
-    else if (w->scratch.failed || !outbox_cut(&w->log, &s->out, buf_text(&w->scratch)))
+    } else if (!session_cut(s)) {
         session_end(s, reason, true);
+    }
     session_watch(s);
 }
 
@@ -240,6 +255,8 @@ void session_flush(struct session *s)
     case OUTBOX_BLOCKED:
         if (sent.bytes > 0)
             heard(s);
+        if (sent.bytes > 0 && s->patient)
+            wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
         set_blocked(s, true);
         session_watch(s);
         break;
@@ -251,17 +268,42 @@ void session_flush(struct session *s)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* The peer ended its side. What is queued for it is still sent, for it may be reading on; when that
+ * is done it is gone. */
+static void session_read_end(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (s->state != SESSION_HEAD && !s->blocked)
+        session_flush(s);
+    if (!s->blocked) {
+        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
+        return;
+    }
+    if (s->state == SESSION_OPEN) {
+        session_leave_state(s, CLOSE_LOST);
+        s->state = SESSION_CLOSING;
+        s->patient = true;
+        wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
+    }
+    s->peer_closed = true;
+    s->full = true;
+    session_watch(s);
+}
+
 /* True when there may be more to read. */
 static bool session_read(struct session *s)
 {
     struct worker *w = s->worker;
-    ssize_t got = conn_read(&s->conn, w->buffer, sizeof w->buffer);
+    /* Less at a time while a mailbox is crowded: a publisher is stopped only between two reads. */
+    size_t room = mailbox_crowded(&w->box, w->shop->route.crowded) ? READ_CROWDED : READ_BUFFER;
+    ssize_t got = conn_read(&s->conn, w->buffer, room);
     if (got == CONN_AGAIN)
         return false;
-    if (got == CONN_BROKEN || got == 0) {
-        /* A peer that only ended its own side is offered what is queued; then it is gone too. */
-        if (got == 0 && !s->blocked && s->state != SESSION_HEAD)
-            session_flush(s);
+    if (got == 0) {
+        session_read_end(s);
+        return false;
+    }
+    if (got == CONN_BROKEN) {
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return false;
     }
@@ -275,7 +317,7 @@ static bool session_read(struct session *s)
         s->full = true;
         session_watch(s);
     }
-    return (size_t)got == sizeof w->buffer && s->state != SESSION_ENDED && !s->paused && !s->full;
+    return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full;
 }
 
 static void session_ready(uv_poll_t *poll, int status, int events)
@@ -306,7 +348,17 @@ static void ping(struct session *s)
     if (!w->scratch.failed)
         session_send(s, buf_text(&w->scratch));
     s->pinged = true;
+    s->unacknowledged = (uint32_t)conn_unacknowledged(&s->conn);
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
+}
+
+/* Whether its side has taken more since this was last asked: then our ping is still behind what the
+ * kernel has to send, and a slow line is no dead one. */
+static bool session_advanced(struct session *s)
+{
+    uint32_t before = s->unacknowledged;
+    s->unacknowledged = (uint32_t)conn_unacknowledged(&s->conn);
+    return s->unacknowledged < before;
 }
 
 void session_deadline(struct session *s)
@@ -321,11 +373,17 @@ void session_deadline(struct session *s)
         session_end(s, CLOSE_LOST, !s->finished);
         return;
     }
-    /* A publisher that is not read from cannot be heard. */
+    /* Who is not read from cannot be heard, and a worker that was held up has not read yet. */
     if (s->paused)
         heard(s);
+    else if (s->pinged && !s->full)
+        session_read(s);
+    if (s->state != SESSION_OPEN)
+        return;
     uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->heard) * WHEEL_TICK_MS;
-    if (s->pinged) {
+    if (s->pinged && session_advanced(s)) {
+        wheel_set(&w->wheel, &s->deadline, limits->pong_ms);
+    } else if (s->pinged) {
         session_close(s, CLOSE_NO_PONG);
     } else if (silent < limits->ping_ms) {
         wheel_set(&w->wheel, &s->deadline, limits->ping_ms - silent);

@@ -49,10 +49,13 @@ struct session {
     bool full : 1;        /* not read from: too much unsent */
     bool pinged : 1;      /* a ping is out */
     bool deaf : 1;        /* closing, and its input cannot be understood any more */
+    bool patient : 1;     /* closing, but for as long as it takes what is queued */
     uint8_t refusal;      /* enum connection_refusal, until the head is answered */
 
     struct subscriber subscriber;
     uint32_t heard;           /* tick of the last sign of life */
+    uint32_t unacknowledged;  /* bytes that its side had not taken when that was last looked at */
+    uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */
     struct deadline deadline; /* handshake, ping, pong or close, by the state */

@@ -28,7 +28,8 @@ static void leave(struct session *s, struct local_topic *local)
     struct worker *w = s->worker;
     struct route *route = &w->shop->route;
     struct registry_topic *registered = local->registered;
-    bool last = local->count == 1;
+    /* Whoever is joining the topic just now needs the worker's interest in it. */
+    bool last = local->count == 1 && registered != w->joining;
     struct buf name = {0}; /* it goes with the topic, and may be wanted for the log after that */
     if (last && logger_wants(w->shop->logger, LOG_DEBUG))
         buf_append_text(&name, registry_name(&route->registry, registered));
@@ -54,7 +55,9 @@ enum join_result session_join(struct session *s, struct text topic)
         route_subscribe(route, w->index, &w->tray, hash, topic, &made);
     if (!registered)
         return JOIN_NO_MEMORY;
+    w->joining = registered;
     worker_deliver(w); /* what was published before this subscribe: not for this session */
+    w->joining = NULL;
     bool joined = s->state == SESSION_OPEN && local_join(&w->topics, registered, &s->subscriber);
     if (!joined) {
         bool last = !local_find(&w->topics, hash, registered);

@@ -99,6 +99,7 @@ void worker_session_gone(struct worker *w)
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->unfinished, NULL);
     uv_close((uv_handle_t *)&w->drain_timer, NULL);
+    uv_close((uv_handle_t *)&w->listing_timer, NULL);
 }
 
 /* --- start and stop --------------------------------------------------------------------------- */
@@ -133,8 +134,10 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     uv_prepare_init(&w->loop, &w->turn);
     uv_idle_init(&w->loop, &w->unfinished);
     uv_timer_init(&w->loop, &w->drain_timer);
+    uv_timer_init(&w->loop, &w->listing_timer);
     w->turn.data = w;
     w->drain_timer.data = w;
+    w->listing_timer.data = w;
     uv_prepare_start(&w->turn, worker_turn);
     slab_init(&w->sessions, sizeof(struct session));
     local_init(&w->topics);

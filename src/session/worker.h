@@ -75,13 +75,18 @@ struct worker {
     struct slab sessions;
     struct local_topics topics;
     struct byte_log log;
-    size_t log_settled; /* its size when the flush queue was last empty */
+    size_t log_settled;  /* its chunks when the flush queue was last empty */
+    uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;
     struct ws_pool *readers;
-    struct buf scratch;      /* for answers */
-    struct session **paused; /* publishers that wait for a mailbox */
+    struct buf scratch;                   /* for answers */
+    const struct registry_topic *joining; /* raised, though nobody is in the local topic yet */
+    struct session **paused; /* publishers that wait for a mailbox, and who listed too much */
     size_t paused_count;
     size_t paused_cap;
+    int64_t listing;     /* topics that may be looked at for listings */
+    uint64_t listing_ms; /* when that was last raised */
+    uv_timer_t listing_timer;
     bool draining;
     bool closing;
     struct metrics metrics;
@@ -115,7 +120,7 @@ void worker_untouch(struct worker *w, struct session *s);
 
 /* delivery.c: the oldest position of the log that a queued session has to send; the log's end for
  * none. */
-uint64_t worker_oldest_queued(const struct worker *w);
+uint64_t worker_oldest_queued(struct worker *w);
 
 /* delivery.c: flushes up to `most` of the queued sessions. */
 void worker_flush(struct worker *w, size_t most);
@@ -127,6 +132,12 @@ void worker_relieve(struct worker *w);
 void worker_pause(struct worker *w, struct session *s, unsigned crowded);
 void worker_unpause(struct worker *w, struct session *s);
 void worker_resume_all(struct worker *w);
+
+/* pressure.c: listings are paid for by the topics that are looked at: whoever lists faster than
+ * that is earned again is not read from for a while, and refused when it has sent too many already.
+ */
+bool worker_may_list(struct worker *w);
+void worker_listed(struct worker *w, struct session *s, size_t seen);
 
 /* Closes all sessions, then the worker. */
 void worker_drain(struct worker *w);
