@@ -187,7 +187,7 @@ static bool load_limit(struct text raw, unsigned *limit)
 {
     if (raw.len == 0)
         return true;
-    json_t *value = load(raw);
+    json_t *value = *raw.at >= '1' && *raw.at <= '9' ? load(raw) : NULL;
     json_int_t number = json_integer_value(value); /* 0 for what is no integer */
     json_decref(value);
     if (number < 1 || number > TOPICS_LIMIT_MAX)

@@ -11,10 +11,13 @@
 /* A callback said so, or a close frame came: no error, and not the peer's to be told. */
 enum { ENDED = -1 };
 
+enum { WSLAY_CONTEXT_BYTES = 4400 };
+
 struct ws_pool {
     struct ws_settings settings;
     struct ws_reader *spare;
     unsigned spare_count;
+    size_t held; /* bytes of all readers that are out */
 };
 
 /* What one ws_feed is about. */
@@ -27,18 +30,29 @@ struct feed {
 /* ---- the pool ----------------------------------------------------------------------------------
  */
 
+/* What a reader costs: itself, wslay's context, and the message. */
+static size_t reader_weight(const struct ws_reader *r)
+{
+    return sizeof *r + WSLAY_CONTEXT_BYTES + r->cap;
+}
+
 static struct ws_reader *reader_take(struct ws_pool *pool)
 {
     struct ws_reader *r = pool->spare;
-    if (!r)
-        return ws_reader_new();
-    pool->spare = r->next;
-    pool->spare_count--;
+    if (r) {
+        pool->spare = r->next;
+        pool->spare_count--;
+    } else {
+        r = ws_reader_new();
+    }
+    if (r)
+        pool->held += reader_weight(r);
     return r;
 }
 
 static void reader_put(struct ws_pool *pool, struct ws_reader *r)
 {
+    pool->held -= reader_weight(r);
     if (pool->spare_count >= pool->settings.spare || !ws_reader_reset(r)) {
         ws_reader_free(r);
         return;
@@ -180,7 +194,12 @@ int ws_feed(struct ws_pool *pool, struct ws_reader **reader, char *bytes, size_t
             bool done;
             if (!r && !(r = reader_take(pool)))
                 return WS_NO_MEMORY;
+            pool->held -= reader_weight(r);
             code = ws_reader_feed(r, &pool->settings, bytes, len, &used, &done);
+            pool->held += reader_weight(r);
+            if (code == 0 && !done && pool->settings.max_held &&
+                pool->held > pool->settings.max_held)
+                code = WS_TRY_LATER;
             if (code == 0 && done)
                 code = emit_frame(&f, r);
             if (code == 0 && ws_reader_is_at_rest(r)) {

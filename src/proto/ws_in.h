@@ -30,6 +30,7 @@ enum {
     WS_POLICY = 1008,
     WS_TOO_BIG = 1009,
     WS_NO_MEMORY = 1011,
+    WS_TRY_LATER = 1013,
 };
 
 /* What a stream of frames is made of. Payloads are unmasked, writable, and valid during the call
@@ -51,6 +52,8 @@ struct ws_reader;
 
 struct ws_settings {
     size_t max_message;     /* bytes of one message, all fragments together; more is 1009; 0: any */
+    size_t max_held;        /* bytes that all half-received messages of the pool may take
+                             * together; more is 1013 for who sends on; 0: any */
     unsigned max_fragments; /* frames of one message; more is 1008; 0: any */
     bool server;            /* true: frames must be masked; false: they must not be */
     unsigned spare;         /* readers kept for reuse */
@@ -64,7 +67,7 @@ void ws_pool_free(struct ws_pool *pool);
  * caller's to pass again; it is NULL again after an error or when a callback ended the feeding.
  * Returns 0, or the close code that answers the peer's fault: 1002 (protocol), 1007 (not UTF-8, as
  * soon as it shows), 1008 (too many fragments), 1009 (too big, at the header where the header says
- * so), 1011 (no memory). */
+ * so), 1011 (no memory), 1013 (too much half received by all together). */
 int ws_feed(struct ws_pool *pool, struct ws_reader **reader, char *bytes, size_t len,
     const struct ws_events *events, void *user);
 

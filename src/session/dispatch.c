@@ -296,14 +296,16 @@ static const struct ws_events last_events = {
 static enum close_reason reason_of(int code)
 {
     switch (code) {
-    case 1002:
+    case WS_PROTOCOL_ERROR:
         return CLOSE_PROTOCOL;
-    case 1007:
+    case WS_NOT_UTF8:
         return CLOSE_NOT_UTF8;
-    case 1008:
+    case WS_POLICY:
         return CLOSE_FRAGMENTS;
-    case 1009:
+    case WS_TOO_BIG:
         return CLOSE_TOO_LARGE;
+    case WS_TRY_LATER:
+        return CLOSE_HALF_RECEIVED;
     default:
         return CLOSE_NO_MEMORY;
     }

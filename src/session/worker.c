@@ -117,6 +117,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
         .max_message = shop->limits.message_bytes ? shop->limits.message_bytes : SIZE_MAX / 4,
         .max_fragments = FRAGMENTS_MAX,
         .server = true,
+        .max_held = shop->limits.backlog_bytes,
         .spare = READERS_KEPT,
     };
     w->shop = shop;

@@ -227,6 +227,42 @@ static void without_memory_the_code_is_1011(void **state)
     watch(0);
 }
 
+/* Broken by leaving out what reader_put takes off: the last loop fails. */
+static void what_all_hold_half_received_is_bounded(void **state)
+{
+    (void)state;
+    enum { PEERS = 20, MOST = 100000 };
+    struct ws_settings bounded = settings;
+    bounded.max_held = MOST;
+    struct ws_pool *pool = ws_pool_new(&bounded);
+    struct ws_reader *readers[PEERS] = {NULL};
+    struct buf s = {0};
+    char payload[20000] = {0};
+    size_t received = 0;
+    ws_frame_masked(&s, WS_BINARY, payload, sizeof payload, key);
+    for (int round = 0; round < 3; round++) {
+        int refused = 0;
+        for (int i = 0; i < PEERS; i++) {
+            char half[15000];
+            memcpy(half, s.data, sizeof half);
+            int code = ws_feed(pool, &readers[i], half, sizeof half, &events, &received);
+            assert_true(code == 0 || code == WS_TRY_LATER);
+            refused += code != 0;
+        }
+        assert_in_range(refused, PEERS - MOST / 15000, PEERS - 1);
+        for (int i = 0; i < PEERS; i++)
+            ws_release(pool, &readers[i]);
+    }
+    /* Nothing is held now, so a whole message passes in pieces as before. */
+    assert_int_equal(ws_feed(pool, &readers[0], s.data, 15000, &events, &received), 0);
+    assert_int_equal(
+        ws_feed(pool, &readers[0], s.data + 15000, s.len - 15000, &events, &received), 0);
+    assert_null(readers[0]);
+    assert_int_equal(received, sizeof payload);
+    buf_fini(&s);
+    ws_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +272,7 @@ int main(void)
         cmocka_unit_test(the_buffer_stays_within_the_limit),
         cmocka_unit_test(spare_readers_are_used_again_without_their_large_buffers),
         cmocka_unit_test(without_memory_the_code_is_1011),
+        cmocka_unit_test(what_all_hold_half_received_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
