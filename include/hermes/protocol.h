@@ -75,6 +75,7 @@
 #define HERMES_TEXT_TOPIC_CONTROL "Topic contains control characters."
 #define HERMES_TEXT_TOPIC_NOT_UTF8 "Topic is not UTF-8: it has a lone surrogate escape."
 #define HERMES_TEXT_SUBSCRIPTIONS "Too many subscriptions on this connection."
+#define HERMES_TEXT_LISTINGS "Too many listings at the moment: ask again."
 #define HERMES_TEXT_RATE "Too many messages a second: this one was ignored."
 #define HERMES_TEXT_NOT_PUBLISHED "Out of memory: the message was not published."
 #define HERMES_TEXT_NO_SUBSCRIPTION "Out of memory: not subscribed."

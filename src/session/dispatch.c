@@ -5,6 +5,7 @@
 #include "base/die.h"
 #include "broker/topic_list.h"
 #include "broker/topic_name.h"
+#include "hermes/protocol.h"
 #include "proto/command.h"
 #include "proto/reply.h"
 #include "proto/ws_out.h"
@@ -78,7 +79,7 @@ static void publish(struct session *s, struct text topic, struct text data)
     size_t head_len = ws_head(head, WS_TEXT, data.len);
     struct message *m = message_new(head_len + data.len);
     if (!m) {
-        error(s, TEXT("Out of memory: the message was not published."));
+        error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
         return;
     }
     memcpy(m->frame, head, head_len);
@@ -107,10 +108,10 @@ static void subscribe(struct session *s, struct text topic)
         break;
     case JOIN_TOO_MANY:
         metric_add(&s->worker->metrics, METRIC_limit_subscriptions_total, 1);
-        error(s, TEXT("Too many subscriptions on this connection."));
+        error(s, TEXT(HERMES_TEXT_SUBSCRIPTIONS));
         break;
     case JOIN_NO_MEMORY:
-        error(s, TEXT("Out of memory: not subscribed."));
+        error(s, TEXT(HERMES_TEXT_NO_SUBSCRIPTION));
         break;
     case JOIN_ENDED:
         break;
@@ -140,11 +141,11 @@ static void list_topics(struct session *s, const struct command *c)
     struct worker *w = s->worker;
     struct topic_list list;
     if (!worker_may_list(w)) {
-        error(s, TEXT("Too many listings at the moment: ask again."));
+        error(s, TEXT(HERMES_TEXT_LISTINGS));
         return;
     }
     if (!topic_list_take(&list, &w->shop->route.registry, c->prefix, c->after, c->limit)) {
-        error(s, TEXT("Out of memory: topics not listed."));
+        error(s, TEXT(HERMES_TEXT_NO_TOPICS));
         return;
     }
     struct buf rows = {0};
@@ -184,7 +185,7 @@ static bool within_rate(struct session *s)
     if (s->allowance < -limit)
         session_close(s, CLOSE_RATE);
     else
-        error(s, TEXT("Too many messages a second: this one was ignored."));
+        error(s, TEXT(HERMES_TEXT_RATE));
     return false;
 }
 
@@ -223,7 +224,7 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         answer(s);
         break;
     case COMMAND_BAD_TOPIC:
-        error(s, TEXT("Topic is not UTF-8: it has a lone surrogate escape."));
+        error(s, TEXT(HERMES_TEXT_TOPIC_NOT_UTF8));
         break;
     }
     return s->state == SESSION_OPEN;
