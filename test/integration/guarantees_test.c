@@ -104,10 +104,11 @@ static void publish_inside(struct hermes *h, const char *topic, int publisher, i
 
 /* --- 1 ---------------------------------------------------------------------------------------- */
 
-enum { ORDER_SUBSCRIBERS = 2 * WORKERS, ORDER_PUBLISHERS = 4, ORDER_EACH = 5000 };
+enum { ORDER_SUBSCRIBERS = 2 * WORKERS, ORDER_PUBLISHERS = 4, ORDER_EACH = 20000 };
 
 struct publisher {
     struct hermes *h;
+    pthread_barrier_t *ready;
     pthread_t thread;
     int number;
     bool fine;
@@ -120,6 +121,7 @@ static void *publish_to_one_topic(void *user)
     struct peer peer = {.fd = -1};
     bool wire = p->number % 2 == 0;
     p->fine = !wire || peer_open(&peer, hermes_port(p->h));
+    pthread_barrier_wait(p->ready);
     for (int n = 0; n < ORDER_EACH && p->fine; n++) {
         char data[64];
         int len = snprintf(data, sizeof data, "[%d,%d]", p->number, n);
@@ -144,17 +146,20 @@ static void all_subscribers_see_a_topic_in_the_same_order(void **state)
     struct hermes *h = *state;
     struct peer subscribers[ORDER_SUBSCRIBERS];
     struct publisher publishers[ORDER_PUBLISHERS];
+    pthread_barrier_t ready;
     static struct value first[ORDER_PUBLISHERS * ORDER_EACH];
     for (int i = 0; i < ORDER_SUBSCRIBERS; i++) {
         open_peer(&subscribers[i], h);
         assert_true(peer_subscribe(&subscribers[i], "t"));
     }
+    pthread_barrier_init(&ready, NULL, ORDER_PUBLISHERS);
     for (int i = 0; i < ORDER_PUBLISHERS; i++) {
-        publishers[i] = (struct publisher){.h = h, .number = i};
+        publishers[i] = (struct publisher){.h = h, .ready = &ready, .number = i};
         pthread_create(&publishers[i].thread, NULL, publish_to_one_topic, &publishers[i]);
     }
     for (int i = 0; i < ORDER_PUBLISHERS; i++)
         pthread_join(publishers[i].thread, NULL);
+    pthread_barrier_destroy(&ready);
     for (int i = 0; i < ORDER_PUBLISHERS; i++)
         assert_true(publishers[i].fine);
     for (int i = 0; i < ORDER_SUBSCRIBERS; i++)
