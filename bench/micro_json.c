@@ -109,7 +109,7 @@ int main(int argc, char **argv)
         void (*fill)(struct buf *b, size_t size);
     } shapes[] = {{"string", one_string}, {"records", records}, {"foreign", foreign}};
     static const size_t sizes[] = {64, 1024, 16384};
-    double seconds = argc > 1 ? atof(argv[1]) : 0.3;
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.3;
 
     printf("%-8s %7s %7s %12s %8s %12s %7s %10s\n", "data", "payload", "frame", "ns/command",
         "GB/s", "jansson ns", "ratio", "utf8 GB/s");

@@ -81,9 +81,9 @@ static void a_line_for_machines_is_one_json_object(void **state)
         LOG_NUMBER("code", 1000));
     const char *line = book_read(b);
     assert_memory_equal(line, "{\"time\":\"", 9);
-    assert_string_equal(
-        strstr(line, "\",\"level"), "\",\"level\":\"debug\",\"event\":\"closed\",\"reason\":\"a "
-                                    "\\\"b\\\"\\\\\",\"code\":1000}\n");
+    assert_string_equal(strstr(line, "\",\"level"),
+        "\",\"level\":\"debug\",\"event\":\"closed\",\"reason\":\"a "
+        "\\\"b\\\"\\\\\",\"code\":1000}\n");
     assert_true(json_valid(line, strlen(line)));
     book_close(b);
 }
