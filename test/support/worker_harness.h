@@ -1,0 +1,315 @@
+/* Workers without threads: the test turns their loops itself, and so chooses what lies between two
+ * turns.
+ *
+ * Order: rig_open, then clients as wanted, rig_close. Clients are AF_UNIX socket pairs, on which
+ * nothing is on its way: what one end has sent the other can read. Include cmocka.h before this. */
+#ifndef HERMES_SUPPORT_WORKER_HARNESS_H
+#define HERMES_SUPPORT_WORKER_HARNESS_H
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/ws_out.h"
+#include "session/session.h"
+#include "session/worker.h"
+#include "support/peer.h"
+
+enum { RIG_WORKERS = 2, SMALL_BUFFER = 1 /* the smallest the kernel gives: about 4 KiB */ };
+
+struct rig {
+    struct workshop shop;
+    struct logger logger;
+    struct addresses addresses;
+    struct mailbox *boxes[RIG_WORKERS];
+    int null;
+};
+
+struct client {
+    struct peer peer;
+    struct session *session; /* not to be used once it has ended and the loop has turned */
+};
+
+static inline void rig_ended(void *user)
+{
+    (void)user;
+}
+
+/* No deadlines, no limits but those that something needs. */
+static inline struct session_limits rig_limits(void)
+{
+    return (struct session_limits){.message_bytes = 1 << 20, .topic_bytes = 1024, .pong_ms = 10000};
+}
+
+static inline void rig_open(struct rig *r, unsigned workers, struct session_limits limits)
+{
+    size_t bytes = workers * ((sizeof(struct worker) + 63) / 64 * 64);
+    memset(r, 0, sizeof *r);
+    r->null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    logger_init(&r->logger, r->null, LOG_DEBUG, false);
+    addresses_init(&r->addresses, 100);
+    r->shop.limits = limits;
+    r->shop.logger = &r->logger;
+    r->shop.addresses = &r->addresses;
+    r->shop.ended = rig_ended;
+    r->shop.route.boxes = r->boxes;
+    r->shop.route.workers = workers;
+    r->shop.route.crowded = 4 << 20;
+    registry_init(&r->shop.route.registry, workers);
+    r->shop.workers = aligned_alloc(64, bytes);
+    assert_non_null(r->shop.workers);
+    memset(r->shop.workers, 0, bytes);
+    for (; r->shop.count < workers; r->shop.count++)
+        assert_int_equal(worker_init(&r->shop.workers[r->shop.count], &r->shop, r->shop.count), 0);
+}
+
+static inline int64_t rig_metric(struct rig *r, enum metric which)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < r->shop.count; i++)
+        sum += metric_get(&r->shop.workers[i].metrics, which);
+    return sum;
+}
+
+static inline void rig_end_session(void *item, void *user)
+{
+    (void)user;
+    session_end(item, CLOSE_LOST, true);
+}
+
+/* Ends whatever is left, and checks that every account is even. */
+static inline void rig_close(struct rig *r)
+{
+    for (unsigned i = 0; i < r->shop.count; i++) {
+        struct worker *w = &r->shop.workers[i];
+        slab_each(&w->sessions, rig_end_session, NULL);
+        worker_drain(w);
+        uv_run(&w->loop, UV_RUN_DEFAULT);
+        assert_true(w->closing);
+        assert_int_equal(w->log.charged, 0);
+    }
+    assert_int_equal(rig_metric(r, METRIC_connections), 0);
+    assert_int_equal(rig_metric(r, METRIC_sessions), 0);
+    assert_int_equal(rig_metric(r, METRIC_subscriptions), 0);
+    assert_int_equal(rig_metric(r, METRIC_blocked_sessions), 0);
+    assert_int_equal(rig_metric(r, METRIC_paused_sessions), 0);
+    assert_int_equal(atomic_load(&r->shop.connections), 0);
+    for (unsigned i = 0; i < r->shop.count; i++)
+        worker_fini(&r->shop.workers[i]);
+    free(r->shop.workers);
+    registry_fini(&r->shop.route.registry);
+    addresses_fini(&r->addresses);
+    logger_fini(&r->logger);
+    close(r->null);
+}
+
+static inline void rig_turn(struct rig *r)
+{
+    for (unsigned i = 0; i < r->shop.count; i++)
+        uv_run(&r->shop.workers[i].loop, UV_RUN_NOWAIT);
+}
+
+/* Until what the clients have sent is read, delivered on either worker, and sent. */
+static inline void rig_settle(struct rig *r)
+{
+    for (int i = 0; i < 8; i++)
+        rig_turn(r);
+}
+
+/* Publishes as another thread would: nothing is delivered before a turn. */
+static inline struct route_result rig_publish(
+    struct rig *r, const char *topic, const char *data, size_t len)
+{
+    struct route *route = &r->shop.route;
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, len);
+    struct message *m = message_new(head_len + len);
+    assert_non_null(m);
+    memcpy(m->frame, head, head_len);
+    memcpy(m->frame + head_len, data, len);
+    return route_publish(route, registry_hash(&route->registry, text_of(topic)), text_of(topic), m);
+}
+
+static inline struct route_result rig_publish_text(
+    struct rig *r, const char *topic, const char *data)
+{
+    return rig_publish(r, topic, data, strlen(data));
+}
+
+/* `len` bytes that begin with `first`. */
+static inline struct route_result rig_publish_large(
+    struct rig *r, const char *topic, char first, size_t len)
+{
+    char *data = malloc(len);
+    assert_non_null(data);
+    memset(data, 'x', len);
+    data[0] = first;
+    struct route_result result = rig_publish(r, topic, data, len);
+    free(data);
+    return result;
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+struct rig_search {
+    int fd;
+    struct session *found;
+};
+
+static inline void rig_is_it(void *item, void *user)
+{
+    struct session *s = item;
+    struct rig_search *search = user;
+    if (s->conn.fd == search->fd)
+        search->found = s;
+}
+
+/* A session in state HEAD. `send_buffer`: of the session's socket; 0: as the system has it. */
+static inline void client_connect(
+    struct rig *r, unsigned worker, struct client *c, int send_buffer, enum connection_refusal why)
+{
+    struct worker *w = &r->shop.workers[worker];
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    if (send_buffer)
+        setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    *c = (struct client){.peer = {.fd = fds[1]}};
+    atomic_fetch_add(&r->shop.connections, 1);
+    session_open(w, fds[0], why, NULL);
+    struct rig_search search = {.fd = fds[0]};
+    slab_each(&w->sessions, rig_is_it, &search);
+    c->session = search.found;
+}
+
+static inline void client_request(struct client *c, const char *target)
+{
+    char request[512];
+    int len = snprintf(request, sizeof request,
+        "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        target);
+    assert_true(peer_send_bytes(&c->peer, request, (size_t)len));
+}
+
+/* An open session, whose info frame is read. */
+static inline void client_open(struct rig *r, unsigned worker, struct client *c, int send_buffer)
+{
+    const char *payload;
+    size_t len;
+    client_connect(r, worker, c, send_buffer, REFUSAL_NONE);
+    assert_non_null(c->session);
+    client_request(c, "/");
+    rig_turn(r);
+    assert_int_equal(c->session->state, SESSION_OPEN);
+    assert_int_equal(peer_fill(&c->peer, false), 1);
+    char *end = memmem(c->peer.bytes, c->peer.len, "\r\n\r\n", 4);
+    assert_non_null(end);
+    c->peer.at = (size_t)(end - c->peer.bytes) + 4;
+    assert_int_equal(peer_try(&c->peer, &payload, &len), PEER_TEXT);
+}
+
+/* Its session is gone after that. */
+static inline void client_drop(struct rig *r, struct client *c)
+{
+    peer_drop(&c->peer, false);
+    rig_settle(r);
+}
+
+/* As peer_try, but the workers turn for as long as that brings bytes. */
+static inline int client_next(struct rig *r, struct client *c, const char **payload, size_t *len)
+{
+    int waiting = 1;
+    for (int idle = 0; idle<8; idle = waiting> 0 ? 0 : idle + 1) {
+        int got = peer_try(&c->peer, payload, len);
+        if (got != PEER_NOTHING)
+            return got;
+        rig_turn(r);
+        if (ioctl(c->peer.fd, FIONREAD, &waiting) != 0)
+            break;
+    }
+    return peer_try(&c->peer, payload, len);
+}
+
+/* The next frame is a text that begins with that. */
+static inline void client_expect(struct rig *r, struct client *c, const char *start)
+{
+    const char *payload;
+    size_t len;
+    assert_int_equal(client_next(r, c, &payload, &len), PEER_TEXT);
+    if (!peer_is(payload, len, start))
+        fail_msg("%.*s is not %s", (int)len, payload, start);
+}
+
+static inline void client_expect_nothing(struct rig *r, struct client *c)
+{
+    const char *payload;
+    size_t len;
+    assert_int_equal(client_next(r, c, &payload, &len), PEER_NOTHING);
+}
+
+/* A close frame with that code, and then the end of the stream. */
+static inline void client_expect_close(struct rig *r, struct client *c, int code)
+{
+    const char *payload;
+    size_t len;
+    assert_int_equal(client_next(r, c, &payload, &len), PEER_CLOSE);
+    assert_int_equal(c->peer.close_code, code);
+    assert_int_equal(client_next(r, c, &payload, &len), PEER_END);
+}
+
+static inline void client_subscribe(struct rig *r, struct client *c, const char *topic)
+{
+    assert_true(peer_sendf(&c->peer, "{\"type\":\"subscribe\",\"topic\":\"%s\"}", topic));
+    client_expect(r, c, "{\"type\":\"ack_subscribe\"");
+}
+
+/* --- a session without its socket ------------------------------------------------------------- */
+
+static inline void add_frame(struct buf *b, int opcode, const char *payload, size_t len)
+{
+    uint8_t head[14];
+    buf_append(b, head, peer_frame_head(head, opcode, len));
+    buf_append(b, payload, len);
+}
+
+static inline void add_text(struct buf *b, const char *text)
+{
+    add_frame(b, PEER_TEXT, text, strlen(text));
+}
+
+/* What one read would bring, at once and at the time that the loop has now. */
+static inline void feed(struct session *s, struct buf *b)
+{
+    session_receive(s, b->data, b->len);
+    buf_fini(b);
+}
+
+static inline void feed_text(struct session *s, const char *text)
+{
+    struct buf b = {0};
+    add_text(&b, text);
+    feed(s, &b);
+}
+
+/* Queues a frame that begins with `first` and sends what the socket takes, which is not all. */
+static inline void block(struct session *s, char first, size_t len)
+{
+    char *data = malloc(len);
+    struct buf b = {0};
+    assert_non_null(data);
+    memset(data, 'x', len);
+    data[0] = first;
+    ws_frame(&b, WS_TEXT, data, len);
+    session_send(s, buf_text(&b));
+    session_flush(s);
+    assert_true(s->blocked);
+    buf_fini(&b);
+    free(data);
+}
+
+#endif
