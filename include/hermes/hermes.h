@@ -71,8 +71,9 @@ HERMES_API int hermes_port(const struct hermes *h);
 
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
  * of one thread keep their order. Copies both; returns before the subscribers have it.
- * HERMES_INVALID (topic or JSON), HERMES_TOO_LARGE, HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait
- * when workers lag behind: look at the metric "mailbox_bytes". */
+ * HERMES_INVALID (topic, also one over the limit, or JSON), HERMES_TOO_LARGE (data),
+ * HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait when workers lag behind: look at the metric
+ * "mailbox_bytes". */
 HERMES_API int hermes_publish(
     struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len);
 
@@ -88,7 +89,8 @@ HERMES_API void hermes_drain(struct hermes *h);
  * gone after hermes_drain. Before hermes_start. */
 HERMES_API void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user);
 
-/* Waits until a broker that drains has ended. */
+/* Waits until a broker that drains has ended: up to WS_DRAIN_SECONDS, and two seconds where a client
+ * does not end its side. */
 HERMES_API void hermes_wait(struct hermes *h);
 
 /* hermes_drain and hermes_wait. */
