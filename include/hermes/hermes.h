@@ -89,8 +89,8 @@ HERMES_API void hermes_drain(struct hermes *h);
  * gone after hermes_drain. Before hermes_start. */
 HERMES_API void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user);
 
-/* Waits until a broker that drains has ended: up to WS_DRAIN_SECONDS, and two seconds where a client
- * does not end its side. */
+/* Waits until a broker that drains has ended: up to WS_DRAIN_SECONDS, and two seconds where a
+ * client does not end its side. */
 HERMES_API void hermes_wait(struct hermes *h);
 
 /* hermes_drain and hermes_wait. */
