@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hermes_fixtures import eventually, milliseconds, sanitized, within
+from hermes_fixtures import eventually, sanitized, within
 from raw import CLOSE, PING, PONG, SLOW, TEXT, Ended, command, frame, publish_text, text
 
 MIB = 1 << 20
@@ -199,9 +199,8 @@ def test_in_the_drain_delay_it_answers_again_after_descriptors_ran_out(start_ser
 
 
 # Broken by ending a session as soon as its peer has ended its side.
-@pytest.mark.parametrize("workers", [1, 3])
-def test_who_only_ends_its_own_side_still_gets_what_is_queued(start_server, workers):
-    server = start_server(workers=workers)
+def test_who_only_ends_its_own_side_still_gets_what_is_queued(start_server):
+    server = start_server(workers=1)  # so that the publisher's fence stands behind all deliveries
     reader, publisher = server.client(rcvbuf=4096), server.client()
     reader.subscribe("t")
     count = 200
