@@ -220,7 +220,7 @@ static inline void client_drop(struct rig *r, struct client *c)
     rig_settle(r);
 }
 
-/* As peer_try, but the workers turn for as long as that brings bytes. */
+/* As peer_try, but workers turn for as long as that brings bytes. */
 static inline int client_next(struct rig *r, struct client *c, const char **payload, size_t *len)
 {
     int waiting = 1;
@@ -307,6 +307,7 @@ static inline void block(struct session *s, char first, size_t len)
     ws_frame(&b, WS_TEXT, data, len);
     session_send(s, buf_text(&b));
     session_flush(s);
+    worker_untouch(s->worker, s);
     assert_true(s->blocked);
     buf_fini(&b);
     free(data);

@@ -163,7 +163,7 @@ static void a_blocked_session_that_is_cut_takes_the_rest_of_one_frame_in_one_tim
     rig_close(&r);
 }
 
-/* Seen to fail with session_close returning early, and with a second close frame queued. */
+/* Seen to fail with session_say_last doing nothing the second time. */
 static void closing_twice_ends_it(void **state)
 {
     (void)state;

@@ -35,8 +35,8 @@ static void crowd_drop(struct rig *r, struct client *crowd, size_t count)
     rig_settle(r);
 }
 
-/* Seen to fail with SLICE_DELIVERIES at 500000, with FLUSH_SLICE at 5120, and (it hangs in no poll,
- * but the idle handle is not active) with `finished = true` in worker_turn. */
+/* Seen to fail with SLICE_DELIVERIES at 500000, with FLUSH_SLICE at 5120, and without the look at
+ * the flush queue in worker_turn. */
 static void a_turn_leaves_what_is_more_than_a_slice_for_the_next(void **state)
 {
     (void)state;
@@ -197,8 +197,7 @@ static void the_oldest_queued_is_the_first_that_has_something_in_the_log(void **
     rig_close(&r);
 }
 
-/* Seen to fail (a leak, and the weight stays) without the `local` that is asked for in
- * deliver_messages. */
+/* Seen to fail with mailbox_done only where there are subscribers. */
 static void mail_for_subscribers_that_have_left_is_dropped(void **state)
 {
     (void)state;

@@ -12,8 +12,7 @@
 #define PUBLISH(topic, data) "{\"topic\":\"" topic "\",\"data\":" data "}"
 #define ERROR(text) "{\"type\":\"error\",\"message\":\"" text
 
-/* Seen to fail with on_close returning true and ws_feed going on, and with the answer to the close
- * frame in front of the delivery. */
+/* Seen to fail with session_close in place of session_answer_close. */
 static void nothing_behind_a_close_frame_is_done_and_all_before_it_is(void **state)
 {
     (void)state;

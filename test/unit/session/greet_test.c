@@ -169,8 +169,7 @@ static void a_client_that_is_gone_before_the_answer_never_opens(void **state)
     client_connect(&r, 0, &c, 0, REFUSAL_NONE);
     client_request(&c, "/");
     peer_drop(&c.peer, false);
-    rig_turn(&r);
-    rig_settle(&r);
+    rig_turn(&r); /* which reads once: another read would find out */
     assert_int_equal(rig_metric(&r, METRIC_connections), 0);
     assert_int_equal(rig_metric(&r, METRIC_closed_lost_total), 1);
     rig_close(&r);

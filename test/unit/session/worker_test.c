@@ -198,7 +198,7 @@ static void a_connection_behind_the_drain_in_the_mailbox_is_closed_and_uncounted
     assert_int_equal(descriptors(), before);
 }
 
-/* Seen to fail with session_open's refusal and address taken from the wrong half of the mail. */
+/* Seen to fail without address_drop in session_end. */
 static void a_connection_from_the_mailbox_is_opened_and_counted_until_it_ends(void **state)
 {
     (void)state;
