@@ -140,7 +140,7 @@ static void list_topics(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct topic_list list;
-    if (!worker_may_list(w)) {
+    if (!worker_may_list(w, s)) {
         error(s, TEXT(HERMES_TEXT_LISTINGS));
         return;
     }

@@ -85,14 +85,14 @@ void worker_resume_all(struct worker *w)
 
 /* --- listings --------------------------------------------------------------------------------- */
 
-bool worker_may_list(struct worker *w)
+bool worker_may_list(struct worker *w, const struct session *s)
 {
     uint64_t now = uv_now(&w->loop);
     w->listing += (int64_t)(now - w->listing_ms) * (LISTING_RATE / 1000);
     w->listing_ms = now;
     if (w->listing > LISTING_BURST)
         w->listing = LISTING_BURST;
-    return w->listing > -LISTING_BURST;
+    return !s->paused || w->listing >= 0;
 }
 
 static void listing_earned(uv_timer_t *timer)

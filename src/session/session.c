@@ -248,6 +248,7 @@ void session_flush(struct session *s)
     enum outbox_state state = outbox_flush(&w->log, &s->out, &s->conn, &sent);
     metric_add(&w->metrics, METRIC_writes_total, sent.writes);
     metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent.bytes);
+    s->sent += (uint32_t)sent.bytes;
     switch (state) {
     case OUTBOX_DONE:
         session_sent_all(s);
@@ -348,17 +349,19 @@ static void ping(struct session *s)
     if (!w->scratch.failed)
         session_send(s, buf_text(&w->scratch));
     s->pinged = true;
-    s->unacknowledged = (uint32_t)conn_unacknowledged(&s->conn);
+    s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
+    s->sent = 0;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
 }
 
-/* Whether its side has taken more since this was last asked: then our ping is still behind what the
- * kernel has to send, and a slow line is no dead one. */
+/* Whether its side has taken more of what the kernel holds ahead of our ping since this was last
+ * asked: a slow line is no dead one. What was written behind the ping tells nothing. */
 static bool session_advanced(struct session *s)
 {
-    uint32_t before = s->unacknowledged;
-    s->unacknowledged = (uint32_t)conn_unacknowledged(&s->conn);
-    return s->unacknowledged < before;
+    uint32_t before = s->ahead;
+    size_t held = conn_unacknowledged(&s->conn);
+    s->ahead = held > s->sent ? (uint32_t)(held - s->sent) : 0;
+    return s->ahead < before;
 }
 
 void session_deadline(struct session *s)

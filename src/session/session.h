@@ -54,7 +54,8 @@ struct session {
 
     struct subscriber subscriber;
     uint32_t heard;           /* tick of the last sign of life */
-    uint32_t unacknowledged;  /* bytes that its side had not taken when that was last looked at */
+    uint32_t ahead;           /* of our ping, in the kernel, when that was last looked at */
+    uint32_t sent;            /* bytes, since our ping or longer */
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */

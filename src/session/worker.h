@@ -136,7 +136,7 @@ void worker_resume_all(struct worker *w);
 /* pressure.c: listings are paid for by the topics that are looked at: whoever lists faster than
  * that is earned again is not read from for a while, and refused when it has sent too many already.
  */
-bool worker_may_list(struct worker *w);
+bool worker_may_list(struct worker *w, const struct session *s);
 void worker_listed(struct worker *w, struct session *s, size_t seen);
 
 /* Closes all sessions, then the worker. */
