@@ -91,6 +91,45 @@ static void a_line_that_moves_is_not_dead_and_one_that_stands_is(void **state)
     rig_close(&r);
 }
 
+static void send_large(struct session *s, size_t len)
+{
+    char *data = calloc(1, len);
+    struct buf b = {0};
+    assert_non_null(data);
+    ws_frame(&b, WS_TEXT, data, len);
+    session_send(s, buf_text(&b));
+    session_flush(s);
+    assert_false(s->blocked);
+    buf_fini(&b);
+    free(data);
+}
+
+/* Less is taken than is written meanwhile, and then nothing. Seen to fail with what was sent since
+ * the ping left in session_advanced. */
+static void what_is_written_behind_a_ping_does_not_hide_what_was_taken(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    char some[20000];
+    watched_open(&r, &c, 0);
+    for (int i = 0; i < 3; i++)
+        send_large(c.session, sizeof some);
+    silent_for_long(&r, c.session);
+    session_deadline(c.session);
+    assert_true(c.session->pinged);
+    send_large(c.session, 30000);
+    assert_int_equal(recv(c.peer.fd, some, sizeof some, MSG_DONTWAIT), sizeof some);
+    assert_int_equal(recv(c.peer.fd, some, 4, MSG_DONTWAIT), 4);
+    session_deadline(c.session);
+    assert_int_equal(c.session->state, SESSION_OPEN);
+    send_large(c.session, 30000);
+    session_deadline(c.session);
+    assert_int_equal(c.session->state, SESSION_CLOSING);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
 /* Seen to fail without the look at `paused` in session_deadline. */
 static void who_is_not_read_from_is_not_called_silent(void **state)
 {
@@ -159,6 +198,7 @@ int main(void)
         cmocka_unit_test(the_silent_are_pinged_and_then_closed),
         cmocka_unit_test(what_has_come_and_was_not_read_yet_counts),
         cmocka_unit_test(a_line_that_moves_is_not_dead_and_one_that_stands_is),
+        cmocka_unit_test(what_is_written_behind_a_ping_does_not_hide_what_was_taken),
         cmocka_unit_test(who_is_not_read_from_is_not_called_silent),
         cmocka_unit_test(who_takes_nothing_is_not_read_from_until_it_has_taken_all),
         cmocka_unit_test(a_peer_that_went_is_noticed_by_the_next_write),
