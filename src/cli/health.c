@@ -119,7 +119,7 @@ static void url_default(char *out, size_t size)
     const char *port = getenv("WS_PORT");
     if (!host || !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ||
         strcmp(host, "*") == 0)
-        host = "localhost";
+        host = "127.0.0.1";
     snprintf(out, size, strchr(host, ':') ? "http://[%s]:%s" : "http://%s:%s", host,
         port && *port ? port : "443");
 }

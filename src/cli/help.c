@@ -59,7 +59,7 @@ static const struct {
                "\n"
                "options:\n"
                "  -u, --url URL        the server, http://host:port; default: $WS_HOST (else\n"
-               "                       localhost) and $WS_PORT (else 443)\n"
+               "                       127.0.0.1) and $WS_PORT (else 443)\n"
                "      --ready          ask whether it takes new clients (/readyz, not /healthz)\n"
                "      --timeout S      seconds to wait; default 5\n"
                "  -q, --quiet          say nothing\n"
