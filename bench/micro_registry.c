@@ -177,7 +177,6 @@ int main(int argc, char **argv)
     MUST(!uv_loop_init(&loop) && !mailbox_open(&b->box, &loop, ring, NULL));
     b->boxes[0] = &b->box;
     b->route.boxes = b->boxes;
-    b->route.workers = 1;
     b->route.crowded = 1 << 20;
     registry_init(&b->route.registry, 1);
 

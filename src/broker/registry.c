@@ -69,10 +69,8 @@ struct registry_topic *registry_join(struct registry *r, struct stripe *stripe, 
     return topic;
 }
 
-bool registry_leave(struct registry *r, struct stripe *stripe, struct registry_topic *topic,
-    unsigned worker, bool last)
+bool registry_leave(struct stripe *stripe, struct registry_topic *topic, unsigned worker, bool last)
 {
-    (void)r;
     MUST(topic->subscribers > 0);
     if (last)
         topic->workers[worker / 64] &= ~(1ULL << (worker % 64));

@@ -67,7 +67,7 @@ struct registry_topic *registry_join(struct registry *r, struct stripe *stripe, 
     struct text name, unsigned worker, bool *made) REQUIRES(stripe->lock);
 
 /* One subscriber less; `last`: that worker's last one. True when the topic went with it. */
-bool registry_leave(struct registry *r, struct stripe *stripe, struct registry_topic *topic,
-    unsigned worker, bool last) REQUIRES(stripe->lock);
+bool registry_leave(struct stripe *stripe, struct registry_topic *topic, unsigned worker, bool last)
+    REQUIRES(stripe->lock);
 
 #endif

@@ -62,7 +62,7 @@ bool route_unsubscribe(struct route *r, unsigned worker, struct registry_topic *
 {
     struct stripe *stripe = registry_stripe(&r->registry, topic->hash);
     lock_take(&stripe->lock);
-    bool gone = registry_leave(&r->registry, stripe, topic, worker, last);
+    bool gone = registry_leave(stripe, topic, worker, last);
     lock_give(&stripe->lock);
     return gone;
 }

@@ -13,8 +13,7 @@
 struct route {
     struct registry registry;
     struct mailbox **boxes; /* of worker 0 to workers-1 */
-    unsigned workers;
-    size_t crowded; /* bytes in a mailbox from which on publishers have to wait */
+    size_t crowded;         /* bytes in a mailbox from which on publishers have to wait */
 };
 
 struct route_result {

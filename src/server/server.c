@@ -241,7 +241,6 @@ static void shop_init(struct hermes *h, unsigned workers)
     shop->addresses = &h->addresses;
     shop->ended = thread_ended;
     shop->user = h;
-    shop->route.workers = workers;
     shop->route.crowded = CROWDED_BYTES;
     atomic_store(&shop->connections, 0);
     atomic_store(&shop->unready, false);

@@ -174,6 +174,7 @@ static void drop_mail(struct worker *w)
         else if (mail.kind == MAIL_CONNECTION) {
             close((int)(mail.word & 0xffffffff));
             address_drop(w->shop->addresses, mail.item);
+            atomic_fetch_sub(&w->shop->connections, 1);
         }
     }
     tray_fini(&w->tray);

@@ -52,7 +52,6 @@ static inline void rig_open(struct rig *r, unsigned workers, struct session_limi
     r->shop.addresses = &r->addresses;
     r->shop.ended = rig_ended;
     r->shop.route.boxes = r->boxes;
-    r->shop.route.workers = workers;
     r->shop.route.crowded = 4 << 20;
     registry_init(&r->shop.route.registry, workers);
     r->shop.workers = aligned_alloc(64, bytes);

@@ -66,7 +66,7 @@ static void leave(struct registry_topic *topic)
 {
     struct stripe *stripe = registry_stripe(&registry, topic->hash);
     lock_take(&stripe->lock);
-    registry_leave(&registry, stripe, topic, 0, topic->subscribers == 1);
+    registry_leave(stripe, topic, 0, topic->subscribers == 1);
     lock_give(&stripe->lock);
 }
 

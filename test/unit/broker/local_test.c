@@ -291,7 +291,7 @@ static void a_topic_is_found_by_its_name(void **state)
     assert_null(local_find_named(&local, r, hash, TEXT("stock:B")));
     assert_true(local_leave(&local, topic, &s));
     lock_take(&stripe->lock);
-    assert_true(registry_leave(r, stripe, registered, 0, true));
+    assert_true(registry_leave(stripe, registered, 0, true));
     lock_give(&stripe->lock);
     local_fini(&local);
     registry_fini(r);

@@ -59,7 +59,7 @@ static bool leave(struct registry *r, struct registry_topic *topic, unsigned wor
 {
     struct stripe *stripe = registry_stripe(r, topic->hash);
     lock_take(&stripe->lock);
-    bool gone = registry_leave(r, stripe, topic, worker, last);
+    bool gone = registry_leave(stripe, topic, worker, last);
     lock_give(&stripe->lock);
     return gone;
 }

@@ -55,7 +55,6 @@ static int setup(void **state)
     uv_loop_init(&loop);
     mailbox_open(&box, &loop, ring, NULL);
     route.boxes = boxes;
-    route.workers = 1;
     route.crowded = 1 << 20;
     registry_init(&route.registry, 1);
     return 0;

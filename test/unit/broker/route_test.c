@@ -15,6 +15,7 @@ enum { WORKERS = 70, ROOM = 1 << 20 };
 struct scene {
     uv_loop_t loop;
     struct route route;
+    unsigned workers;
     struct mailbox boxes[WORKERS];
     struct mailbox *pointers[WORKERS];
     struct tray trays[WORKERS];
@@ -36,7 +37,7 @@ static struct scene *scene_open(unsigned workers)
         s->pointers[i] = &s->boxes[i];
     }
     s->route.boxes = s->pointers;
-    s->route.workers = workers;
+    s->workers = workers;
     s->route.crowded = ROOM;
     registry_init(&s->route.registry, workers);
     return s;
@@ -44,12 +45,12 @@ static struct scene *scene_open(unsigned workers)
 
 static void scene_close(struct scene *s)
 {
-    for (unsigned i = 0; i < s->route.workers; i++)
+    for (unsigned i = 0; i < s->workers; i++)
         if (!uv_is_closing((uv_handle_t *)&s->boxes[i].bell))
             mailbox_close(&s->boxes[i], NULL);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&s->loop), 0);
-    for (unsigned i = 0; i < s->route.workers; i++) {
+    for (unsigned i = 0; i < s->workers; i++) {
         assert_false(mailbox_take(&s->boxes[i], &s->trays[i]));
         tray_fini(&s->trays[i]);
         mailbox_fini(&s->boxes[i]);

@@ -43,7 +43,7 @@ static void leave(struct registry *r, struct registry_topic *topic)
 {
     struct stripe *stripe = registry_stripe(r, topic->hash);
     lock_take(&stripe->lock);
-    registry_leave(r, stripe, topic, 0, topic->subscribers == 1);
+    registry_leave(stripe, topic, 0, topic->subscribers == 1);
     lock_give(&stripe->lock);
 }
 
