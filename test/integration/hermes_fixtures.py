@@ -243,7 +243,9 @@ def server_factory():
     def start(*flags, env=None, nofile=None, find_port=True, **values):
         if not HERMES.exists():
             pytest.fail(f"{HERMES} is not built")
-        env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", **settings(values), **(env or {})}
+        # No pings unless asked for: a client that a test leaves unread must not be cut for it,
+        # however slow the machine.
+        env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", "WS_PING_SECONDS": "0", **settings(values), **(env or {})}
         env = {name: value for name, value in env.items() if value is not None}
         one = Server([HERMES, "serve", *flags], env, nofile=nofile, find_port=find_port)
         running.append(one)
