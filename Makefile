@@ -64,6 +64,9 @@ RACE_SRC := $(call find_c,test/race)
 SUPPORT_SRC := $(call find_c,test/support)
 FUZZ_SRC := $(sort $(wildcard test/fuzz/*_fuzz.c))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
+# A folder of bench with a main.c in it is one program.
+BENCH_DIRS := $(patsubst bench/%/main.c,%,$(sort $(wildcard bench/*/main.c)))
+BENCH_DIR_SRC := $(sort $(foreach dir,$(BENCH_DIRS),$(wildcard bench/$(dir)/*.c)))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 programs = $(patsubst %.c,$(B)/%,$(filter %_test.c,$(1)))
@@ -78,12 +81,14 @@ INTEGRATION := $(call programs,$(INTEGRATION_SRC))
 RACE := $(call programs,$(RACE_SRC))
 ECHO := $(if $(ECHO_SRC),$(B)/test/echo)
 FUZZ := $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(FUZZ_SRC))
-BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC))
+BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC)) \
+	$(patsubst %,$(B)/bench/%,$(filter-out hermes-bench,$(BENCH_DIRS)))
 BENCH_MICRO := $(filter $(B)/bench/micro_%,$(BENCH))
 
 INTERNAL := $(B)/libhermes-internal.a
 LIBRARY := $(B)/libhermes.a
 HERMES := $(if $(CLI_SRC),$(B)/hermes)
+HERMES_BENCH := $(if $(filter hermes-bench,$(BENCH_DIRS)),$(B)/hermes-bench)
 
 # ---- what one makes ----------------------------------------------------------------------------
 
@@ -92,10 +97,10 @@ HERMES := $(if $(CLI_SRC),$(B)/hermes)
 .SUFFIXES:
 .SECONDARY:
 
-all: $(HERMES) $(LIBRARY)
+all: $(HERMES) $(HERMES_BENCH) $(LIBRARY)
 
 help:
-	@echo "make            $(B)/hermes and $(B)/libhermes.a"
+	@echo "make            $(B)/hermes, $(B)/hermes-bench and $(B)/libhermes.a"
 	@echo "make deps       install what building needs and is missing"
 	@echo "make run        deps, build, serve; WS_PORT=8080 make run for another port than 443"
 	@echo "make test       install what tests need, build, run all tests"
@@ -152,7 +157,7 @@ benches: all $(BENCH)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/hermes
-	install -m 755 $(HERMES) $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(HERMES) $(HERMES_BENCH) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 include/hermes/*.h $(DESTDIR)$(PREFIX)/include/hermes/
 
@@ -169,7 +174,7 @@ SETUP = $(CC) $(LD) $(AR) $(FLAGS) $(HERMES_LDFLAGS) $(LDFLAGS) $(LIBS)
 
 $(B)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_SRC)' | cmp -s - $@ || echo '$(LIB_SRC)' >$@
+	@echo '$(LIB_SRC) $(BENCH_DIR_SRC)' | cmp -s - $@ || echo '$(LIB_SRC) $(BENCH_DIR_SRC)' >$@
 
 # $(error) rather than a recipe that fails: its one line is all that is printed.
 $(B)/libraries: third_party/require.c $(B)/flags
@@ -198,6 +203,12 @@ $(B)/obj/bench/%.o: bench/%.c $(FOUNDATION)
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(call COMPILE,)
+
+# Unit tests of what the bench tool is made of.
+$(B)/obj/test/unit/bench/%.o: test/unit/bench/%.c $(FOUNDATION)
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(call COMPILE,-Itest -Ibench)
 
 $(B)/obj/test/%.o: test/%.c $(FOUNDATION)
 	@mkdir -p $(@D)
@@ -235,6 +246,8 @@ UNIT_HELPERS := $(call helpers,$(UNIT_SRC)) $(call obj,$(SUPPORT_SRC))
 RACE_HELPERS := $(call helpers,$(RACE_SRC)) $(call obj,$(SUPPORT_SRC))
 INTEGRATION_HELPERS := $(call helpers,$(INTEGRATION_SRC))
 
+TOOL_PARTS := $(filter-out %/main.o,$(call obj,$(wildcard bench/hermes-bench/*.c)))
+
 # Tests of failing allocations replace malloc and its kin.
 WRAP = $(if $(filter %_alloc_test,$@),-Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc)
 
@@ -242,6 +255,11 @@ $(B)/test/unit/%: $(B)/obj/test/unit/%.o $(UNIT_HELPERS) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(call LINK,$(WRAP) $< $(UNIT_HELPERS) $(INTERNAL) $(CMOCKA_LIBS))
+
+$(B)/test/unit/bench/%: $(B)/obj/test/unit/bench/%.o $(TOOL_PARTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(call LINK,$(WRAP) $< $(TOOL_PARTS) $(LIBRARY) $(CMOCKA_LIBS) -lm)
 
 $(B)/test/race/%: $(B)/obj/test/race/%.o $(RACE_HELPERS) $(INTERNAL)
 	@mkdir -p $(@D)
@@ -263,10 +281,20 @@ $(BENCH_MICRO): $(B)/bench/%: $(B)/obj/bench/%.o $(INTERNAL)
 	$(SAY) LINK $@
 	$(Q)$(call LINK,$< $(INTERNAL) -lm)
 
-$(filter-out $(BENCH_MICRO),$(BENCH)): $(B)/bench/%: $(B)/obj/bench/%.o $(LIBRARY)
+$(filter-out $(BENCH_MICRO),$(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC))): $(B)/bench/%: \
+		$(B)/obj/bench/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(call LINK,$< $(LIBRARY) -lm)
 
+define BENCH_DIR
+$(if $(filter hermes-bench,$(1)),$(B)/$(1),$(B)/bench/$(1)): \
+		$(call obj,$(wildcard bench/$(1)/*.c)) $(LIBRARY) $(B)/sources
+	@mkdir -p $$(@D)
+	$(SAY) LINK $$@
+	$(Q)$$(call LINK,$(call obj,$(wildcard bench/$(1)/*.c)) $(LIBRARY) -lm)
+endef
+$(foreach dir,$(BENCH_DIRS),$(eval $(call BENCH_DIR,$(dir))))
+
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(ECHO_OBJ) \
-	$(call obj,$(UNIT_SRC) $(INTEGRATION_SRC) $(RACE_SRC) $(SUPPORT_SRC) $(FUZZ_SRC) $(BENCH_SRC)))
+	$(call obj,$(UNIT_SRC) $(INTEGRATION_SRC) $(RACE_SRC) $(SUPPORT_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(BENCH_DIR_SRC)))

@@ -1,0 +1,5 @@
+/* hermes-bench: the load tool. */
+int main(void)
+{
+    return 0;
+}

@@ -1,0 +1,108 @@
+/* What a run found, and the forms it is given in: a table, JSON, a page, a comparison.
+ *
+ * Order: report_init, filled by the run, report_json; all other forms are made from that JSON, so
+ * that a file shows again whatever the run showed. Ownership: a report owns what was added to it.
+ * Threads: the main one. Durations are nanoseconds, sizes bytes, rates per second. */
+#ifndef HERMES_BENCH_REPORT_H
+#define HERMES_BENCH_REPORT_H
+
+#include "histogram.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* One reading, taken some times a second. Rates are those since the point before. */
+struct report_point {
+    double at; /* seconds since the start of the measurement; negative while warming up */
+    double published, deliveries, connects; /* per second */
+    uint64_t connections;                   /* open */
+    uint64_t p50, p99, most;                /* latency of what came since the point before; ns */
+    uint64_t rss;                           /* the server's; 0: not known */
+    double cpu;                             /* the server's, in processors; negative: not known */
+};
+
+/* One rate tried by --find-knee. */
+struct report_step {
+    double rate, delivered; /* asked for, and what came of it; messages per second */
+    uint64_t p50, p99, p999, most;
+    bool held;
+    char why[96]; /* what broke; empty when it held */
+};
+
+struct report_faults {
+    uint64_t lost, doubled, reordered; /* deliveries */
+    uint64_t disordered;  /* subscribers that saw another order of one topic than the others did */
+    uint64_t damaged;     /* deliveries that are not what was published */
+    uint64_t refused;     /* answers that were errors */
+    uint64_t closed;      /* connections that ended though the scenario did not want it */
+    uint64_t unconnected; /* that never came to be */
+};
+
+struct report {
+    char scenario[16];
+    char url[300];
+    char started[32];       /* RFC 3339, UTC */
+    double warmup, seconds; /* the measured time without the warm-up */
+    json_t *settings;       /* an object: what was asked for, in the order to be shown */
+    uint64_t published, deliveries, delivered_bytes, connects, leaves;
+    struct histogram latency; /* from the intended moment of sending to the arrival */
+    struct histogram connect; /* from the start of a connection to the greeting */
+    struct histogram served;  /* churn: a whole round; storm: from the cut to the first delivery */
+    struct report_faults faults;
+    struct {
+        bool known; /* --pid was given and could be read */
+        long pid;
+        uint64_t cpu; /* user and system, all threads, within the measured time */
+        uint64_t rss_before, rss_after, rss_peak;
+        uint64_t connections; /* by which rss grew, where that was measured: else 0 */
+    } server;
+    struct {
+        unsigned threads;
+        uint64_t cpu;
+        double busiest;        /* thread: share of the measured time that it was on a processor */
+        double machine;        /* share of all processors that was in use by anything */
+        struct histogram late; /* how much after the intended moment the tool itself sent */
+    } tool;
+    bool saturating; /* a window was kept full: there is no intended rate */
+    double rate;     /* asked for; 0 when saturating */
+    struct report_point *points;
+    size_t point_count;
+    struct report_step *steps; /* --find-knee */
+    size_t step_count;
+    double knee; /* the highest rate that held; 0: none */
+    char slo[96];
+    json_t
+        *notes; /* an array of sentences that a reader must see, such as who the bottleneck was */
+};
+
+void report_init(struct report *r);
+void report_fini(struct report *r);
+
+/* Both copy; what cannot be remembered for want of memory ends the program with a message. */
+void report_add_point(struct report *r, const struct report_point *point);
+void report_add_step(struct report *r, const struct report_step *step);
+void report_note(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Whether nothing of report_faults was seen. */
+bool report_is_clean(const struct report *r);
+
+/* Owned by the caller. The shape is described where it is made. */
+json_t *report_json(const struct report *r);
+
+/* ---- from JSON ---- */
+
+/* Reads what report_json's file holds; NULL with one line in `fault` when it is not such a file. */
+json_t *report_read(const char *path, char *fault, size_t fault_size);
+
+/* False, with errno, when the file could not be written whole. */
+bool report_write(const json_t *report, const char *path);
+
+void report_table(const json_t *report, FILE *out);
+
+/* One page that needs nothing else: opens offline, in light and dark. False, with errno. */
+bool report_page(const json_t *report, const char *path);
+
+/* Two runs side by side with the ratio of B to A. */
+void report_compare(const json_t *a, const json_t *b, FILE *out);
+
+#endif
