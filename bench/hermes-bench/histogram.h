@@ -21,6 +21,7 @@ struct histogram {
     uint64_t count[HISTOGRAM_BUCKETS];
 };
 
+/* One that is all zeros is empty. */
 void histogram_clear(struct histogram *h);
 void histogram_record(struct histogram *h, uint64_t ns);
 void histogram_add(struct histogram *into, const struct histogram *from);

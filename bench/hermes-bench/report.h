@@ -11,6 +11,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
+/* What a file says first, so that one of another shape is refused. */
+enum { REPORT_SHAPE = 1 };
+
 /* One reading, taken some times a second. Rates are those since the point before. */
 struct report_point {
     double at; /* seconds since the start of the measurement; negative while warming up */
@@ -29,6 +32,7 @@ struct report_step {
     char why[96]; /* what broke; empty when it held */
 };
 
+/* All count towards an exit code that is not zero. */
 struct report_faults {
     uint64_t lost, doubled, reordered; /* deliveries */
     uint64_t disordered;  /* subscribers that saw another order of one topic than the others did */
@@ -71,14 +75,15 @@ struct report {
     size_t step_count;
     double knee; /* the highest rate that held; 0: none */
     char slo[96];
-    json_t
-        *notes; /* an array of sentences that a reader must see, such as who the bottleneck was */
+    json_t *notes; /* an array of sentences a reader must see, such as who the bottleneck was */
 };
 
+/* Leaves all at zero (a histogram of zeros is an empty one), but for settings and notes, which are
+ * empty and may be filled with jansson. */
 void report_init(struct report *r);
 void report_fini(struct report *r);
 
-/* Both copy; what cannot be remembered for want of memory ends the program with a message. */
+/* Both copy. Here and below, want of memory ends the program with a message. */
 void report_add_point(struct report *r, const struct report_point *point);
 void report_add_step(struct report *r, const struct report_step *step);
 void report_note(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -96,6 +101,11 @@ json_t *report_read(const char *path, char *fault, size_t fault_size);
 
 /* False, with errno, when the file could not be written whole. */
 bool report_write(const json_t *report, const char *path);
+bool report_save(const char *path, const char *text, size_t length);
+
+/* "server.cpu"; NaN when it is not there or no number. Of any JSON object. */
+double report_number(const json_t *report, const char *path);
+const char *report_text(const json_t *report, const char *key); /* "" when it is not there */
 
 void report_table(const json_t *report, FILE *out);
 
