@@ -107,7 +107,11 @@ bool report_save(const char *path, const char *text, size_t length);
 double report_number(const json_t *report, const char *path);
 const char *report_text(const json_t *report, const char *key); /* "" when it is not there */
 
+/* Fits 80 columns. */
 void report_table(const json_t *report, FILE *out);
+
+/* "nothing lost, doubled or reordered", or what was; true when all is well. */
+bool report_verdict(const json_t *report, char *text, size_t size);
 
 /* One page that needs nothing else: opens offline, in light and dark. False, with errno. */
 bool report_page(const json_t *report, const char *path);

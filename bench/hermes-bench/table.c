@@ -1,0 +1,270 @@
+#include "human.h"
+#include "report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WIDTH = 79, INDENT = 12 };
+
+bool report_verdict(const json_t *report, char *text, size_t size)
+{
+    static const char *const fault[][2] = {{"lost", "lost"}, {"doubled", "doubled"},
+        {"reordered", "reordered"}, {"disordered", "in another order than at others"},
+        {"damaged", "damaged"}, {"refused", "answered with an error"},
+        {"closed", "connections closed"}, {"unconnected", "connections never made"}};
+    const json_t *faults = json_object_get(report, "faults");
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
+        const double count = report_number(faults, fault[i][0]);
+        if (!(count > 0) || used >= size)
+            continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s %s", used ? ", " : "",
+            human_count(count).text, fault[i][1]);
+    }
+    if (used)
+        return false;
+    snprintf(text, size, "%s",
+        report_number(report, "totals.deliveries") > 0 ? "nothing lost, doubled or reordered"
+                                                       : "every connection was made and stood");
+    return json_is_true(json_object_get(report, "clean"));
+}
+
+/* Words that are kept together, wrapped at the right margin. */
+struct lines {
+    FILE *out;
+    int column;
+};
+
+static void lines_start(struct lines *l, const char *label)
+{
+    fputs("  ", l->out);
+    human_pad(l->out, label, -(INDENT - 2));
+    l->column = INDENT;
+}
+
+static void lines_add(struct lines *l, const char *text, const char *between)
+{
+    const bool first = l->column == INDENT;
+    const int width = human_width(text) + (first ? 0 : human_width(between));
+    if (!first && l->column + width > WIDTH) {
+        fprintf(l->out, "\n%*s", INDENT, "");
+        l->column = INDENT;
+    } else if (!first) {
+        fputs(between, l->out);
+    }
+    human_pad(l->out, text, 0);
+    l->column += width;
+}
+
+static void lines_end(struct lines *l)
+{
+    putc('\n', l->out);
+}
+
+static void paragraph(FILE *out, const char *label, const char *text)
+{
+    struct lines l = {out, 0};
+    char word[WIDTH];
+    lines_start(&l, label);
+    while (*text) {
+        const size_t length = strcspn(text, " ");
+        snprintf(word, sizeof word, "%.*s", (int)length, text);
+        lines_add(&l, word, " ");
+        text += length;
+        text += strspn(text, " ");
+    }
+    lines_end(&l);
+}
+
+static void head(const json_t *report, FILE *out)
+{
+    struct lines l = {out, 0};
+    const char *key;
+    const json_t *value;
+    char text[160];
+    const double warmup = report_number(report, "warmup_seconds");
+
+    putc('\n', out);
+    lines_start(&l, report_text(report, "scenario"));
+    lines_add(&l, report_text(report, "url"), "");
+    snprintf(text, sizeof text, "%.4g s%s", report_number(report, "measured_seconds"),
+        warmup > 0 ? "" : ", without warm-up");
+    if (warmup > 0)
+        snprintf(
+            text + strlen(text), sizeof text - strlen(text), " after %.4g s of warm-up", warmup);
+    lines_add(&l, text, "  ");
+    lines_end(&l);
+    json_t *settings = json_object_get(report, "settings");
+    if (json_object_size(settings) == 0)
+        return;
+    lines_start(&l, "");
+    json_object_foreach(settings, key, value)
+    {
+        snprintf(text, sizeof text, "%s %s", human_key(key).text, human_setting(value).text);
+        lines_add(&l, text, " · ");
+    }
+    lines_end(&l);
+}
+
+static void total(const json_t *report, FILE *out, const char *key, const char *label)
+{
+    const json_t *totals = json_object_get(report, "totals");
+    const json_t *rates = json_object_get(report, "rates");
+    const double count = report_number(totals, key);
+    if (!(count > 0))
+        return;
+    fputs("  ", out);
+    human_pad(out, label, -(INDENT - 2));
+    human_pad(out, human_count(count).text, 15);
+    human_pad(out, human_number(report_number(rates, key)).text, 10);
+    fputs("/s", out);
+    if (strcmp(key, "deliveries") == 0 && report_number(rates, "delivered_bytes") > 0)
+        fprintf(out, "   %s/s", human_bytes(report_number(rates, "delivered_bytes")).text);
+    putc('\n', out);
+}
+
+static void summary(const json_t *of, FILE *out, const char *label, bool *titled)
+{
+    static const char *const column[][2] = {{"p50", "p50"}, {"p90", "p90"}, {"p99", "p99"},
+        {"p99_9", "p99.9"}, {"p99_99", "p99.99"}, {"max", "max"}, {"mean", "mean"}};
+    enum { COLUMNS = sizeof column / sizeof *column, EACH = 9 };
+    if (!of)
+        return;
+    if (!*titled) {
+        fprintf(out, "\n%*s", INDENT, "");
+        for (size_t i = 0; i < COLUMNS; i++)
+            human_pad(out, column[i][1], EACH);
+        putc('\n', out);
+        *titled = true;
+    }
+    fputs("  ", out);
+    human_pad(out, label, -(INDENT - 2));
+    for (size_t i = 0; i < COLUMNS; i++)
+        human_pad(out, human_duration(report_number(of, column[i][0])).text, EACH);
+    putc('\n', out);
+}
+
+static void server(const json_t *of, FILE *out)
+{
+    struct lines l = {out, 0};
+    char text[160];
+    const double each = report_number(of, "cpu_per_delivery");
+    const double connect = report_number(of, "cpu_per_connect");
+    const double memory = report_number(of, "rss_per_connection");
+    if (!of)
+        return;
+    lines_start(&l, "server");
+    if (each > 0) {
+        snprintf(text, sizeof text, "%s of CPU per delivery", human_duration(each).text);
+        lines_add(&l, text, ", ");
+    }
+    if (connect > 0) {
+        snprintf(text, sizeof text, "%s of CPU per connect", human_duration(connect).text);
+        lines_add(&l, text, ", ");
+    }
+    snprintf(text, sizeof text, "%.2f processors in use", report_number(of, "processors"));
+    lines_add(&l, text, ", ");
+    lines_end(&l);
+    lines_start(&l, "");
+    snprintf(text, sizeof text, "memory %s → %s", human_bytes(report_number(of, "rss_before")).text,
+        human_bytes(report_number(of, "rss_after")).text);
+    lines_add(&l, text, ", ");
+    snprintf(text, sizeof text, "peak %s", human_bytes(report_number(of, "rss_peak")).text);
+    lines_add(&l, text, ", ");
+    if (isfinite(memory)) {
+        snprintf(text, sizeof text, "%s per connection", human_bytes(memory).text);
+        lines_add(&l, text, ", ");
+    }
+    lines_end(&l);
+}
+
+static void tool(const json_t *of, FILE *out)
+{
+    struct lines l = {out, 0};
+    char text[160];
+    const double threads = report_number(of, "threads");
+    if (!of)
+        return;
+    lines_start(&l, "this tool");
+    snprintf(text, sizeof text, "%.0f thread%s", threads, threads == 1 ? "" : "s");
+    lines_add(&l, text, ", ");
+    snprintf(text, sizeof text, "%sbusy %s", threads == 1 ? "" : "the busiest ",
+        human_share(report_number(of, "busiest")).text);
+    lines_add(&l, text, ", ");
+    snprintf(text, sizeof text, "the machine %s", human_share(report_number(of, "machine")).text);
+    lines_add(&l, text, ", ");
+    if (json_object_get(of, "late")) {
+        snprintf(text, sizeof text, "sent late by %s (p99)",
+            human_duration(report_number(of, "late.p99")).text);
+        lines_add(&l, text, ", ");
+    }
+    lines_end(&l);
+}
+
+static void steps(const json_t *report, FILE *out)
+{
+    static const char *const column[] = {"asked", "delivered", "p50", "p99", "max"};
+    const json_t *list = json_object_get(report, "steps");
+    size_t i;
+    const json_t *step;
+    if (json_array_size(list) == 0)
+        return;
+    fprintf(out, "\n%*s", INDENT, "");
+    for (size_t c = 0; c < sizeof column / sizeof *column; c++)
+        human_pad(out, column[c], c < 2 ? 11 : 9);
+    putc('\n', out);
+    json_array_foreach(list, i, step)
+    {
+        fprintf(out, "%*s", INDENT, "");
+        human_pad(out, human_number(report_number(step, "rate")).text, 9);
+        fputs("/s", out);
+        human_pad(out, human_number(report_number(step, "delivered")).text, 9);
+        fputs("/s", out);
+        human_pad(out, human_duration(report_number(step, "p50")).text, 9);
+        human_pad(out, human_duration(report_number(step, "p99")).text, 9);
+        human_pad(out, human_duration(report_number(step, "max")).text, 9);
+        fputs(json_is_true(json_object_get(step, "held")) ? "  held\n" : "  broke\n", out);
+    }
+    const double knee = report_number(report, "knee");
+    fputs("  knee      ", out);
+    if (knee > 0)
+        fprintf(out, "%s/s is the highest rate that held ", human_number(knee).text);
+    else
+        fputs("no rate that was tried held ", out);
+    human_pad(out, report_text(report, "slo"), 0);
+    putc('\n', out);
+}
+
+void report_table(const json_t *report, FILE *out)
+{
+    size_t i;
+    const json_t *note;
+    char verdict[400];
+    bool titled = false;
+
+    head(report, out);
+    putc('\n', out);
+    total(report, out, "published", "published");
+    total(report, out, "deliveries", "delivered");
+    total(report, out, "connects", "connected");
+    total(report, out, "leaves", "left");
+    summary(json_object_get(report, "latency"), out, "latency", &titled);
+    summary(json_object_get(report, "connect"), out, "connect", &titled);
+    summary(json_object_get(report, "served"), out, "served", &titled);
+    steps(report, out);
+    putc('\n', out);
+    server(json_object_get(report, "server"), out);
+    tool(json_object_get(report, "tool"), out);
+    json_array_foreach(json_object_get(report, "notes"), i, note)
+    {
+        const char *text = json_string_value(note);
+        paragraph(out, "note", text ? text : "");
+    }
+    const bool clean = report_verdict(report, verdict, sizeof verdict);
+    const bool loud = !clean && isatty(fileno(out)) && !getenv("NO_COLOR");
+    fputs(loud ? "\n\033[1;31m" : "\n", out);
+    paragraph(out, clean ? "checked" : "FAULTS", verdict);
+    fputs(loud ? "\033[0m" : "", out);
+}
