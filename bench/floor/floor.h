@@ -1,0 +1,105 @@
+/* What the parts of the floor share; main.c says what the floor is.
+ *
+ * Order of a round: peers are read (floor_publish appends to the batch and notes runs;
+ * floor_subscribe and floor_unsubscribe change the topics), then floor_flush sends.
+ * Ownership: the floor owns everything. Memory: what is too much ends the program.
+ * Threads: one. */
+#ifndef HERMES_BENCH_FLOOR_H
+#define HERMES_BENCH_FLOOR_H
+
+#include "../load.h"
+
+#include <stddef.h>
+
+enum { READ_BYTES = 1 << 18, BATCH_LIMIT = 1 << 30 };
+
+struct peer;
+
+/* A peer's place among a topic's subscribers, and a topic among those of a peer. */
+struct place {
+    struct peer *peer;
+    uint32_t member; /* of the peer's topics */
+};
+struct member {
+    struct topic *topic;
+    uint32_t place; /* of the topic's subscribers */
+};
+
+struct topic {
+    struct topic *next; /* of the same bucket */
+    struct place *places;
+    uint32_t count, cap;
+    uint32_t hash, len;
+    char name[];
+};
+
+/* Neighbouring messages of one topic in the batch. */
+struct run {
+    struct topic *topic;
+    uint32_t from, len;
+};
+
+/* Neighbouring bytes of the batch that one peer gets. */
+struct span {
+    uint32_t from, len, next;
+};
+
+struct peer {
+    int fd;
+    bool upgraded, waits_to_write;
+    uint32_t first_span, last_span; /* 0: none */
+    uint32_t member_count, member_cap;
+    struct member *members, one; /* most have one topic */
+    unsigned char *out;          /* what a socket did not take */
+    size_t out_from, out_len, out_cap;
+    struct load_conn rest; /* the beginning of a frame */
+};
+
+struct floor {
+    int epoll, listener;
+    struct peer *peers; /* by descriptor; as many as there can be */
+    struct topic **buckets;
+    uint32_t bucket_count, topic_count;
+    unsigned char *batch, *gather, *in;
+    size_t batch_len, batch_cap, gather_cap;
+    struct run *runs;
+    uint32_t run_count, run_cap;
+    struct span *spans;
+    uint32_t span_count, span_cap; /* span 0 is none */
+    struct peer **touched;         /* those with spans */
+    uint32_t touched_count, touched_cap;
+};
+
+/* Doubles an array's room; there is always an answer. */
+void *floor_grow(void *array, uint32_t *cap, size_t size);
+
+/* ---- topics.c ---- */
+
+/* NULL when nobody ever subscribed it. The text is not terminated. */
+struct topic *floor_topic(const struct floor *f, const unsigned char *name, size_t len);
+
+/* False: it was one already, or was none. Both route what was published before. */
+bool floor_subscribe(struct floor *f, struct peer *p, const unsigned char *name, size_t len);
+bool floor_unsubscribe(struct floor *f, struct peer *p, const unsigned char *name, size_t len);
+void floor_forget(struct peer *p); /* all its subscriptions */
+
+/* ---- frames.c ---- */
+
+/* One masked frame of a client; returns its size, 0 when it is not whole yet, or -1 when the
+ * client is to be dropped. */
+ptrdiff_t peer_frame(struct floor *f, struct peer *p, const unsigned char *bytes, size_t have);
+
+/* Answers a handshake; false when there is no key in it. */
+bool peer_greet(struct floor *f, struct peer *p, const char *head, size_t len);
+
+/* ---- send.c ---- */
+
+void floor_publish(struct floor *f, struct topic *topic, const unsigned char *data, size_t len,
+    size_t phase, const unsigned char mask[4]);
+void floor_route(struct floor *f); /* runs to spans */
+void floor_flush(struct floor *f);
+void peer_send(struct floor *f, struct peer *p, const void *bytes, size_t len);
+void peer_gather(struct floor *f, struct peer *p); /* sends its spans by one send */
+void peer_write(struct floor *f, struct peer *p);  /* what was not taken */
+
+#endif
