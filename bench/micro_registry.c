@@ -72,7 +72,7 @@ static uint64_t publish(struct bench *b, uint32_t i)
 {
     struct message *m = message_new(FRAME_BYTES);
     MUST(m);
-    memset(m->frame, 'x', FRAME_BYTES);
+    memset(m->frames, 'x', FRAME_BYTES);
     uint64_t begin = now_ns();
     uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
     struct route_result result = route_publish(&b->route, hash, name_of(b, i), m);

@@ -9,7 +9,7 @@ struct message *message_new(size_t len)
     struct message *m = malloc(sizeof *m + len);
     if (!m)
         return NULL;
-    *m = (struct message){.references = 1, .len = (uint32_t)len};
+    *m = (struct message){.references = 1, .count = 1, .len = (uint32_t)len};
     return m;
 }
 

@@ -1,4 +1,5 @@
-/* One published message, encoded once, on its way to every worker with a subscriber.
+/* What was published, encoded once, on its way to every worker with a subscriber: one message, or
+ * several of one publisher to one topic in a row.
  *
  * Ownership: counted; the publisher holds one reference, each mail one more. Immutable once posted.
  * Threads: any. */
@@ -13,15 +14,16 @@ struct registry_topic;
 
 struct message {
     _Atomic uint32_t references;
-    uint32_t len;
-    uint64_t offset;                    /* of its topic; given under the stripe lock */
+    uint32_t count;                     /* of messages; one frame each */
+    uint64_t offset;                    /* of the first; given under the stripe lock */
     uint64_t hash;                      /* of its topic */
     const struct registry_topic *topic; /* compared, never followed: it may be gone */
-    char frame[];                       /* `len` bytes, ready for the wire */
+    uint32_t len;
+    char frames[]; /* `len` bytes, ready for the wire */
 };
 
-/* A message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL
- * when there is no memory. */
+/* One message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL
+ * when there is no memory. For several, the caller raises `count`. */
 struct message *message_new(size_t len);
 
 static inline void message_hold(struct message *m, uint32_t times)

@@ -37,8 +37,8 @@ struct route_result route_publish(
     if (found) {
         m->hash = hash;
         m->topic = found;
-        m->offset = ++found->offset;
-        result.offset = m->offset;
+        m->offset = found->offset + 1;
+        result.offset = found->offset += m->count;
         result.subscribers = found->subscribers;
         result.crowded = post_all(r, found, m);
     }

@@ -17,12 +17,12 @@ struct route {
 };
 
 struct route_result {
-    uint64_t offset;      /* of the message; 0 when nobody subscribes */
+    uint64_t offset;      /* of the last message; 0 when nobody subscribes */
     uint32_t subscribers; /* it goes to */
     int crowded;          /* a worker that lags behind, or -1 */
 };
 
-/* Takes the caller's reference on `m`, whose frame is ready and whose other fields this sets. */
+/* Takes the caller's reference on `m`, whose frames are ready and whose other fields this sets. */
 struct route_result route_publish(
     struct route *r, uint64_t hash, struct text topic, struct message *m);
 

@@ -28,13 +28,13 @@ size_t ws_head(uint8_t *out, enum ws_opcode opcode, size_t len)
 
 void ws_frame(struct buf *out, enum ws_opcode opcode, const void *payload, size_t len)
 {
-    uint8_t head[WS_HEAD_MAX];
-    size_t head_len = ws_head(head, opcode, len);
     /* Room for both first: a frame is appended whole or not at all. */
-    if (!buf_reserve(out, head_len + len))
+    if (!buf_reserve(out, WS_HEAD_MAX + len))
         return;
-    buf_append(out, head, head_len);
-    buf_append(out, payload, len);
+    out->len += ws_head((uint8_t *)out->data + out->len, opcode, len);
+    if (len > 0)
+        memcpy(out->data + out->len, payload, len);
+    out->len += len;
 }
 
 void ws_frame_masked(

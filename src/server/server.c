@@ -314,8 +314,8 @@ int hermes_publish(
     struct message *m = message_new(head_len + data_len);
     if (!m)
         return HERMES_NO_MEMORY;
-    memcpy(m->frame, head, head_len);
-    memcpy(m->frame + head_len, data, data_len);
+    memcpy(m->frames, head, head_len);
+    memcpy(m->frames + head_len, data, data_len);
     struct route *route = &h->shop.route;
     route_publish(route, registry_hash(&route->registry, name), name, m);
     atomic_fetch_add_explicit(

@@ -113,10 +113,10 @@ static size_t deliver_messages(struct worker *w)
         if (m->hash != hash || m->topic != topic)
             break;
         if (local)
-            log_append(&w->log, m->frame, m->len);
+            log_append(&w->log, m->frames, m->len);
+        messages += m->count;
         weight += tray->mails[tray->at].weight;
         message_drop(m);
-        messages++;
         tray->at++;
     } while (tray->at < tray->count && tray->mails[tray->at].kind == MAIL_MESSAGE &&
              w->log.end - start < RUN_BYTES);

@@ -26,6 +26,7 @@ static struct buf *begin_here(struct session *s)
 static struct buf *begin(struct session *s)
 {
     struct worker *w = s->worker;
+    worker_post_gathered(w);
     if (s->published == w->deliveries + 1) {
         mailbox_take(&w->box, &w->tray);
         worker_deliver(w);
@@ -52,50 +53,26 @@ static struct buf *begin_error(struct session *s)
     return begin(s);
 }
 
-static void error(struct session *s, struct text message)
+void session_error(struct session *s, struct text message)
 {
     reply_error(begin_error(s), message);
     answer(s);
 }
 
-/* Whether the topic may be used; answers when not. */
-static bool topic_allowed(struct session *s, struct text topic)
+bool session_topic_allowed(struct session *s, struct text topic)
 {
     const char *fault = topic_name_fault(topic, s->worker->shop->limits.topic_bytes);
     if (!fault)
         return true;
     if (topic.len > s->worker->shop->limits.topic_bytes)
         metric_add(&s->worker->metrics, METRIC_limit_topic_bytes_total, 1);
-    error(s, text_of(fault));
+    session_error(s, text_of(fault));
     return false;
-}
-
-static void publish(struct session *s, struct text topic, struct text data)
-{
-    struct worker *w = s->worker;
-    if (!topic_allowed(s, topic))
-        return;
-    uint8_t head[WS_HEAD_MAX];
-    size_t head_len = ws_head(head, WS_TEXT, data.len);
-    struct message *m = message_new(head_len + data.len);
-    if (!m) {
-        error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
-        return;
-    }
-    memcpy(m->frame, head, head_len);
-    memcpy(m->frame + head_len, data.at, data.len);
-    struct route *route = &w->shop->route;
-    struct route_result result =
-        route_publish(route, registry_hash(&route->registry, topic), topic, m);
-    metric_add(&w->metrics, METRIC_messages_published_total, 1);
-    s->published = w->deliveries + 1;
-    if (result.crowded >= 0)
-        worker_pause(w, s, (unsigned)result.crowded);
 }
 
 static void subscribe(struct session *s, struct text topic)
 {
-    if (!topic_allowed(s, topic))
+    if (!session_topic_allowed(s, topic))
         return;
     switch (session_join(s, topic)) {
     case JOIN_OK:
@@ -108,10 +85,10 @@ static void subscribe(struct session *s, struct text topic)
         break;
     case JOIN_TOO_MANY:
         metric_add(&s->worker->metrics, METRIC_limit_subscriptions_total, 1);
-        error(s, TEXT(HERMES_TEXT_SUBSCRIPTIONS));
+        session_error(s, TEXT(HERMES_TEXT_SUBSCRIPTIONS));
         break;
     case JOIN_NO_MEMORY:
-        error(s, TEXT(HERMES_TEXT_NO_SUBSCRIPTION));
+        session_error(s, TEXT(HERMES_TEXT_NO_SUBSCRIPTION));
         break;
     case JOIN_ENDED:
         break;
@@ -120,7 +97,7 @@ static void subscribe(struct session *s, struct text topic)
 
 static void unsubscribe(struct session *s, struct text topic)
 {
-    if (!topic_allowed(s, topic))
+    if (!session_topic_allowed(s, topic))
         return;
     switch (session_leave(s, topic)) {
     case LEAVE_OK:
@@ -141,11 +118,11 @@ static void list_topics(struct session *s, const struct command *c)
     struct worker *w = s->worker;
     struct topic_list list;
     if (!worker_may_list(w, s)) {
-        error(s, TEXT(HERMES_TEXT_LISTINGS));
+        session_error(s, TEXT(HERMES_TEXT_LISTINGS));
         return;
     }
     if (!topic_list_take(&list, &w->shop->route.registry, c->prefix, c->after, c->limit)) {
-        error(s, TEXT(HERMES_TEXT_NO_TOPICS));
+        session_error(s, TEXT(HERMES_TEXT_NO_TOPICS));
         return;
     }
     struct buf rows = {0};
@@ -185,7 +162,7 @@ static bool within_rate(struct session *s)
     if (s->allowance < -limit)
         session_close(s, CLOSE_RATE);
     else
-        error(s, TEXT(HERMES_TEXT_RATE));
+        session_error(s, TEXT(HERMES_TEXT_RATE));
     return false;
 }
 
@@ -202,9 +179,11 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         return s->state == SESSION_OPEN;
     }
     command_decode(&command, payload, len);
+    if (command.kind != COMMAND_PUBLISH)
+        worker_post_gathered(s->worker);
     switch (command.kind) {
     case COMMAND_PUBLISH:
-        publish(s, command.topic, command.data);
+        session_publish(s, command.topic, command.data);
         break;
     case COMMAND_SUBSCRIBE:
         subscribe(s, command.topic);
@@ -224,7 +203,7 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         answer(s);
         break;
     case COMMAND_BAD_TOPIC:
-        error(s, TEXT(HERMES_TEXT_TOPIC_NOT_UTF8));
+        session_error(s, TEXT(HERMES_TEXT_TOPIC_NOT_UTF8));
         break;
     }
     return s->state == SESSION_OPEN;
@@ -317,6 +296,7 @@ void session_receive(struct session *s, char *bytes, size_t len)
     bool open = s->state == SESSION_OPEN;
     int code =
         ws_feed(s->worker->readers, &s->reader, bytes, len, open ? &events : &last_events, s);
+    worker_post_gathered(s->worker);
     if (code != 0 && s->state == SESSION_OPEN)
         session_close(s, reason_of(code));
     if (s->state == SESSION_CLOSING && s->peer_closed && outbox_empty(&s->out))

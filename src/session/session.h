@@ -108,6 +108,15 @@ void session_greet(struct session *s, char *bytes, size_t len);
 /* dispatch.c: bytes behind the handshake. */
 void session_receive(struct session *s, char *bytes, size_t len);
 
+/* dispatch.c: an error frame, behind what the session has published itself. */
+void session_error(struct session *s, struct text message);
+
+/* dispatch.c: whether the topic may be used; answers when not. */
+bool session_topic_allowed(struct session *s, struct text topic);
+
+/* publish.c: publishes one value. It may wait for others behind it, see worker_post_gathered. */
+void session_publish(struct session *s, struct text topic, struct text data);
+
 /* topics.c: subscribing and leaving, exact against the deliveries. */
 enum join_result { JOIN_OK, JOIN_ALREADY, JOIN_TOO_MANY, JOIN_NO_MEMORY, JOIN_ENDED };
 enum join_result session_join(struct session *s, struct text topic);

@@ -195,6 +195,8 @@ void worker_fini(struct worker *w)
     local_fini(&w->topics);
     slab_fini(&w->sessions);
     ws_pool_free(w->readers);
+    buf_fini(&w->gathered.topic);
+    buf_fini(&w->gathered.frames);
     buf_fini(&w->scratch);
     free(w->paused);
     free(w->queue.sessions);

@@ -61,6 +61,15 @@ struct flush_queue {
     size_t cap;
 };
 
+/* What a session has published to one topic and is not posted yet; empty between two reads. */
+struct gathered {
+    struct session *publisher; /* NULL: nothing */
+    struct buf topic;
+    uint64_t hash;
+    struct buf frames;
+    uint32_t count;
+};
+
 struct worker {
     struct workshop *shop;
     unsigned index;
@@ -79,6 +88,7 @@ struct worker {
     uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;
     struct ws_pool *readers;
+    struct gathered gathered;
     struct buf scratch;                   /* for answers */
     const struct registry_topic *joining; /* raised, though nobody is in the local topic yet */
     struct session **paused; /* publishers that wait for a mailbox, and who listed too much */
@@ -106,6 +116,9 @@ void worker_join(struct worker *w);
 void worker_fini(struct worker *w);
 
 /* --- for the sessions ------------------------------------------------------------------------- */
+
+/* publish.c: posts what has been gathered, before anything else is done or answered. */
+void worker_post_gathered(struct worker *w);
 
 /* delivery.c: works off all mail that has been taken out of the box, without flushing more than it
  * must. */

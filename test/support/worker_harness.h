@@ -123,8 +123,8 @@ static inline struct route_result rig_publish(
     size_t head_len = ws_head(head, WS_TEXT, len);
     struct message *m = message_new(head_len + len);
     assert_non_null(m);
-    memcpy(m->frame, head, head_len);
-    memcpy(m->frame + head_len, data, len);
+    memcpy(m->frames, head, head_len);
+    memcpy(m->frames + head_len, data, len);
     return route_publish(route, registry_hash(&route->registry, text_of(topic)), text_of(topic), m);
 }
 

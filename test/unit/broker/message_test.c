@@ -21,7 +21,7 @@ static void a_new_message_has_room_and_one_reference(void **state)
         assert_int_equal(m->offset, 0);
         assert_null(m->topic);
         assert_int_equal(message_weight(m), sizeof *m + lengths[i]);
-        memset(m->frame, 'x', lengths[i]);
+        memset(m->frames, 'x', lengths[i]);
         message_drop(m);
     }
 }
@@ -40,7 +40,7 @@ static void *read_and_drop(void *user)
 {
     struct message *m = user;
     for (int i = 0; i < EACH; i++) {
-        volatile char byte = m->frame[i % m->len];
+        volatile char byte = m->frames[i % m->len];
         (void)byte;
         message_drop(m);
     }
@@ -53,14 +53,14 @@ static void it_stays_until_the_last_reference_is_dropped(void **state)
     (void)state;
     struct message *m = message_new(100);
     pthread_t threads[THREADS];
-    memset(m->frame, 'x', m->len);
+    memset(m->frames, 'x', m->len);
     message_hold(m, THREADS * EACH);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, read_and_drop, m), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&m->references), 1);
-    assert_int_equal(m->frame[99], 'x');
+    assert_int_equal(m->frames[99], 'x');
     message_drop(m);
 }
 

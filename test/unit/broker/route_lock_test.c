@@ -77,7 +77,7 @@ static const struct text T = {"t", 1};
 static void publish_one(void)
 {
     struct message *m = message_new(1);
-    m->frame[0] = 'x';
+    m->frames[0] = 'x';
     route_publish(&route, registry_hash(&route.registry, T), T, m);
 }
 

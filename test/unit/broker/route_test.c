@@ -68,7 +68,7 @@ static struct route_result publish(struct scene *s, struct text name, size_t len
 {
     struct message *m = message_new(len);
     assert_non_null(m);
-    memset(m->frame, 'x', len);
+    memset(m->frames, 'x', len);
     return route_publish(&s->route, hash_of(s, name), name, m);
 }
 

@@ -161,7 +161,7 @@ static void mail_of_a_worker_that_never_ran_leaks_nothing(void **state)
     assert_int_equal(counted(&r), 1);
     struct message *m = message_new(1);
     assert_non_null(m);
-    m->frame[0] = '1';
+    m->frames[0] = '1';
     struct mail mail = {.kind = MAIL_MESSAGE, .item = m, .weight = message_weight(m)};
     assert_true(mailbox_post(&r.shop.workers[0].box, mail));
     post_drain(&r);
