@@ -50,6 +50,13 @@ static inline uint64_t load_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static inline uint64_t load_own_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* User and system time of all threads of a process, the ended ones too, from the scheduler's own
  * clock: nanoseconds, where /proc/PID/stat counts in hundredths of a second. */
 static inline uint64_t load_cpu_ns(pid_t pid)
@@ -219,26 +226,18 @@ static inline void load_send_all(int fd, const void *bytes, size_t len)
     }
 }
 
-/* Waits for one text frame and ends the program if it does not hold `word`. */
-static inline void load_expect(struct load_conn *c, const char *word)
+/* Connects and shakes hands. The index spreads connections over the source addresses 127.0.0.2 to
+ * .5: one address has about 28,000 ports to one server. The socket blocks, with a time limit.
+ * `protocol` is asked for, unless NULL. */
+static inline struct load_conn load_upgrade(
+    uint16_t port, unsigned index, const char *path, const char *protocol)
 {
-    struct load_in in;
-    while (!load_parse(c->bytes, c->have, &in))
-        load_more(c);
-    if (in.opcode != LOAD_TEXT || !memmem(in.payload, in.len, word, strlen(word)))
-        load_die("expected a text frame with \"%s\", got opcode %d: %.*s", word, in.opcode,
-            (int)in.len, (const char *)in.payload);
-    load_keep(c, c->bytes + in.size, c->have - in.size);
-}
-
-/* Connects, shakes hands and reads the greeting. The index spreads connections over the source
- * addresses 127.0.0.2 to .5: one address has about 28,000 ports to one server. The socket blocks,
- * with a time limit. */
-static inline struct load_conn load_open(uint16_t port, unsigned index)
-{
-    static const char request[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-                                  "Connection: Upgrade\r\nSec-WebSocket-Key: " LOAD_KEY
-                                  "\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    char request[512];
+    int request_len = snprintf(request, sizeof request,
+        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: " LOAD_KEY "\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+        path, port, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
+        protocol ? "\r\n" : "");
     struct load_conn c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
     struct timeval patience = {.tv_sec = LOAD_PATIENCE_SECONDS};
@@ -257,7 +256,7 @@ static inline struct load_conn load_open(uint16_t port, unsigned index)
     if (bind(c.fd, (struct sockaddr *)&from, sizeof from) ||
         connect(c.fd, (struct sockaddr *)&to, sizeof to))
         load_die("connection %u to port %u: %s", index, port, strerror(errno));
-    load_send_all(c.fd, request, sizeof request - 1);
+    load_send_all(c.fd, request, (size_t)request_len);
     do
         load_more(&c);
     while (!(end = memmem(c.bytes, c.have, "\r\n\r\n", 4)));
@@ -266,22 +265,7 @@ static inline struct load_conn load_open(uint16_t port, unsigned index)
         !memmem(c.bytes, (size_t)(end - c.bytes), LOAD_ACCEPT, strlen(LOAD_ACCEPT)))
         load_die("connection %u was not upgraded: %.*s", index, (int)(end - c.bytes), c.bytes);
     load_keep(&c, end, (size_t)(c.bytes + c.have - end));
-    load_expect(&c, "\"info\"");
     return c;
-}
-
-static inline void load_send_text(struct load_conn *c, const char *text)
-{
-    unsigned char frame[2048];
-    load_send_all(c->fd, frame, load_frame(frame, LOAD_TEXT, text, strlen(text)));
-}
-
-static inline void load_subscribe(struct load_conn *c, const char *topic)
-{
-    char text[1024];
-    snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"topic\":\"%s\"}", topic);
-    load_send_text(c, text);
-    load_expect(c, "\"ack_subscribe\"");
 }
 
 static inline void load_close(struct load_conn *c)

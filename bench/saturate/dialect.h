@@ -1,0 +1,52 @@
+/* A dialect: how one kind of server is spoken to, behind the WebSocket handshake.
+ *
+ * Texts and packets are called items here. Where a dialect is a stream, items do not keep to
+ * frames: a frame may hold many, and one may begin in the next. */
+#ifndef HERMES_BENCH_SATURATE_DIALECT_H
+#define HERMES_BENCH_SATURATE_DIALECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { TOPIC_BYTES = 24, MAX_TOPICS_EACH = 64 };
+
+enum item_kind {
+    ITEM_GREETING,
+    ITEM_ACK, /* of one subscription */
+    ITEM_DELIVERY,
+    ITEM_PING,
+    ITEM_OTHER, /* to be ignored */
+    ITEM_WRONG, /* such as an error */
+};
+
+struct item {
+    enum item_kind kind;
+    const unsigned char *payload; /* of a delivery */
+    size_t len;
+    size_t size; /* of the whole item */
+};
+
+struct dialect {
+    const char *name;
+    const char *protocol; /* asked for in the handshake, or NULL */
+    int opcode;           /* of frames with items, in both directions */
+    bool stream;
+    bool greets;                /* an ITEM_GREETING comes first */
+    bool one_topic_a_publisher; /* which its path names */
+    bool publishers_are_answered;
+    const char *pong; /* the answer to ITEM_PING */
+
+    /* The path of a subscriber and of a publisher; NULL: "/". */
+    void (*path)(char *to, size_t size, const char *role, const char *topic);
+    /* All three return the bytes put. NULL: there is no such item (a path subscribes by itself). */
+    size_t (*hello)(unsigned char *to);
+    size_t (*subscribe)(unsigned char *to, const char *topic);
+    size_t (*publish)(unsigned char *to, const char *topic, const char *payload, size_t len);
+    /* Reads the item that the bytes begin with; false when it is not whole. Of dialects that are no
+     * stream the bytes are one frame's. */
+    bool (*item)(const unsigned char *bytes, size_t have, struct item *item);
+};
+
+extern const struct dialect dialect_level1, dialect_nchan, dialect_mqtt, dialect_nats;
+
+#endif

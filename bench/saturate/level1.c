@@ -1,0 +1,46 @@
+/* Hermes's own level 1: JSON texts, one to a frame. See include/hermes/protocol.h. */
+#include "dialect.h"
+
+#include <hermes/protocol.h>
+#include <stdio.h>
+#include <string.h>
+
+#define IS(type)                                                                                   \
+    (have >= sizeof(TYPE(type)) - 1 && memcmp(b, TYPE(type), sizeof(TYPE(type)) - 1) == 0)
+#define TYPE(type) "{\"type\":\"" type "\""
+
+static size_t level1_subscribe(unsigned char *to, const char *topic)
+{
+    return (size_t)sprintf((char *)to, TYPE(HERMES_TYPE_SUBSCRIBE) ",\"topic\":\"%s\"}", topic);
+}
+
+static size_t level1_publish(unsigned char *to, const char *topic, const char *payload, size_t len)
+{
+    size_t at = (size_t)sprintf((char *)to, "{\"topic\":\"%s\",\"data\":", topic);
+    memcpy(to + at, payload, len);
+    to[at + len] = '}';
+    return at + len + 1;
+}
+
+static bool level1_item(const unsigned char *b, size_t have, struct item *item)
+{
+    *item = (struct item){ITEM_DELIVERY, b, have, have};
+    if (!have || b[0] != '{')
+        return true;
+    if (IS(HERMES_TYPE_INFO))
+        item->kind = ITEM_GREETING;
+    else if (IS(HERMES_TYPE_ACK_SUBSCRIBE))
+        item->kind = ITEM_ACK;
+    else if (IS(HERMES_TYPE_ERROR))
+        item->kind = ITEM_WRONG;
+    return true;
+}
+
+const struct dialect dialect_level1 = {
+    .name = "level1",
+    .opcode = 1,
+    .greets = true,
+    .subscribe = level1_subscribe,
+    .publish = level1_publish,
+    .item = level1_item,
+};

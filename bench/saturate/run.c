@@ -1,0 +1,203 @@
+/* A cell: publishers kept busy by a bounded window, and the server's processor time meanwhile.
+ *
+ * A publisher sends D messages by one write, so that the server finds them as a batch, and the next
+ * D when all deliveries of these have come: never more than D of a publisher's messages are in
+ * flight. Between a warm-up and the end lies the time in which the server's processor time is read
+ * at both edges. At an edge no publisher goes on until all batches are complete, so that nothing is
+ * in flight when it is read. */
+#define _GNU_SOURCE
+#include "saturate.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+
+enum { EVENTS = 1024, LEAST_BATCHES = 2, LATE_MS = 5 };
+
+struct edge {
+    uint64_t at, cpu, own_cpu, switches, deliveries, messages;
+};
+
+static struct edge load_edge(const struct load *l)
+{
+    struct edge e = {.at = load_now_ns(),
+        .own_cpu = load_own_cpu_ns(),
+        .deliveries = l->deliveries,
+        .messages = l->messages};
+    for (int i = 0; i < l->pid_count; i++) {
+        e.cpu += load_cpu_ns(l->pids[i]);
+        e.switches += load_voluntary_switches(l->pids[i]);
+    }
+    return e;
+}
+
+static void publisher_write(struct load *l, struct publisher *p)
+{
+    while (p->out_at < p->out_len) {
+        ssize_t n = send(p->conn.rest.fd, p->out + p->out_at, p->out_len - p->out_at, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            load_die("publisher: %s", strerror(errno));
+        if (n < 0)
+            break;
+        p->out_at += (size_t)n;
+    }
+    bool waits = p->out_at < p->out_len;
+    if (waits != p->waits_to_write) {
+        struct epoll_event e = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN,
+            .data.u64 = l->subscriber_count + (uint64_t)(p - l->publishers)};
+        p->waits_to_write = waits;
+        epoll_ctl(l->epoll, EPOLL_CTL_MOD, p->conn.rest.fd, &e);
+    }
+}
+
+/* Returns with the batch on its way; topics without subscribers owe nothing and fill no window. */
+static void publisher_send(struct load *l, struct publisher *p)
+{
+    unsigned char item[MAX_PAYLOAD + 256];
+    do {
+        p->out_len = p->out_at = 0;
+        for (int i = 0; i < l->cell->inflight; i++) {
+            uint32_t topic = publisher_topic(l, p, p->sent);
+            payload_number(l->payload, (uint32_t)(p - l->publishers), p->sent++);
+            size_t len =
+                l->dialect->publish(item, l->names[topic], l->payload, (size_t)l->cell->payload);
+            p->out_len += load_frame(p->out + p->out_len, l->dialect->opcode, item, len);
+            p->owed += l->subscribers_of[topic];
+        }
+        l->messages += (uint64_t)l->cell->inflight;
+        publisher_write(l, p);
+        if (!p->owed && p->waits_to_write)
+            load_die("the server does not read what it has no subscribers for");
+    } while (!p->owed);
+}
+
+/* One epoll round; false when nothing came for that long. */
+static bool load_round(struct load *l, int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(l->epoll, events, EVENTS, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        uint64_t index = events[i].data.u64;
+        if (index < l->subscriber_count) {
+            struct subscriber *s = &l->subscribers[index];
+            conn_read(l, &s->conn, s);
+            continue;
+        }
+        struct publisher *p = &l->publishers[index - l->subscriber_count];
+        if (events[i].events & EPOLLOUT)
+            publisher_write(l, p);
+        if (events[i].events & ~(uint32_t)EPOLLOUT)
+            conn_read(l, &p->conn, NULL);
+    }
+    return n > 0;
+}
+
+/* Keeps all publishers going until `until`, then waits until all is delivered. False: stalled. */
+static bool load_busy(struct load *l, uint64_t until)
+{
+    bool stop = false;
+    uint64_t batches = 0;
+    for (uint32_t i = 0; i < l->publisher_count; i++)
+        publisher_send(l, &l->publishers[i]);
+    for (uint32_t running = l->publisher_count; running;) {
+        if (!load_round(l, LOAD_PATIENCE_SECONDS * 1000))
+            return false;
+        batches += l->idle_count;
+        stop = stop ||
+               (batches >= (uint64_t)LEAST_BATCHES * l->publisher_count && load_now_ns() >= until);
+        /* What goes on here is complete again in a later round at the earliest. */
+        for (uint32_t i = 0; i < l->idle_count; i++) {
+            if (stop)
+                running--;
+            else
+                publisher_send(l, l->idle[i]);
+        }
+        l->idle_count = 0;
+    }
+    return true;
+}
+
+static void load_print(const struct load *l, const struct edge *first, const struct edge *last)
+{
+    static const char *const modes[] = {"fanout", "pairs", "topics"};
+    const struct faults *f = &l->faults;
+    double deliveries = (double)(last->deliveries - first->deliveries);
+    double messages = (double)(last->messages - first->messages);
+    double wall = (double)(last->at - first->at) / 1e9;
+    double cpu_us = (double)(last->cpu - first->cpu) / 1e3;
+
+    printf(
+        "{\"mode\":\"%s\",\"dialect\":\"%s\",\"topics\":%u,\"subscribers\":%u,\"topics_each\":%u,"
+        "\"publishers\":%u,\"payload\":%d,\"inflight\":%d,\"seconds\":%.3f,"
+        "\"messages\":%.0f,\"deliveries\":%.0f,",
+        modes[l->mode], l->dialect->name, l->topic_count, l->subscriber_count, l->slot_count,
+        l->publisher_count, l->cell->payload, l->cell->inflight, wall, messages, deliveries);
+    printf("\"cpu_us_per_delivery\":%.4f,\"cpu_us_per_message\":%.4f,"
+           "\"deliveries_per_second\":%.0f,\"server_cpu\":%.3f,\"generator_cpu\":%.3f,"
+           "\"voluntary_switches_per_second\":%.0f,",
+        cpu_us / deliveries, cpu_us / messages, deliveries / wall, cpu_us / 1e6 / wall,
+        (double)(last->own_cpu - first->own_cpu) / 1e9 / wall,
+        (double)(last->switches - first->switches) / wall);
+    printf("\"lost\":%llu,\"doubled\":%llu,\"reordered\":%llu,\"damaged\":%llu,"
+           "\"disordered_subscribers\":%llu,\"stalled\":%s}\n",
+        (unsigned long long)f->lost, (unsigned long long)f->doubled,
+        (unsigned long long)f->reordered, (unsigned long long)f->damaged,
+        (unsigned long long)f->disordered, l->stalled ? "true" : "false");
+    fflush(stdout);
+}
+
+bool load_run(struct load *l, const struct cell *cell)
+{
+    const struct faults *f = &l->faults;
+    struct edge first = {0}, last = {0};
+
+    l->cell = cell;
+    l->faults = (struct faults){0};
+    payload_fill(l);
+    for (uint32_t i = 0; i < l->publisher_count; i++) {
+        struct publisher *p = &l->publishers[i];
+        p->out = realloc(p->out, (size_t)cell->inflight * ((size_t)cell->payload + 128));
+        if (!p->out)
+            load_die("no memory");
+    }
+    l->stalled = !load_busy(l, load_now_ns() + (uint64_t)(cell->warmup * 1e9));
+    first = load_edge(l);
+    l->stalled = l->stalled || !load_busy(l, first.at + (uint64_t)(cell->seconds * 1e9));
+    last = load_edge(l);
+    while (!l->stalled && load_round(l, LATE_MS)) /* what came twice comes late */
+        ;
+    load_settle(l);
+    load_print(l, &first, &last);
+    return !(f->lost | f->doubled | f->reordered | f->damaged | f->disordered) && !l->stalled;
+}
+
+static void load_join(const struct load *l, const struct conn *c, uint64_t index)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = index};
+    fcntl(c->rest.fd, F_SETFL, O_NONBLOCK);
+    if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->rest.fd, &e))
+        load_die("epoll_ctl: %s", strerror(errno));
+}
+
+void load_connect(struct load *l)
+{
+    const char *names[MAX_TOPICS_EACH];
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    l->in = malloc(READ_BYTES);
+    if (l->epoll < 0 || !l->in)
+        load_die("no memory");
+    for (uint32_t i = 0; i < l->subscriber_count; i++) {
+        struct subscriber *s = &l->subscribers[i];
+        for (uint32_t k = 0; k < l->slot_count; k++)
+            names[k] = l->names[s->slots[k].topic];
+        s->conn = conn_open(l, i, "sub", names[0]);
+        conn_subscribe(l, &s->conn, names, l->slot_count);
+        load_join(l, &s->conn, i);
+    }
+    for (uint32_t i = 0; i < l->publisher_count; i++) {
+        int bytes = 4 << 20;
+        struct publisher *p = &l->publishers[i];
+        p->conn = conn_open(l, i, "pub", l->names[publisher_topic(l, p, 0)]);
+        setsockopt(p->conn.rest.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+        load_join(l, &p->conn, l->subscriber_count + i);
+    }
+}

@@ -1,0 +1,128 @@
+/* What the parts of the saturating generator share; main.c says what it does.
+ *
+ * Order: load_plan, load_connect, then any number of load_run. Ownership: the load owns everything
+ * until the program ends. Threads: one. */
+#ifndef HERMES_BENCH_SATURATE_SATURATE_H
+#define HERMES_BENCH_SATURATE_SATURATE_H
+
+#include "../load.h"
+#include "dialect.h"
+
+enum { MIN_PAYLOAD = 18, MAX_PAYLOAD = 64 * 1024, READ_BYTES = 1 << 20, MAX_PIDS = 16 };
+
+/* One connection; `rest` keeps a part of a frame, `part` a part of an item of a stream. */
+struct conn {
+    struct load_conn rest;
+    struct load_conn part;
+};
+
+struct sequence {
+    uint64_t next;
+    uint64_t seen; /* bit i: next - 1 - i has come */
+};
+
+/* One topic of one subscriber. */
+struct slot {
+    uint32_t topic;
+    uint64_t order;      /* the deliveries of all publishers, folded in their order */
+    struct sequence *of; /* by publisher heard */
+};
+
+struct subscriber {
+    struct conn conn;
+    struct slot *slots;
+    uint64_t *after; /* by publisher heard: the least number that may come next */
+};
+
+struct publisher {
+    struct conn conn;
+    uint64_t first; /* where its round of the topics begins */
+    uint64_t sent;  /* messages */
+    uint64_t owed;  /* deliveries of the current batch that have not come */
+    unsigned char *out;
+    size_t out_len, out_at;
+    bool waits_to_write;
+};
+
+struct faults {
+    uint64_t lost, doubled, reordered, damaged, disordered;
+};
+
+struct cell {
+    int payload, inflight;
+    double warmup, seconds;
+};
+
+enum mode { MODE_FANOUT, MODE_PAIRS, MODE_TOPICS };
+
+struct load {
+    const struct dialect *dialect;
+    uint16_t port;
+    pid_t pids[MAX_PIDS];
+    int pid_count;
+
+    /* who subscribes what; see plan.c */
+    enum mode mode;
+    uint32_t topic_count, slot_count, subscriber_count, publisher_count, heard;
+    uint32_t *subscribers_of;
+    char (*names)[TOPIC_BYTES];
+    struct subscriber *subscribers;
+    struct publisher *publishers;
+
+    int epoll;
+    unsigned char *in;
+    const struct cell *cell;
+    char payload[MAX_PAYLOAD];
+    uint64_t deliveries, messages, batches; /* batches: complete, of all publishers */
+    bool stalled;
+    struct faults faults;
+    struct publisher **idle; /* whose batch is complete, in that order */
+    uint32_t idle_count;
+};
+
+/* ---- plan.c ---- */
+
+void load_plan(struct load *l);
+
+/* Of a publisher's n-th message: its topic, and its number within that topic. */
+uint32_t publisher_topic(const struct load *l, const struct publisher *p, uint64_t number);
+uint64_t publisher_sequence(const struct load *l, const struct publisher *p, uint64_t number);
+
+/* The sequence that a topic's next message of that publisher will have. */
+uint64_t publisher_next(const struct load *l, const struct publisher *p, uint32_t topic);
+
+/* ---- check.c ---- */
+
+void payload_fill(struct load *l);
+void payload_number(char *payload, uint32_t publisher, uint64_t number);
+void subscriber_delivery(
+    struct load *l, struct subscriber *s, const unsigned char *payload, size_t len);
+
+/* Compares the subscribers with each other and with what was sent, when nothing is in flight. */
+void load_settle(struct load *l);
+
+/* ---- conn.c ---- */
+
+/* Connects and says hello; a topic is what the path has to name, if anything. The socket blocks. */
+struct conn conn_open(const struct load *l, unsigned index, const char *role, const char *topic);
+
+/* Subscribes; returns when all is acknowledged. */
+void conn_subscribe(const struct load *l, struct conn *c, const char *const *names, uint32_t count);
+void conn_close(struct conn *c);
+
+/* Reads once; deliveries go to subscriber_delivery. `s` is NULL for publishers. */
+void conn_read(struct load *l, struct conn *c, struct subscriber *s);
+
+/* ---- run.c ---- */
+
+void load_connect(struct load *l);
+
+/* One measured cell, printed as a line of JSON; false when a fault was seen. */
+bool load_run(struct load *l, const struct cell *cell);
+
+/* ---- memory.c ---- */
+
+/* idle, shared, own; printed as a line of JSON. */
+void load_memory(const struct load *l, const char *mode, unsigned count, unsigned warmup);
+
+#endif
