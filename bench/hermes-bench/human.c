@@ -60,6 +60,13 @@ struct human human_number(double number)
     return h;
 }
 
+struct human human_rate(double number)
+{
+    struct human h = human_number(number);
+    strcat(h.text, "/s");
+    return h;
+}
+
 struct human human_count(double count)
 {
     struct human h = {""};

@@ -52,27 +52,27 @@ static void head(const json_t *report, FILE *out)
 static void tiles(const json_t *report, FILE *out)
 {
     static const struct {
-        const char *path, *label, *unit;
+        const char *path, *label;
         struct human (*form)(double);
     } tile[] = {
-        {"knee", "highest rate that held", "/s", human_number},
-        {"rates.deliveries", "delivered", "/s", human_number},
-        {"rates.connects", "connected", "/s", human_number},
-        {"latency.p50", "latency p50", "", human_duration},
-        {"latency.p99", "latency p99", "", human_duration},
-        {"latency.p99_99", "latency p99.99", "", human_duration},
-        {"connect.p99", "connect p99", "", human_duration},
-        {"served.max", "all served after", "", human_duration},
-        {"server.cpu_per_delivery", "CPU per delivery", "", human_duration},
-        {"server.cpu_per_connect", "CPU per connect", "", human_duration},
-        {"server.rss_per_connection", "memory per connection", "", human_bytes},
+        {"knee", "highest rate that held", human_rate},
+        {"rates.deliveries", "delivered", human_rate},
+        {"rates.connects", "connected", human_rate},
+        {"latency.p50", "latency p50", human_duration},
+        {"latency.p99", "latency p99", human_duration},
+        {"latency.p99_99", "latency p99.99", human_duration},
+        {"connect.p99", "connect p99", human_duration},
+        {"served.max", "all served after", human_duration},
+        {"server.cpu_per_delivery", "CPU per delivery", human_duration},
+        {"server.cpu_per_connect", "CPU per connect", human_duration},
+        {"server.rss_per_connection", "memory per connection", human_bytes},
     };
     fputs("<dl class=\"tiles\">\n", out);
     for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) {
         const double value = report_number(report, tile[i].path);
         if (isfinite(value) && value != 0)
-            fprintf(out, "<div><dt>%s</dt><dd>%s%s</dd></div>\n", tile[i].label,
-                tile[i].form(value).text, tile[i].unit);
+            fprintf(out, "<div><dt>%s</dt><dd>%s</dd></div>\n", tile[i].label,
+                tile[i].form(value).text);
     }
     fputs("</dl>\n", out);
 }
@@ -112,20 +112,20 @@ static void steps(const json_t *report, FILE *out)
         return;
     fputs("<h2>Search for the highest rate that holds ", out);
     plot_text(out, report_text(report, "slo"));
-    fputs("</h2>\n<div class=\"charts\">\n", out);
+    fputs("</h2>\n<div class=\"charts steps\">\n", out);
     page_steps_chart(report, out);
     fputs("<div class=\"card scroll\"><table>\n<tr><th>asked</th><th>delivered</th><th>p50</th>"
-          "<th>p99</th><th>p99.9</th><th>max</th><th></th></tr>\n",
+          "<th>p99</th><th class=\"minor\">p99.9</th><th class=\"minor\">max</th><th></th></tr>\n",
         out);
     json_array_foreach(list, i, step)
     {
         const bool held = json_is_true(json_object_get(step, "held"));
-        fprintf(out, "<tr><td>%s/s</td><td>%s/s</td>",
-            human_number(report_number(step, "rate")).text,
-            human_number(report_number(step, "delivered")).text);
+        fprintf(out, "<tr><td>%s</td><td>%s</td>", human_rate(report_number(step, "rate")).text,
+            human_rate(report_number(step, "delivered")).text);
         fprintf(out, "<td>%s</td><td>%s</td>", human_duration(report_number(step, "p50")).text,
             human_duration(report_number(step, "p99")).text);
-        fprintf(out, "<td>%s</td><td>%s</td><td class=\"%s\" title=\"",
+        fprintf(out,
+            "<td class=\"minor\">%s</td><td class=\"minor\">%s</td><td class=\"%s\" title=\"",
             human_duration(report_number(step, "p99_9")).text,
             human_duration(report_number(step, "max")).text, held ? "held" : "broke");
         plot_text(out, report_text(step, "why"));
@@ -168,6 +168,8 @@ static void pairs(FILE *out, const char *title, const json_t *object)
         if (json_is_object(value) || json_is_array(value))
             continue;
         for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
+            if (json_is_real(value) && i == 0)
+                form = human_number(json_real_value(value));
             if (json_is_number(value) && strcmp(key, special[i].key) == 0)
                 form = special[i].form(json_number_value(value));
         }

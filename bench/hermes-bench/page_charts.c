@@ -55,7 +55,7 @@ static void gather(struct series *s, const json_t *points, const char *key, enum
     }
 }
 
-static void time_axis(struct plot *p, const struct series *s)
+static void time_axis(struct plot *p, const struct series *s, double seconds)
 {
     double from = 0, to = 1;
     for (size_t i = 0; i < s->n; i++) {
@@ -64,6 +64,8 @@ static void time_axis(struct plot *p, const struct series *s)
             to = i == 0 ? s->x[i] : fmax(to, s->x[i]);
         }
     }
+    if (seconds > to && seconds < to * 1.05) /* the last point is somewhat before the end */
+        to = seconds;
     plot_seconds(&p->x, from, to);
     if (from < 0)
         plot_band(p, from, 0, "warm-up: not in the figures");
@@ -76,26 +78,27 @@ struct chart {
 };
 
 /* From zero, filled. */
-static void over_time(const json_t *points, FILE *out, const struct chart *c)
+static void over_time(const json_t *report, FILE *out, const struct chart *c)
 {
     struct series s;
     struct plot p;
     char about[200];
-    gather(&s, points, c->key, MEAN);
+    gather(&s, json_object_get(report, "points"), c->key, MEAN);
     if (s.most <= 0 || s.n < 2)
         return;
     snprintf(about, sizeof about, "%s over time, %s%s at most", c->title, c->label(s.most).text,
         c->unit);
     plot_open(&p, out, c->title, about, NULL);
     plot_linear(&p.y, s.most, c->label, c->base);
-    time_axis(&p, &s);
+    time_axis(&p, &s, report_number(report, "measured_seconds"));
     plot_axes(&p);
     plot_area(&p, "one", s.x, s.y, s.n);
     plot_close(&p);
 }
 
-static void latency_over_time(const json_t *points, FILE *out)
+static void latency_over_time(const json_t *report, FILE *out)
 {
+    const json_t *points = json_object_get(report, "points");
     static const struct plot_key keys[] = {{"one", "p99"}, {"three", "p50"}, {NULL, NULL}};
     struct series p50, p99;
     struct plot p;
@@ -109,7 +112,7 @@ static void latency_over_time(const json_t *points, FILE *out)
     plot_open(&p, out, "Latency over time", about, keys);
     plot_logarithmic(&p.y, p50.least > 0 ? fmin(p50.least, p99.least) : p99.least,
         fmax(p50.most, p99.most), human_duration);
-    time_axis(&p, &p99);
+    time_axis(&p, &p99, report_number(report, "measured_seconds"));
     plot_axes(&p);
     plot_line(&p, "three", p50.x, p50.y, p50.n);
     plot_line(&p, "one", p99.x, p99.y, p99.n);
@@ -127,10 +130,11 @@ static void percentiles(struct series *s, const json_t *summary)
     *s = (struct series){0};
     if (!(total > 0))
         return;
-    /* The last column is kept for the greatest. */
-    double next = 0;
-    const double end = fmin(6, fmax(1, log10(total)));
-    for (size_t i = 0; i < count && s->n < COLUMNS; i++) {
+    /* Beyond 99.999 % are so few that one hiccup draws the line. The last column is kept for its
+     * end. */
+    const double end = fmin(5, fmax(1, log10(total)));
+    double next = 0, last = 0;
+    for (size_t i = 0; i < count && s->n < COLUMNS && plot_part(seen / total) <= end; i++) {
         const json_t *bucket = json_array_get(buckets, i);
         const double value = json_number_value(json_array_get(bucket, 0));
         const double here = plot_part(seen / total);
@@ -138,14 +142,16 @@ static void percentiles(struct series *s, const json_t *summary)
         /* A bucket's value holds from the share below it to that with it, so the curve comes to
          * the value where that share begins. */
         if (i == 0 || here >= next) {
-            add(s, fmin(here, end), value);
+            add(s, here, value);
             next = here + end / COLUMNS;
         }
+        last = value;
     }
-    add(s, end, report_number(summary, "max"));
+    add(s, end, last);
 }
 
-static void percentile_dots(struct plot *p, const json_t *summary, const char *class_name)
+static void percentile_dots(
+    struct plot *p, const json_t *summary, const char *class_name, bool labelled)
 {
     static const struct {
         const char *key, *label;
@@ -155,10 +161,11 @@ static void percentile_dots(struct plot *p, const json_t *summary, const char *c
     char about[100];
     for (size_t i = 0; i < sizeof dot / sizeof *dot; i++) {
         const double value = report_number(summary, dot[i].key);
-        if (plot_part(dot[i].part) > p->x.high + 1e-6)
+        if (plot_part(dot[i].part) > log10(report_number(summary, "count")) + 1e-6)
             break;
         snprintf(about, sizeof about, "%s %% within %s", dot[i].label, human_duration(value).text);
-        plot_dot(p, class_name, plot_part(dot[i].part), value, about, human_duration(value).text);
+        plot_dot(p, class_name, plot_part(dot[i].part), value, about,
+            labelled ? human_duration(value).text : NULL);
     }
 }
 
@@ -183,16 +190,20 @@ static void by_percentile(const json_t *report, FILE *out)
     }
     if (shown == 0)
         return;
-    plot_open(&p, out, shown > 1 || s[0].most > 0 ? "Latency by percentile" : "Time by percentile",
-        "Latency by percentile: how long all but the slowest part took", keys);
+    plot_open(&p, out, s[0].most > 0 ? "Latency by percentile" : "Time taken by percentile",
+        "By percentile: how long all but the slowest part took", shown > 1 ? keys : NULL);
     plot_percentiles(&p.x, end);
-    plot_logarithmic(&p.y, least, most, human_duration);
+    if (most < least * 8)
+        plot_linear(&p.y, most * 1.2, human_duration, 1000);
+    else
+        plot_logarithmic(&p.y, least, most * 1.5, human_duration);
     plot_axes(&p);
     for (size_t i = 3; i-- > 0;) {
         if (s[i].most <= 0)
             continue;
         plot_line(&p, class_name[i], s[i].x, s[i].y, s[i].n);
-        percentile_dots(&p, json_object_get(report, name[i]), class_name[i]);
+        percentile_dots(&p, json_object_get(report, name[i]), class_name[i],
+            keys[0].class_name == class_name[i]);
     }
     plot_close(&p);
 }
@@ -208,7 +219,7 @@ static void step_dots(struct plot *p, const json_t *steps)
     {
         const bool held = json_is_true(json_object_get(step, "held"));
         const double rate = report_number(step, "rate"), p99 = report_number(step, "p99");
-        snprintf(about, sizeof about, "%s/s: p99 %s, %s %.100s", human_number(rate).text,
+        snprintf(about, sizeof about, "%s: p99 %s, %s %.100s", human_rate(rate).text,
             human_duration(p99).text, held ? "held" : "broke:", report_text(step, "why"));
         plot_dot(p, held ? "held" : "broke", rate, p99, about, NULL);
     }
@@ -237,8 +248,8 @@ void page_steps_chart(const json_t *report, FILE *out)
     }
     if (high <= 0)
         return;
-    snprintf(text, sizeof text, "p99 by rate asked for; the highest that held was %s/s",
-        human_number(knee).text);
+    snprintf(text, sizeof text, "p99 by rate asked for; the highest that held was %s",
+        human_rate(knee).text);
     plot_open(&p, out, "p99 by rate", text, keys);
     if (!slo_parse(&slo, report_text(report, "slo"), text, sizeof text))
         slo.count = 0;
@@ -250,21 +261,20 @@ void page_steps_chart(const json_t *report, FILE *out)
         }
     }
     if (high > low * 8)
-        plot_logarithmic(&p.x, low, high, human_number);
+        plot_logarithmic(&p.x, low, high, human_rate);
     else
-        plot_linear(&p.x, high, human_number, 1000);
+        plot_linear(&p.x, high, human_rate, 1000);
     plot_logarithmic(&p.y, least, most, human_duration);
     plot_axes(&p);
     for (i = 0; i < slo.count; i++) {
         if (slo.bound[i].part == 0.99) {
             const double bound = (double)slo.bound[i].most / 1000;
-            snprintf(text, sizeof text, "objective: %s", human_duration(bound).text);
+            snprintf(text, sizeof text, "objective %s", human_duration(bound).text);
             plot_across(&p, bound, text);
         }
     }
     if (knee > 0) {
-        snprintf(text, sizeof text, "%s/s", human_number(knee).text);
-        plot_down(&p, knee, text);
+        plot_down(&p, knee, human_rate(knee).text);
     }
     step_dots(&p, steps);
     plot_close(&p);
@@ -280,11 +290,10 @@ void page_charts(const json_t *report, FILE *out)
         {"Server: memory", "rss", "", human_bytes, 1024},
         {"Server: processors in use", "cpu", "", human_number, 1000},
     };
-    const json_t *points = json_object_get(report, "points");
     by_percentile(report, out);
-    over_time(points, out, &before);
-    latency_over_time(points, out);
+    over_time(report, out, &before);
+    latency_over_time(report, out);
     for (size_t i = report_number(report, "totals.connects") > 0 ? 0 : 2;
          i < sizeof after / sizeof *after; i++)
-        over_time(points, out, &after[i]);
+        over_time(report, out, &after[i]);
 }

@@ -92,10 +92,10 @@ void plot_axes(struct plot *p)
     for (size_t i = 0; i < p->x.count; i++) {
         const double x = x_of(p, p->x.tick[i].at);
         fprintf(p->out,
-            "<path class=\"axis\" d=\"M%.1f %.1fv4\"/><text class=\"tick\" x=\"%.1f\" y=\"%.1f\" "
+            "<path class=\"axis\" d=\"M%.1f %.1fv4\"/><text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" "
             "text-anchor=\"%s\" dy=\"1.35em\">%s</text>\n",
-            x, bottom, x, bottom, x > WIDTH - RIGHT - 20 ? "end" : "middle",
-            p->x.tick[i].label.text);
+            x, bottom, p->x.tick[i].minor ? " minor" : "", x, bottom,
+            x > WIDTH - RIGHT - 20 ? "end" : "middle", p->x.tick[i].label.text);
     }
 }
 
@@ -140,14 +140,18 @@ void plot_dot(struct plot *p, const char *class_name, double x, double y, const 
 {
     if (!shows(&p->x, x) || !shows(&p->y, y))
         return;
-    fprintf(p->out, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>",
-        class_name, x_of(p, x), y_of(p, y));
+    fprintf(p->out, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>", class_name,
+        x_of(p, x), y_of(p, y));
     plot_text(p->out, about);
     fputs("</title></circle>\n", p->out);
     if (!label)
         return;
-    fprintf(p->out, "<text class=\"mark\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
-        x_of(p, x) - 2, fmax(y_of(p, y) - 9, TOP + 2));
+    /* Above a line that rises, or below it where the axis is too near. */
+    const bool below = x_of(p, x) < LEFT + 50;
+    fprintf(p->out, "<text class=\"mark\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
+        x_of(p, x) + (below ? 4 : -2),
+        below ? fmin(y_of(p, y) + 17, HEIGHT - BOTTOM - 4) : fmax(y_of(p, y) - 9, TOP + 2),
+        below ? "start" : "end");
     plot_text(p->out, label);
     fputs("</text>\n", p->out);
 }

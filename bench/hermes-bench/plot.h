@@ -21,6 +21,7 @@ struct plot_axis {
     struct {
         double at;
         struct human label;
+        bool minor; /* left out where it is narrow */
     } tick[PLOT_TICKS];
 };
 
@@ -56,7 +57,7 @@ void plot_axes(struct plot *p);
 
 void plot_line(struct plot *p, const char *class_name, const double *x, const double *y, size_t n);
 void plot_area(struct plot *p, const char *class_name, const double *x, const double *y, size_t n);
-/* A dot; `about` shows where a pointer rests on it; `label`, or NULL, stands beside it. */
+/* `about` shows where a pointer rests on it; `label`, or NULL, stands beside it. */
 void plot_dot(struct plot *p, const char *class_name, double x, double y, const char *about,
     const char *label);
 /* A band from one x to another, and lines across at one value. */

@@ -54,7 +54,6 @@ void plot_logarithmic(
         return;
     const int first = (int)floor(log10(least) + 1e-9);
     const int last = (int)ceil(log10(most) - 1e-9) + 1;
-    const bool many = log10(most / least) > 2;
     axis->low = axis->high = 0;
     for (int decade = first; decade <= last; decade++) {
         for (size_t i = 0; i < 3; i++) {
@@ -65,6 +64,7 @@ void plot_logarithmic(
                 axis->high = at;
         }
     }
+    const bool many = axis->high / axis->low > 55;
     for (int decade = first; decade <= last; decade++) {
         for (size_t i = 0; i < (many ? 1 : 3); i++) {
             const double at = round[i] * pow(10, decade);
@@ -83,7 +83,7 @@ void plot_seconds(struct plot_axis *axis, double from, double to)
     while (i < sizeof round / sizeof *round - 1 && (axis->high - axis->low) / round[i] > 7)
         i++;
     for (double n = ceil(axis->low / round[i]); n * round[i] <= axis->high * (1 + 1e-9); n++) {
-        const double at = n * round[i];
+        const double at = n * round[i] + 0.0; /* no -0 */
         struct human label;
         if (axis->count == PLOT_TICKS)
             break;
@@ -109,11 +109,12 @@ void plot_percentiles(struct plot_axis *axis, double to)
         double at; /* plot_part of what the label says */
         const char *label;
     } all[] = {{0.30103, "50 %"}, {1, "90 %"}, {2, "99 %"}, {3, "99.9 %"}, {4, "99.99 %"},
-        {5, "99.999 %"}, {6, "99.9999 %"}};
+        {5, "99.999 %"}};
     *axis = (struct plot_axis){.high = to};
     for (size_t i = 0; i < sizeof all / sizeof *all && all[i].at <= to + 1e-6; i++) {
         struct human label;
         snprintf(label.text, sizeof label.text, "%s", all[i].label);
+        axis->tick[axis->count].minor = all[i].at > 4;
         axis->tick[axis->count].at = all[i].at;
         axis->tick[axis->count++].label = label;
     }

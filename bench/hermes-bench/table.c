@@ -118,8 +118,7 @@ static void total(const json_t *report, FILE *out, const char *key, const char *
     fputs("  ", out);
     human_pad(out, label, -(INDENT - 2));
     human_pad(out, human_count(count).text, 15);
-    human_pad(out, human_number(report_number(rates, key)).text, 10);
-    fputs("/s", out);
+    human_pad(out, human_rate(report_number(rates, key)).text, 12);
     if (strcmp(key, "deliveries") == 0 && report_number(rates, "delivered_bytes") > 0)
         fprintf(out, "   %s/s", human_bytes(report_number(rates, "delivered_bytes")).text);
     putc('\n', out);
@@ -218,10 +217,8 @@ static void steps(const json_t *report, FILE *out)
     json_array_foreach(list, i, step)
     {
         fprintf(out, "%*s", INDENT, "");
-        human_pad(out, human_number(report_number(step, "rate")).text, 9);
-        fputs("/s", out);
-        human_pad(out, human_number(report_number(step, "delivered")).text, 9);
-        fputs("/s", out);
+        human_pad(out, human_rate(report_number(step, "rate")).text, 11);
+        human_pad(out, human_rate(report_number(step, "delivered")).text, 11);
         human_pad(out, human_duration(report_number(step, "p50")).text, 9);
         human_pad(out, human_duration(report_number(step, "p99")).text, 9);
         human_pad(out, human_duration(report_number(step, "max")).text, 9);
@@ -230,7 +227,7 @@ static void steps(const json_t *report, FILE *out)
     const double knee = report_number(report, "knee");
     fputs("  knee      ", out);
     if (knee > 0)
-        fprintf(out, "%s/s is the highest rate that held ", human_number(knee).text);
+        fprintf(out, "%s is the highest rate that held ", human_rate(knee).text);
     else
         fputs("no rate that was tried held ", out);
     human_pad(out, report_text(report, "slo"), 0);
