@@ -1,4 +1,5 @@
 #include "human.h"
+#include "lines.h"
 #include "report.h"
 
 #include <math.h>
@@ -40,13 +41,9 @@ static const struct figure {
 
 static void differs(FILE *out, const char *what, const char *a, const char *b)
 {
-    fputs("  differs: ", out);
-    human_pad(out, what, 0);
-    fputs(": ", out);
-    human_pad(out, a, 0);
-    fputs(" and ", out);
-    human_pad(out, b, 0);
-    putc('\n', out);
+    char text[400];
+    snprintf(text, sizeof text, "%.80s: %.150s and %.150s", what, *a ? a : "none", *b ? b : "none");
+    lines_paragraph(out, "  differs", text);
 }
 
 static void compare_texts(const json_t *a, const json_t *b, const char *key, FILE *out)
@@ -56,19 +53,21 @@ static void compare_texts(const json_t *a, const json_t *b, const char *key, FIL
 }
 
 /* Of two objects: whatever is in one and not the same in the other. */
-static void compare_objects(const json_t *a, const json_t *b, FILE *out)
+static void compare_objects(json_t *a, json_t *b, FILE *out)
 {
     const char *key;
     json_t *value;
-    json_t *all = json_copy(b);
-    json_object_update_missing(all, (json_t *)(uintptr_t)a);
-    json_object_foreach(all, key, value)
+    json_object_foreach(a, key, value)
     {
-        const json_t *in_a = json_object_get(a, key), *in_b = json_object_get(b, key);
-        if (!json_equal(in_a, in_b))
-            differs(out, human_key(key).text, human_setting(in_a).text, human_setting(in_b).text);
+        const json_t *other = json_object_get(b, key);
+        if (!json_equal(value, other))
+            differs(out, human_key(key).text, human_setting(value).text, human_setting(other).text);
     }
-    json_decref(all);
+    json_object_foreach(b, key, value)
+    {
+        if (!json_object_get(a, key))
+            differs(out, human_key(key).text, human_setting(NULL).text, human_setting(value).text);
+    }
 }
 
 static void compare_runs(const json_t *a, const json_t *b, FILE *out)
@@ -90,20 +89,16 @@ static void heading(const json_t *report, FILE *out, const char *letter)
     char verdict[400];
     size_t i;
     const json_t *note;
+    struct lines l = {out, 0};
     const bool clean = report_verdict(report, verdict, sizeof verdict);
-    fprintf(out, "  %s  ", letter);
-    human_pad(out, report_text(report, "scenario"), 0);
-    fputs("  ", out);
-    human_pad(out, report_text(report, "url"), 0);
-    fputs("  ", out);
-    human_pad(out, report_text(report, "started"), 0);
-    fprintf(out, "\n     %s%s\n", clean ? "" : "FAULTS: ", verdict);
+    lines_start(&l, letter);
+    lines_add(&l, report_text(report, "scenario"), "");
+    lines_add(&l, report_text(report, "url"), "  ");
+    lines_add(&l, report_text(report, "started"), "  ");
+    lines_end(&l);
+    lines_paragraph(out, clean ? "" : "  FAULTS", verdict);
     json_array_foreach(json_object_get(report, "notes"), i, note)
-    {
-        fputs("     ", out);
-        human_pad(out, json_string_value(note) ? json_string_value(note) : "", 0);
-        putc('\n', out);
-    }
+        lines_paragraph(out, "  note", json_string_value(note) ? json_string_value(note) : "");
 }
 
 /* ---- the figures ---- */

@@ -63,7 +63,8 @@ struct human human_number(double number)
 struct human human_rate(double number)
 {
     struct human h = human_number(number);
-    strcat(h.text, "/s");
+    if (isfinite(number))
+        strcat(h.text, "/s");
     return h;
 }
 

@@ -144,7 +144,7 @@ static void pair(FILE *out, const char *label, const char *value)
 }
 
 /* Every scalar of an object; a number by what its key says it is. */
-static void pairs(FILE *out, const char *title, const json_t *object)
+static void pairs(FILE *out, const char *title, json_t *object)
 {
     static const struct {
         const char *key;
@@ -156,12 +156,11 @@ static void pairs(FILE *out, const char *title, const json_t *object)
         {"busiest", human_share}, {"machine", human_share}};
     const char *key;
     json_t *value;
-    json_t *all = json_copy((json_t *)(uintptr_t)object); /* the loop wants no const */
-    if (json_object_size(object)) {
-        fputs("<div class=\"card\"><h3>", out);
-        plot_text(out, title);
-        fputs("</h3><table>\n", out);
-    }
+    if (json_object_size(object) == 0)
+        return;
+    fputs("<div class=\"card\"><h3>", out);
+    plot_text(out, title);
+    fputs("</h3><table>\n", out);
     json_object_foreach(all, key, value)
     {
         struct human form = human_setting(value);
@@ -180,9 +179,7 @@ static void pairs(FILE *out, const char *title, const json_t *object)
         pair(
             out, human_key(key).text, json_is_string(value) ? json_string_value(value) : form.text);
     }
-    if (json_object_size(object))
-        fputs("</table></div>\n", out);
-    json_decref(all);
+    fputs("</table></div>\n", out);
 }
 
 static void page(const json_t *report, FILE *out)

@@ -1,12 +1,11 @@
 #include "human.h"
+#include "lines.h"
 #include "report.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { WIDTH = 79, INDENT = 12 };
 
 bool report_verdict(const json_t *report, char *text, size_t size)
 {
@@ -29,53 +28,6 @@ bool report_verdict(const json_t *report, char *text, size_t size)
         report_number(report, "totals.deliveries") > 0 ? "nothing lost, doubled or reordered"
                                                        : "every connection was made and stood");
     return json_is_true(json_object_get(report, "clean"));
-}
-
-/* Words that are kept together, wrapped at the right margin. */
-struct lines {
-    FILE *out;
-    int column;
-};
-
-static void lines_start(struct lines *l, const char *label)
-{
-    fputs("  ", l->out);
-    human_pad(l->out, label, -(INDENT - 2));
-    l->column = INDENT;
-}
-
-static void lines_add(struct lines *l, const char *text, const char *between)
-{
-    const bool first = l->column == INDENT;
-    const int width = human_width(text) + (first ? 0 : human_width(between));
-    if (!first && l->column + width > WIDTH) {
-        fprintf(l->out, "\n%*s", INDENT, "");
-        l->column = INDENT;
-    } else if (!first) {
-        fputs(between, l->out);
-    }
-    human_pad(l->out, text, 0);
-    l->column += width;
-}
-
-static void lines_end(struct lines *l)
-{
-    putc('\n', l->out);
-}
-
-static void paragraph(FILE *out, const char *label, const char *text)
-{
-    struct lines l = {out, 0};
-    char word[WIDTH];
-    lines_start(&l, label);
-    while (*text) {
-        const size_t length = strcspn(text, " ");
-        snprintf(word, sizeof word, "%.*s", (int)length, text);
-        lines_add(&l, word, " ");
-        text += length;
-        text += strspn(text, " ");
-    }
-    lines_end(&l);
 }
 
 static void head(const json_t *report, FILE *out)
@@ -116,7 +68,7 @@ static void total(const json_t *report, FILE *out, const char *key, const char *
     if (!(count > 0))
         return;
     fputs("  ", out);
-    human_pad(out, label, -(INDENT - 2));
+    human_pad(out, label, -(LINES_INDENT - 2));
     human_pad(out, human_count(count).text, 15);
     human_pad(out, human_rate(report_number(rates, key)).text, 12);
     if (strcmp(key, "deliveries") == 0 && report_number(rates, "delivered_bytes") > 0)
@@ -132,14 +84,14 @@ static void summary(const json_t *of, FILE *out, const char *label, bool *titled
     if (!of)
         return;
     if (!*titled) {
-        fprintf(out, "\n%*s", INDENT, "");
+        fprintf(out, "\n%*s", LINES_INDENT, "");
         for (size_t i = 0; i < COLUMNS; i++)
             human_pad(out, column[i][1], EACH);
         putc('\n', out);
         *titled = true;
     }
     fputs("  ", out);
-    human_pad(out, label, -(INDENT - 2));
+    human_pad(out, label, -(LINES_INDENT - 2));
     for (size_t i = 0; i < COLUMNS; i++)
         human_pad(out, human_duration(report_number(of, column[i][0])).text, EACH);
     putc('\n', out);
@@ -210,13 +162,13 @@ static void steps(const json_t *report, FILE *out)
     const json_t *step;
     if (json_array_size(list) == 0)
         return;
-    fprintf(out, "\n%*s", INDENT, "");
+    fprintf(out, "\n%*s", LINES_INDENT, "");
     for (size_t c = 0; c < sizeof column / sizeof *column; c++)
         human_pad(out, column[c], c < 2 ? 11 : 9);
     putc('\n', out);
     json_array_foreach(list, i, step)
     {
-        fprintf(out, "%*s", INDENT, "");
+        fprintf(out, "%*s", LINES_INDENT, "");
         human_pad(out, human_rate(report_number(step, "rate")).text, 11);
         human_pad(out, human_rate(report_number(step, "delivered")).text, 11);
         human_pad(out, human_duration(report_number(step, "p50")).text, 9);
@@ -257,11 +209,11 @@ void report_table(const json_t *report, FILE *out)
     json_array_foreach(json_object_get(report, "notes"), i, note)
     {
         const char *text = json_string_value(note);
-        paragraph(out, "note", text ? text : "");
+        lines_paragraph(out, "note", text ? text : "");
     }
     const bool clean = report_verdict(report, verdict, sizeof verdict);
     const bool loud = !clean && isatty(fileno(out)) && !getenv("NO_COLOR");
     fputs(loud ? "\n\033[1;31m" : "\n", out);
-    paragraph(out, clean ? "checked" : "FAULTS", verdict);
+    lines_paragraph(out, clean ? "checked" : "FAULTS", verdict);
     fputs(loud ? "\033[0m" : "", out);
 }
