@@ -161,7 +161,7 @@ static void pairs(FILE *out, const char *title, json_t *object)
     fputs("<div class=\"card\"><h3>", out);
     plot_text(out, title);
     fputs("</h3><table>\n", out);
-    json_object_foreach(all, key, value)
+    json_object_foreach(object, key, value)
     {
         struct human form = human_setting(value);
         if (json_is_object(value) || json_is_array(value))
