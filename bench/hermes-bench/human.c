@@ -62,9 +62,9 @@ struct human human_number(double number)
 
 struct human human_rate(double number)
 {
-    struct human h = human_number(number);
-    if (isfinite(number))
-        strcat(h.text, "/s");
+    struct human h;
+    snprintf(
+        h.text, sizeof h.text, "%.40s%s", human_number(number).text, isfinite(number) ? "/s" : "");
     return h;
 }
 

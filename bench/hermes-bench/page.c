@@ -163,12 +163,11 @@ static void pairs(FILE *out, const char *title, json_t *object)
     fputs("</h3><table>\n", out);
     json_object_foreach(object, key, value)
     {
-        struct human form = human_setting(value);
+        struct human form =
+            json_is_real(value) ? human_number(json_real_value(value)) : human_setting(value);
         if (json_is_object(value) || json_is_array(value))
             continue;
         for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
-            if (json_is_real(value) && i == 0)
-                form = human_number(json_real_value(value));
             if (json_is_number(value) && strcmp(key, special[i].key) == 0)
                 form = special[i].form(json_number_value(value));
         }

@@ -49,9 +49,9 @@ void plot_linear(struct plot_axis *axis, double most, struct human (*label)(doub
 void plot_logarithmic(
     struct plot_axis *axis, double least, double most, struct human (*label)(double));
 void plot_seconds(struct plot_axis *axis, double from, double to);
-/* Of values plot_part(share): as much room for 90 to 99 % as for 99 to 99.9 %. */
+/* Of values plot_part(part): as much room for 90 to 99 % as for 99 to 99.9 %. */
 void plot_percentiles(struct plot_axis *axis, double to);
-double plot_part(double share);
+double plot_part(double part);
 
 void plot_axes(struct plot *p);
 

@@ -50,16 +50,17 @@ static void judge_ports(
     const struct preflight *p, const struct preflight_facts *f, struct verdict *v)
 {
     const uint64_t sources = p->sources ? p->sources : 1;
-    const uint64_t ports = f->ports * sources;
+    const uint64_t ports = f->ports * sources, lasting = ports / TIME_WAIT_SECONDS;
     const double closed = p->connects_per_second * TIME_WAIT_SECONDS;
     if (ports == 0)
         return;
     if (ports < p->connections) {
+        const uint64_t needed = (p->connections + f->ports - 1) / f->ports;
         say(v, true,
             "%s source address%s, %s ports each: %s connections to one address and port, %s are "
             "wanted; name %s: --source %s",
             COUNT(sources), sources == 1 ? "" : "es", COUNT(f->ports), COUNT(ports),
-            COUNT(p->connections), COUNT((p->connections + f->ports - 1) / f->ports),
+            COUNT(p->connections), COUNT(needed),
             f->local ? "127.0.0.1,127.0.0.2,…" : "more addresses of this machine");
     } else if (!f->time_wait_reused && ports < p->connections + f->time_wait) {
         say(v, false,
@@ -70,8 +71,7 @@ static void judge_ports(
         say(v, false,
             "a closed connection holds its port for %d s: %s ports allow %s connects/s for long, "
             "not %s; sysctl net.ipv4.tcp_tw_reuse=1, or name more by --source",
-            (int)TIME_WAIT_SECONDS, COUNT(ports), COUNT(ports / TIME_WAIT_SECONDS),
-            COUNT(p->connects_per_second));
+            (int)TIME_WAIT_SECONDS, COUNT(ports), COUNT(lasting), COUNT(p->connects_per_second));
     }
 }
 
