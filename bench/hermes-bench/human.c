@@ -42,6 +42,14 @@ struct human human_duration(double us)
     return scaled(us * 1000, 1000, unit, 4);
 }
 
+struct human human_seconds(double seconds)
+{
+    struct human h = {"–"};
+    if (isfinite(seconds))
+        snprintf(h.text, sizeof h.text, "%.4g s", seconds);
+    return h;
+}
+
 struct human human_bytes(double bytes)
 {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -12,6 +12,7 @@ struct human {
 };
 
 struct human human_duration(double us);       /* 850 ns, 12.3 µs, 4.56 ms, 7.89 s */
+struct human human_seconds(double seconds);   /* 30 s, 2.5 s: a time that was set */
 struct human human_bytes(double bytes);       /* 512 B, 1.50 KiB, 20.0 MiB */
 struct human human_number(double number);     /* 12.3, 456, 7.89 k, 1.00 M */
 struct human human_rate(double number);       /* 456/s, 7.89 k/s */

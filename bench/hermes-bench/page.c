@@ -33,9 +33,9 @@ static void head(const json_t *report, FILE *out)
     plot_text(out, report_text(report, "scenario"));
     fputs("</h1>\n<p class=\"under\">", out);
     plot_text(out, report_text(report, "url"));
-    fprintf(out, " · %.4g s", report_number(report, "measured_seconds"));
+    fprintf(out, " · %s", human_seconds(report_number(report, "measured_seconds")).text);
     if (warmup > 0)
-        fprintf(out, " after %.4g s of warm-up", warmup);
+        fprintf(out, " after %s of warm-up", human_seconds(warmup).text);
     fputs("</p>\n", out);
     const bool clean = report_verdict(report, verdict, sizeof verdict);
     fprintf(out, "<p class=\"verdict%s\">%s", clean ? "" : " bad", clean ? "✓ " : "✗ ");

@@ -41,11 +41,12 @@ static void head(const json_t *report, FILE *out)
     putc('\n', out);
     lines_start(&l, report_text(report, "scenario"));
     lines_add(&l, report_text(report, "url"), "");
-    snprintf(text, sizeof text, "%.4g s%s", report_number(report, "measured_seconds"),
+    snprintf(text, sizeof text, "%s%s",
+        human_seconds(report_number(report, "measured_seconds")).text,
         warmup > 0 ? "" : ", without warm-up");
     if (warmup > 0)
-        snprintf(
-            text + strlen(text), sizeof text - strlen(text), " after %.4g s of warm-up", warmup);
+        snprintf(text + strlen(text), sizeof text - strlen(text), " after %s of warm-up",
+            human_seconds(warmup).text);
     lines_add(&l, text, "  ");
     lines_end(&l);
     json_t *settings = json_object_get(report, "settings");
@@ -115,7 +116,8 @@ static void server(const json_t *of, FILE *out)
         snprintf(text, sizeof text, "%s of CPU per connect", human_duration(connect).text);
         lines_add(&l, text, ", ");
     }
-    snprintf(text, sizeof text, "%.2f processors in use", report_number(of, "processors"));
+    snprintf(text, sizeof text, "%s processors in use",
+        human_number(report_number(of, "processors")).text);
     lines_add(&l, text, ", ");
     lines_end(&l);
     lines_start(&l, "");
@@ -139,7 +141,7 @@ static void tool(const json_t *of, FILE *out)
     if (!of)
         return;
     lines_start(&l, "this tool");
-    snprintf(text, sizeof text, "%.0f thread%s", threads, threads == 1 ? "" : "s");
+    snprintf(text, sizeof text, "%s thread%s", human_count(threads).text, threads == 1 ? "" : "s");
     lines_add(&l, text, ", ");
     snprintf(text, sizeof text, "%sbusy %s", threads == 1 ? "" : "the busiest ",
         human_share(report_number(of, "busiest")).text);

@@ -1,0 +1,174 @@
+/* The load of a plan: publishers that send by a schedule or keep a window full, subscribers that
+ * check what comes. All scenarios but connect and churn are made of it.
+ *
+ * Order: load_open, load_connect, phases (load_start, load_wait), load_settle, load_close. In
+ * between, load_cut and load_return for subscribers that go and come back.
+ * Threads: load_* belong to the main one. A subscriber and a publisher belong to the lane they are
+ * spread to. Across lanes go: `sent`, so that who joins knows what is owed; and of a window,
+ * `target` and `waiting`. */
+#ifndef HERMES_BENCH_LOAD_H
+#define HERMES_BENCH_LOAD_H
+
+#include "check.h"
+#include "payload.h"
+#include "plan.h"
+#include "ramp.h"
+#include "run.h"
+
+enum client_stage {
+    STAGE_IDLE,
+    STAGE_CONNECTING,
+    STAGE_READY, /* a subscriber: all its subscriptions are acknowledged */
+    STAGE_GONE,
+};
+
+struct subscription {
+    uint32_t topic;
+    struct check *checks; /* one for each stream of the topic */
+    uint64_t taken;       /* messages, each once */
+    uint64_t order;       /* they are folded into it one after the other */
+};
+
+struct subscriber {
+    struct load_lane *at;
+    struct hermes_client *client;
+    const struct plan_subscriber *plan;
+    struct subscription *subscriptions;
+    uint32_t acknowledged;
+    uint8_t stage;
+    bool greeted;
+    bool partial; /* joined when messages had been sent */
+    bool stalled; /* does not read now */
+    uint64_t begun;
+    uint64_t cut; /* when it lost its connection, until it is served again; else 0 */
+};
+
+struct publisher {
+    struct load_lane *at;
+    struct hermes_client *client;
+    const struct plan_publisher *plan;
+    uint32_t index;
+    uint32_t cursor;       /* of its streams, the next */
+    _Atomic uint8_t stage; /* subscribers' lanes look at it when they count what is missing */
+    bool greeted;
+    bool blocked;             /* the server takes no more at the moment */
+    uint64_t round;           /* messages of this phase, sent by schedule */
+    _Atomic unsigned waiting; /* a window: lanes that have not got all of the batch */
+    struct publisher *next_ready;
+};
+
+struct load_lane {
+    struct load *load;
+    struct lane *lane;
+    struct ramp ramp;   /* subscribers, then publishers */
+    struct pacer pacer; /* the schedule */
+    struct subscriber *subscribers;
+    size_t subscriber_count;
+    struct publisher **publishers;
+    size_t publisher_count;
+    struct subscription *subscriptions;
+    struct check *checks;
+    size_t ready, settled; /* of those that the ramp opens */
+    bool sending;
+    uint64_t visit;           /* of the schedule: rounds times publishers */
+    uint64_t unsent;          /* due, but the server took no more */
+    size_t complete;          /* subscribers looked at that have all */
+    uint64_t slow;            /* stalled ones that were closed as too slow */
+    uint64_t *done;           /* by publisher: deliveries here */
+    _Atomic uint64_t *target; /* by publisher: how many make its batch whole */
+    struct publisher *_Atomic ready_list;
+    char *text; /* of a publish, but for topic and data */
+};
+
+struct load {
+    struct run *run;
+    const struct options *o;
+    struct plan plan;
+    struct payload_form form;
+    struct load_lane *lanes;
+    struct publisher *publishers;
+    _Atomic uint64_t *sent; /* by stream */
+    uint32_t *local;        /* by topic and lane: subscribers that a window waits for */
+    char name[16];          /* what topics begin with, different in each run */
+    _Atomic bool ending;    /* connections that end now are meant to */
+    _Atomic bool
+        too_slow_is_fine; /* closings with 4008 of whoever it is: --find-knee overdoes it */
+    /* Of the phase. */
+    uint64_t start; /* messages are due from here to */
+    _Atomic uint64_t until;
+    double interval; /* ns, of one publisher */
+};
+
+/* Takes the plan over. */
+void load_open(struct load *load, struct run *run, struct plan *plan);
+
+/* Connects whoever is not connected: first the subscribers, then the publishers. False when the
+ * run cannot go on: interrupted, or with nobody there. */
+bool load_connect(struct load *load, char *fault, size_t fault_size);
+
+/* From now on for so long, at `rate` messages per second of all; 0: as --window says. */
+void load_start(struct load *load, double rate, double seconds);
+
+/* Nothing more is due from now on. */
+void load_stop(struct load *load);
+
+/* Until all is sent and has arrived. False when the run has to end: interrupted or stalled. */
+bool load_wait(struct load *load, bool stalled_too);
+
+/* No more will come: what is missing is lost. */
+void load_settle(struct load *load);
+
+/* Closes all connections in order, compares what subscribers of one topic saw, and gives everything
+ * back. */
+void load_close(struct load *load);
+
+/* True when every subscriber is there and has seen a message since it was cut. */
+bool load_served(struct load *load);
+
+/* What of the schedule the server did not take in time; set to 0. */
+uint64_t load_unsent(struct load *load);
+
+/* ---- on a lane: subscriber.c ---- */
+
+void subscriber_init(struct subscriber *s);
+void subscriber_open(struct subscriber *s, uint64_t moment);
+
+/* Drops the connection without a word. Gone until it is opened again. */
+void subscriber_cut(struct subscriber *s);
+bool subscriber_has_all(const struct subscriber *s, bool stalled_too);
+
+/* Counts what it is still owed as lost. */
+void subscriber_settle(struct subscriber *s);
+
+void subscriber_stall(struct subscriber *s);
+void subscriber_resume(struct subscriber *s);
+
+/* ---- on a lane: publisher.c ---- */
+
+void publisher_open(struct publisher *p, uint64_t moment);
+
+/* Begins with the phase that the load describes. */
+void publishers_start(struct load_lane *at);
+
+/* The pacer is due. */
+void publishers_due(void *load_lane);
+
+/* Sends the next batch of whoever is on the ready list. */
+void publishers_ready(struct lane *lane);
+
+/* One delivery of the publisher's batch, at this lane. */
+void publisher_delivered(struct load_lane *at, uint32_t publisher);
+
+/* ---- both ---- */
+
+/* The name of a topic: load->name and six hexadecimal digits. */
+enum { TOPIC_LEN = 20 };
+void topic_name(const struct load *load, uint32_t topic, char *out);
+bool topic_number(const struct load *load, const char *name, size_t len, uint32_t *topic);
+
+/* A new client of the lane for `url` and the source whose turn it is; ends the program when there
+ * is no memory. */
+struct hermes_client *load_client(
+    struct load_lane *at, const struct hermes_client_events *events, void *user, size_t turn);
+
+#endif

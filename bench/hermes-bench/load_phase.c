@@ -1,0 +1,154 @@
+#include "load.h"
+
+/* ---- sending ---- */
+
+static void lane_start(struct lane *lane, void *user)
+{
+    struct load *load = user;
+    load->lanes[lane->index].complete = 0;
+    publishers_start(&load->lanes[lane->index]);
+}
+
+void load_start(struct load *load, double rate, double seconds)
+{
+    /* A little later, so that all lanes begin in time. */
+    load->start = uv_hrtime() + 2000000;
+    load->until = load->start + run_seconds(seconds);
+    load->interval = rate > 0 ? (double)load->plan.publisher_count * 1e9 / rate : 0;
+    fleet_call(&load->run->fleet, lane_start, load);
+}
+
+static void lane_stop(struct lane *lane, void *user)
+{
+    struct load *load = user;
+    if (load->interval > 0)
+        publishers_due(&load->lanes[lane->index]);
+}
+
+void load_stop(struct load *load)
+{
+    uint64_t now = uv_hrtime();
+    if (now < load->until)
+        load->until = now;
+    fleet_call(&load->run->fleet, lane_stop, load);
+}
+
+struct draining {
+    struct load *load;
+    bool stalled_too, done;
+};
+
+static void lane_drained(struct lane *lane, void *user)
+{
+    struct draining *d = user;
+    struct load_lane *at = &d->load->lanes[lane->index];
+    if (at->sending) {
+        d->done = false;
+        return;
+    }
+    while (d->done && at->complete < at->subscriber_count) {
+        if (!subscriber_has_all(&at->subscribers[at->complete], d->stalled_too))
+            d->done = false;
+        else
+            at->complete++;
+    }
+}
+
+static void lane_sending(struct lane *lane, void *user)
+{
+    struct draining *d = user;
+    d->done &= !d->load->lanes[lane->index].sending;
+}
+
+static bool all_drained(void *user)
+{
+    struct draining *d = user;
+    d->done = true;
+    /* As long as one sends, what is complete does not stay so. */
+    fleet_call(&d->load->run->fleet, lane_sending, d);
+    if (d->done)
+        fleet_call(&d->load->run->fleet, lane_drained, d);
+    return d->done;
+}
+
+static void lane_look_again(struct lane *lane, void *user)
+{
+    struct load *load = user;
+    load->lanes[lane->index].complete = 0;
+}
+
+bool load_wait(struct load *load, bool stalled_too)
+{
+    struct run *run = load->run;
+    struct draining d = {.load = load, .stalled_too = stalled_too};
+    enum run_wait end = RUN_TIME;
+    if (stalled_too)
+        fleet_call(&run->fleet, lane_look_again, load);
+    if (load->interval > 0 && !stalled_too)
+        end = run_wait(run, load->until, NULL, NULL, 0);
+    else if (!stalled_too)
+        end = run_wait(run, load->until, NULL, NULL, load->o->patience);
+    if (end == RUN_INTERRUPTED)
+        load_stop(load);
+    if (end != RUN_STALLED)
+        end = run_wait(run, 0, all_drained, &d, load->o->patience);
+    if (end == RUN_INTERRUPTED) {
+        load_stop(load);
+        end = run_wait(run, 0, all_drained, &d, load->o->patience);
+    }
+    if (end == RUN_STALLED && !run->stalled) {
+        run->stalled = true;
+        report_note(run->report, "Nothing came any more for %g s: what was missing then is lost.",
+            load->o->patience);
+    }
+    return end == RUN_MET && !run->interrupted;
+}
+
+static void lane_settle(struct lane *lane, void *user)
+{
+    struct load *load = user;
+    struct load_lane *at = &load->lanes[lane->index];
+    for (size_t i = 0; i < at->subscriber_count; i++)
+        subscriber_settle(&at->subscribers[i]);
+}
+
+void load_settle(struct load *load)
+{
+    fleet_call(&load->run->fleet, lane_settle, load);
+    run_collect(load->run, true);
+}
+
+static void lane_unsent(struct lane *lane, void *user)
+{
+    struct load_lane *at = lane->part;
+    uint64_t *sum = user;
+    *sum += at->unsent;
+    at->unsent = 0;
+}
+
+uint64_t load_unsent(struct load *load)
+{
+    uint64_t sum = 0;
+    fleet_call(&load->run->fleet, lane_unsent, &sum);
+    return sum;
+}
+
+struct serving {
+    struct load *load;
+    bool all;
+};
+
+static void lane_served(struct lane *lane, void *user)
+{
+    struct serving *s = user;
+    const struct load_lane *at = &s->load->lanes[lane->index];
+    for (size_t i = 0; s->all && i < at->subscriber_count; i++)
+        s->all = at->subscribers[i].stage == STAGE_READY && at->subscribers[i].cut == 0;
+}
+
+bool load_served(struct load *load)
+{
+    struct serving s = {load, true};
+    fleet_call(&load->run->fleet, lane_served, &s);
+    return s.all;
+}

@@ -1,0 +1,313 @@
+#include "run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "preflight.h"
+#include "probe.h"
+
+enum {
+    POINTS_MOST = 600,        /* of a run with a known end */
+    LOOK_MS = 4,              /* how often `met` is asked */
+    LEAST_NS = 100 * 1000000, /* between points */
+};
+
+uint64_t run_seconds(double seconds)
+{
+    return (uint64_t)(seconds * 1e9);
+}
+
+/* ---- beginning and end ---- */
+
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(130);
+}
+
+/* Before any thread is there, so that all have it. */
+static int take_signals(void)
+{
+    sigset_t set;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+/* The next one finds nobody who reads, and ends the program. */
+static void give_signals_back(void)
+{
+    sigset_t set;
+    signal(SIGINT, end_at_once);
+    signal(SIGTERM, end_at_once);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static bool preflight(const struct options *o, size_t connections)
+{
+    struct hermes_url url;
+    char *said = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&said, &len);
+    if (!out)
+        return true;
+    hermes_url_parse(&url, o->url);
+    struct preflight p = {.connections = connections,
+        .connects_per_second = o->connect_rate,
+        .sources = o->sources,
+        .host = url.host,
+        .port = url.port,
+        .pid = (long)o->pid,
+        .threads = (unsigned)o->threads};
+    bool possible = preflight_check(&p, out);
+    fclose(out);
+    if (!o->quiet || !possible)
+        fputs(said, stderr);
+    free(said);
+    return possible;
+}
+
+bool run_open(struct run *run, const struct options *o, struct report *report, size_t connections,
+    char *fault, size_t fault_size)
+{
+    *run = (struct run){.o = o, .report = report, .every = LEAST_NS, .doing = "starting"};
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(report->started, sizeof report->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    snprintf(report->scenario, sizeof report->scenario, "%s", options_scenario(o->scenario));
+    snprintf(report->url, sizeof report->url, "%s", o->url);
+    json_decref(report->settings);
+    report->settings = options_json(o);
+    report->warmup = o->warmup;
+    report->rate = o->rate;
+    report->saturating = o->window > 0;
+    report->tool.threads = (unsigned)o->threads;
+    if (o->slo_text)
+        snprintf(report->slo, sizeof report->slo, "%s", o->slo_text);
+
+    if (o->pid) {
+        report->server.pid = (long)o->pid;
+        report->server.known = process_read((long)o->pid, &run->server_then);
+        report->server.rss_before = run->server_then.rss;
+        if (!report->server.known) {
+            snprintf(fault, fault_size, "--pid %zu: %s", o->pid, strerror(errno));
+            return false;
+        }
+    }
+    if (!preflight(o, connections)) {
+        snprintf(fault, fault_size, "this run cannot be made here");
+        return false;
+    }
+    if (!probe(o->url, o->sources ? o->source[0] : NULL, fault, fault_size))
+        return false;
+    run->signals = take_signals();
+    run->since = memory_new(1, sizeof *run->since);
+    run->measured = memory_new(1, sizeof *run->measured);
+    run->lane_cpu = memory_new(o->threads, sizeof *run->lane_cpu);
+    progress_init(&run->progress, stderr, o->quiet);
+    run->zero = run->point_at = run->moved_at = uv_hrtime();
+    uint64_t every = run_seconds(o->warmup + o->seconds) / POINTS_MOST;
+    if (every > run->every)
+        run->every = every;
+    return fleet_open(&run->fleet, (unsigned)o->threads, fault, fault_size);
+}
+
+void run_close(struct run *run)
+{
+    progress_clear(&run->progress);
+    if (run->fleet.lanes)
+        fleet_close(&run->fleet);
+    free(run->since);
+    free(run->measured);
+    free(run->lane_cpu);
+    if (run->signals > 0)
+        close(run->signals);
+}
+
+/* ---- points ---- */
+
+static void take_tally(struct lane *lane, void *user)
+{
+    struct run *run = user;
+    tally_add(run->since, &lane->tally);
+    tally_clear(&lane->tally);
+    run->connections += lane->open;
+}
+
+static void add_faults(struct run *run)
+{
+    faults_add(&run->report->faults, &run->since->faults);
+    if (run->since->said[0] && json_array_size(run->report->notes) < 20)
+        report_note(run->report, "%s", run->since->said);
+}
+
+static void make_point(struct run *run, uint64_t now)
+{
+    const struct tally *s = run->since;
+    double seconds = (double)(now - run->point_at) / 1e9;
+    struct process_reading server = run->server_then;
+    struct report_point point = {
+        .at = ((double)now - (double)run->zero) / 1e9,
+        .published = (double)s->published / seconds,
+        .deliveries = (double)s->deliveries / seconds,
+        .connects = (double)s->connects / seconds,
+        .connections = run->connections,
+        .p50 = histogram_at(&s->latency, 0.5),
+        .p99 = histogram_at(&s->latency, 0.99),
+        .most = s->latency.most,
+        .cpu = -1,
+    };
+    if (run->report->server.known && process_read((long)run->o->pid, &server)) {
+        point.rss = server.rss;
+        point.cpu = (double)(server.cpu - run->server_then.cpu) / 1e9 / seconds;
+        run->server_then = server;
+        run->report->server.rss_peak = server.rss_peak;
+    }
+    report_add_point(run->report, &point);
+    progress_show(&run->progress, run->doing, &point,
+        run->ends_at > now ? (double)(run->ends_at - now) / 1e9 : -1);
+}
+
+void run_collect(struct run *run, bool always)
+{
+    uint64_t now = uv_hrtime();
+    if (!always && now - run->point_at < run->every)
+        return;
+    run->connections = 0;
+    fleet_call(&run->fleet, take_tally, run);
+    const struct tally *s = run->since;
+    if (s->published | s->deliveries | s->connects | s->leaves | s->faults.damaged |
+        s->faults.doubled | s->faults.unconnected)
+        run->moved_at = now;
+    add_faults(run);
+    if (run->measuring)
+        tally_add(run->measured, s);
+    /* Two that are close together would show nothing but noise. */
+    if (now - run->point_at >= run->every / 2)
+        make_point(run, now);
+    else if (now == run->point_at)
+        return;
+    run->point_at = now;
+    tally_clear(run->since);
+}
+
+/* ---- waiting ---- */
+
+static bool signalled(struct run *run, int timeout)
+{
+    struct pollfd fd = {.fd = run->signals, .events = POLLIN};
+    struct signalfd_siginfo info;
+    if (run->interrupted) { /* nothing to wait for */
+        poll(NULL, 0, timeout < LOOK_MS ? timeout : LOOK_MS);
+        return false;
+    }
+    if (poll(&fd, 1, timeout) <= 0 || read(run->signals, &info, sizeof info) <= 0)
+        return false;
+    run->interrupted = true;
+    give_signals_back();
+    return true;
+}
+
+enum run_wait run_wait(
+    struct run *run, uint64_t until, bool (*met)(void *user), void *user, double patience)
+{
+    run->moved_at = uv_hrtime();
+    run->ends_at = until;
+    for (;;) {
+        uint64_t now = uv_hrtime();
+        if (met && met(user))
+            return RUN_MET;
+        if (until && now >= until)
+            return RUN_TIME;
+        if (patience > 0 && now > run->moved_at && now - run->moved_at > run_seconds(patience))
+            return RUN_STALLED;
+        uint64_t next = run->point_at + run->every;
+        if (until && until < next)
+            next = until;
+        uint64_t wait = next > now ? (next - now) / 1000000 + 1 : 0;
+        if (met && wait > LOOK_MS)
+            wait = LOOK_MS;
+        if (signalled(run, (int)wait))
+            return RUN_INTERRUPTED;
+        run_collect(run, false);
+    }
+}
+
+/* ---- measuring ---- */
+
+static void read_cpu(struct lane *lane, void *user)
+{
+    uint64_t *cpu = user;
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    cpu[lane->index] = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void run_begin(struct run *run)
+{
+    run_collect(run, true);
+    tally_clear(run->measured);
+    fleet_call(&run->fleet, read_cpu, run->lane_cpu);
+    machine_read(&run->machine_begun);
+    if (run->report->server.known)
+        process_read((long)run->o->pid, &run->server_begun);
+    run->measuring = true;
+    run->begun = uv_hrtime();
+}
+
+void run_end(struct run *run, double seconds)
+{
+    struct report *r = run->report;
+    struct process_reading server;
+    struct machine_reading machine;
+    double took = (double)(uv_hrtime() - run->begun) / 1e9;
+    if (r->server.known && process_read((long)run->o->pid, &server)) {
+        r->server.cpu = server.cpu - run->server_begun.cpu;
+        r->server.rss_after = server.rss;
+        r->server.rss_peak = server.rss_peak;
+    }
+    uint64_t *cpu = memory_new(run->fleet.count, sizeof *cpu);
+    fleet_call(&run->fleet, read_cpu, cpu);
+    r->tool.cpu = 0;
+    r->tool.busiest = 0;
+    for (unsigned i = 0; i < run->fleet.count; i++) {
+        uint64_t used = cpu[i] - run->lane_cpu[i];
+        double share = (double)used / 1e9 / took;
+        r->tool.cpu += used;
+        if (share > r->tool.busiest)
+            r->tool.busiest = share;
+    }
+    free(cpu);
+    if (machine_read(&machine) && machine.all > run->machine_begun.all)
+        r->tool.machine = (double)(machine.busy - run->machine_begun.busy) /
+                          (double)(machine.all - run->machine_begun.all);
+    run_collect(run, true);
+    run->measuring = false;
+    const struct tally *m = run->measured;
+    r->seconds = seconds > 0 ? seconds : took;
+    r->published = m->published;
+    r->deliveries = m->deliveries;
+    r->delivered_bytes = m->bytes;
+    r->connects = m->connects;
+    r->leaves = m->leaves;
+    r->latency = m->latency;
+    r->connect = m->connect;
+    r->served = m->served;
+    r->tool.late = m->late;
+}

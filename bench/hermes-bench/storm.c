@@ -1,0 +1,92 @@
+#include "load.h"
+#include "scenario.h"
+
+static const double FOR_EVER = 1e9;
+static const double RETURN_PATIENCE = 30; /* after the last has set out */
+
+struct storm {
+    struct load *load;
+    double spread;
+};
+
+static void lane_cut(struct lane *lane, void *user)
+{
+    struct storm *storm = user;
+    struct load_lane *at = &storm->load->lanes[lane->index];
+    for (size_t i = 0; i < at->subscriber_count; i++)
+        subscriber_cut(&at->subscribers[i]);
+}
+
+static void come_back(void *user, size_t number, uint64_t moment)
+{
+    struct load_lane *at = user;
+    struct subscriber *s = &at->subscribers[number];
+    (void)moment;
+    /* Also one that could not come back from an earlier round, which counted as a fault then. */
+    if (s->stage != STAGE_READY && s->stage != STAGE_CONNECTING)
+        subscriber_open(s, uv_hrtime());
+}
+
+static void lane_return(struct lane *lane, void *user)
+{
+    struct storm *storm = user;
+    struct load_lane *at = &storm->load->lanes[lane->index];
+    double rate = storm->spread > 0 ? (double)at->subscriber_count / storm->spread : 0;
+    at->ramp.open = come_back;
+    ramp_start(&at->ramp, at->subscriber_count, rate, uv_hrtime(), SIZE_MAX);
+}
+
+static bool served(void *user)
+{
+    struct storm *storm = user;
+    return load_served(storm->load);
+}
+
+static void rounds(struct run *run, struct load *load)
+{
+    const struct options *o = run->o;
+    struct storm storm = {load, o->spread};
+    for (size_t i = 0; i < o->rounds && !run->interrupted; i++) {
+        run->doing = "all are cut and come back";
+        fleet_call(&run->fleet, lane_cut, &storm);
+        uint64_t cut = uv_hrtime();
+        fleet_call(&run->fleet, lane_return, &storm);
+        enum run_wait end =
+            run_wait(run, cut + run_seconds(RETURN_PATIENCE + o->spread), served, &storm, 0);
+        if (end == RUN_TIME)
+            report_note(run->report, "Round %zu: not all were served again within %.0f s.", i + 1,
+                RETURN_PATIENCE + o->spread);
+        else if (end == RUN_MET)
+            report_note(run->report, "Round %zu: all %zu were served again after %.3f s.", i + 1,
+                load->plan.subscriber_count, (double)(uv_hrtime() - cut) / 1e9);
+        run->doing = "a quiet moment";
+        if (end != RUN_INTERRUPTED)
+            run_wait(run, uv_hrtime() + run_seconds(o->seconds), NULL, NULL, 0);
+    }
+}
+
+bool scenario_storm(struct run *run, char *fault, size_t fault_size)
+{
+    const struct options *o = run->o;
+    struct plan plan;
+    struct load load;
+    plan_init(&plan);
+    plan_add_fanout(&plan, (uint32_t)o->subscribers, (uint32_t)o->publishers);
+    load_open(&load, run, &plan);
+    bool ran = load_connect(&load, fault, fault_size);
+    if (ran) {
+        run->doing = "warming up";
+        run->zero = uv_hrtime() + run_seconds(o->warmup);
+        load_start(&load, o->rate, FOR_EVER);
+        run_wait(run, run->zero, NULL, NULL, 0);
+        run_begin(run);
+        run->zero = run->begun;
+        rounds(run, &load);
+        run_end(run, 0);
+        load_stop(&load);
+        load_wait(&load, false);
+    }
+    load_settle(&load);
+    load_close(&load);
+    return ran || run->interrupted;
+}

@@ -1,0 +1,245 @@
+#include <hermes/protocol.h>
+
+#include "load.h"
+
+static struct tally *tally_of(const struct subscriber *s)
+{
+    return &s->at->lane->tally;
+}
+
+static struct subscription *find(struct subscriber *s, uint32_t topic)
+{
+    struct subscription *all = s->subscriptions;
+    uint32_t low = 0;
+    for (uint32_t count = s->plan->count; count > 1;) {
+        uint32_t half = count / 2;
+        if (all[low + half].topic <= topic)
+            low += half;
+        count -= half;
+    }
+    return all[low].topic == topic ? &all[low] : NULL;
+}
+
+static void damaged(struct subscriber *s, const char *what, const char *data, size_t len)
+{
+    struct tally *t = tally_of(s);
+    t->faults.damaged++;
+    tally_say(t, "%s: %.*s%s", what, (int)(len < 80 ? len : 80), data, len > 80 ? "..." : "");
+}
+
+/* ---- deliveries ---- */
+
+static void served(struct subscriber *s, uint64_t now)
+{
+    histogram_record(&tally_of(s)->served, now - s->cut);
+    s->cut = 0;
+}
+
+static void on_data(struct hermes_client *c, const char *data, size_t len, void *user)
+{
+    struct subscriber *s = user;
+    const struct load *load = s->at->load;
+    struct tally *t = tally_of(s);
+    uint64_t now = uv_hrtime();
+    struct payload m;
+    (void)c;
+    enum payload_verdict verdict = payload_read(&load->form, data, len, &m);
+    if (verdict != PAYLOAD_GOOD) {
+        damaged(s, "A delivery was not what had been published", data, len);
+        if (verdict == PAYLOAD_STRANGE)
+            return;
+    }
+    struct subscription *sub = find(s, m.topic);
+    if (!sub) {
+        damaged(s, "A delivery came to somebody without that subscription", data, len);
+        return;
+    }
+    const struct plan_topic *topic = &load->plan.topics[m.topic];
+    uint32_t stream = m.publisher - load->plan.streams[topic->first_stream].publisher;
+    if (stream >= topic->streams) {
+        damaged(s, "A delivery came from nobody who publishes that topic", data, len);
+        return;
+    }
+    if (!check_take(&sub->checks[stream], m.number, &t->faults))
+        return;
+    t->deliveries++;
+    t->bytes += len;
+    sub->taken++;
+    sub->order = (sub->order ^ ((uint64_t)stream << 40 | m.number)) * 0x9e3779b97f4a7c15u;
+    if (s->cut)
+        served(s, now);
+    if (s->plan->stalls)
+        return;
+    histogram_record(&t->latency, now - m.moment);
+    if (load->o->window)
+        publisher_delivered(s->at, m.publisher);
+}
+
+/* ---- life ---- */
+
+static void joined(struct subscriber *s, struct subscription *sub)
+{
+    const struct load *load = s->at->load;
+    const struct plan_topic *topic = &load->plan.topics[sub->topic];
+    sub->taken = sub->order = 0;
+    for (uint32_t i = 0; i < topic->streams; i++) {
+        uint64_t sent =
+            atomic_load_explicit(&load->sent[topic->first_stream + i], memory_order_acquire);
+        check_join(&sub->checks[i], sent);
+        s->partial |= sent > 0;
+    }
+}
+
+static void settled(struct subscriber *s, uint8_t stage)
+{
+    if (s->stage == STAGE_CONNECTING) {
+        s->at->settled++;
+        ramp_settled(&s->at->ramp);
+    }
+    s->at->ready += stage == STAGE_READY;
+    s->stage = stage;
+}
+
+static void on_answer(struct hermes_client *c, struct hermes_answer *answer, void *user)
+{
+    struct subscriber *s = user;
+    struct tally *t = tally_of(s);
+    uint32_t topic;
+    struct subscription *sub;
+    (void)c;
+    switch (answer->kind) {
+    case HERMES_ANSWER_INFO:
+        histogram_record(&t->connect, uv_hrtime() - s->begun);
+        t->connects++;
+        s->at->lane->open++;
+        s->greeted = true;
+        break;
+    case HERMES_ANSWER_SUBSCRIBED:
+        if (s->stage == STAGE_CONNECTING &&
+            topic_number(s->at->load, answer->topic, answer->topic_len, &topic) &&
+            (sub = find(s, topic)) != NULL) {
+            joined(s, sub);
+            if (++s->acknowledged == s->plan->count)
+                settled(s, STAGE_READY);
+        }
+        break;
+    case HERMES_ANSWER_ERROR:
+        t->faults.refused++;
+        tally_say(
+            t, "The server refused something: %.*s", (int)answer->message_len, answer->message);
+        break;
+    default:
+        break;
+    }
+}
+
+static void count_end(struct subscriber *s, const struct hermes_close *why)
+{
+    const struct load *load = s->at->load;
+    struct tally *t = tally_of(s);
+    if (load->ending)
+        return;
+    if (!why->opened) {
+        t->faults.unconnected++;
+        tally_say(t, "A subscriber could not connect: %.*s", (int)why->reason_len, why->reason);
+    } else if (why->code == HERMES_CLOSE_TOO_SLOW && (s->plan->stalls || load->too_slow_is_fine)) {
+        s->at->slow++;
+    } else {
+        t->faults.closed++;
+        tally_say(t, "A subscriber's connection ended: %d %.*s", why->code, (int)why->reason_len,
+            why->reason);
+    }
+}
+
+static void on_close(struct hermes_client *c, const struct hermes_close *why, void *user)
+{
+    struct subscriber *s = user;
+    count_end(s, why);
+    s->at->ready -= s->stage == STAGE_READY;
+    s->at->lane->open -= s->greeted;
+    settled(s, STAGE_GONE);
+    hermes_client_free(c);
+    s->client = NULL;
+}
+
+void subscriber_open(struct subscriber *s, uint64_t moment)
+{
+    static const struct hermes_client_events events = {
+        .on_data = on_data, .on_answer = on_answer, .on_close = on_close};
+    const struct load *load = s->at->load;
+    char name[TOPIC_LEN];
+    s->client = load_client(s->at, &events, s, (size_t)(s->plan - load->plan.subscribers));
+    s->stage = STAGE_CONNECTING;
+    s->acknowledged = 0;
+    s->greeted = false;
+    s->begun = moment;
+    for (uint32_t i = 0; i < s->plan->count; i++) {
+        topic_name(load, s->subscriptions[i].topic, name);
+        (void)hermes_client_subscribe(s->client, name, sizeof name);
+    }
+    hermes_client_open(s->client);
+}
+
+void subscriber_cut(struct subscriber *s)
+{
+    if (!s->client)
+        return;
+    s->at->ready -= s->stage == STAGE_READY;
+    s->at->lane->open -= s->greeted;
+    hermes_client_free(s->client);
+    s->client = NULL;
+    s->stage = STAGE_GONE;
+    s->cut = uv_hrtime();
+}
+
+void subscriber_stall(struct subscriber *s)
+{
+    if (!s->plan->stalls || s->stage != STAGE_READY)
+        return;
+    s->stalled = true;
+    hermes_client_pause(s->client);
+}
+
+void subscriber_resume(struct subscriber *s)
+{
+    if (s->stalled && s->client)
+        hermes_client_resume(s->client);
+    s->stalled = false;
+}
+
+/* ---- the end ---- */
+
+/* A publisher whose connection broke does not know what of it the server has read. */
+static bool is_known(const struct load *load, uint32_t stream)
+{
+    return load->publishers[load->plan.streams[stream].publisher].stage == STAGE_READY;
+}
+
+static uint64_t missing(const struct subscriber *s, const struct subscription *sub)
+{
+    const struct load *load = s->at->load;
+    const struct plan_topic *topic = &load->plan.topics[sub->topic];
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < topic->streams; i++)
+        if (is_known(load, topic->first_stream + i))
+            sum += check_missing(&sub->checks[i], load->sent[topic->first_stream + i]);
+    return sum;
+}
+
+bool subscriber_has_all(const struct subscriber *s, bool stalled_too)
+{
+    if (s->stage != STAGE_READY || (s->plan->stalls && !stalled_too))
+        return true;
+    for (uint32_t i = 0; i < s->plan->count; i++)
+        if (missing(s, &s->subscriptions[i]) > 0)
+            return false;
+    return true;
+}
+
+void subscriber_settle(struct subscriber *s)
+{
+    if (s->stage != STAGE_READY)
+        return;
+    for (uint32_t i = 0; i < s->plan->count; i++)
+        tally_of(s)->faults.lost += missing(s, &s->subscriptions[i]);
+}
