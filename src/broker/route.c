@@ -2,14 +2,20 @@
 
 #include "base/die.h"
 
-/* Posts to every worker in the topic's set; one reference each, the caller's among them. */
-static int post_all(struct route *r, const struct registry_topic *topic, struct message *m)
+/* A set of workers. */
+struct workers {
+    uint64_t words[MAILBOX_WAITERS_MAX / 64];
+};
+
+/* Posts to every worker in the topic's set; one reference each, the caller's among them. Who has to
+ * be woken for it is put into `asleep`. */
+static int post_all(
+    struct route *r, const struct registry_topic *topic, struct message *m, struct workers *asleep)
 {
     int crowded = -1;
     uint32_t posts = 0;
     for (size_t word = 0; word < r->registry.worker_words; word++)
-        for (uint64_t set = topic->workers[word]; set != 0; set &= set - 1)
-            posts++;
+        posts += (uint32_t)__builtin_popcountll(topic->workers[word]);
     MUST_DEBUG(posts > 0);
     message_hold(m, posts);
     struct mail mail = {.kind = MAIL_MESSAGE,
@@ -18,19 +24,30 @@ static int post_all(struct route *r, const struct registry_topic *topic, struct 
     for (size_t word = 0; word < r->registry.worker_words; word++) {
         for (uint64_t set = topic->workers[word]; set != 0; set &= set - 1) {
             unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);
-            if (!mailbox_post(r->boxes[worker], mail))
+            enum mailbox_put put = mailbox_put(r->boxes[worker], mail);
+            if (put == MAILBOX_CLOSED)
                 message_drop(m); /* it has shut down: its subscribers are gone */
             else if (mailbox_crowded(r->boxes[worker], r->crowded))
                 crowded = (int)worker;
+            if (put == MAILBOX_RING)
+                asleep->words[word] |= set & -set;
         }
     }
     return crowded;
+}
+
+static void wake_all(struct route *r, const struct workers *asleep)
+{
+    for (size_t word = 0; word < r->registry.worker_words; word++)
+        for (uint64_t set = asleep->words[word]; set != 0; set &= set - 1)
+            mailbox_ring(r->boxes[word * 64 + (size_t)__builtin_ctzll(set)]);
 }
 
 struct route_result route_publish(
     struct route *r, uint64_t hash, struct text topic, struct message *m)
 {
     struct route_result result = {.crowded = -1};
+    struct workers asleep = {{0}};
     struct stripe *stripe = registry_stripe(&r->registry, hash);
     lock_take(&stripe->lock);
     struct registry_topic *found = registry_find(&r->registry, stripe, hash, topic);
@@ -40,9 +57,10 @@ struct route_result route_publish(
         m->offset = found->offset + 1;
         result.offset = found->offset += m->count;
         result.subscribers = found->subscribers;
-        result.crowded = post_all(r, found, m);
+        result.crowded = post_all(r, found, m, &asleep);
     }
     lock_give(&stripe->lock);
+    wake_all(r, &asleep);
     message_drop(m);
     return result;
 }

@@ -1,5 +1,6 @@
 #include "loop/mailbox.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,23 +8,24 @@
 
 enum { MAILBOX_SMALLEST = 64, TRAY_KEPT = 4096 };
 
-int mailbox_open(struct mailbox *box, uv_loop_t *loop, uv_async_cb ring, void *user)
+int mailbox_open(struct mailbox *box, uv_loop_t *loop, void (*rang)(void *user), void *user)
 {
     *box = (struct mailbox){0};
     lock_init(&box->lock, LOCK_MAILBOX);
-    box->bell.data = user;
-    int code = uv_async_init(loop, &box->bell, ring);
+    int code = bell_open(&box->bell, loop, rang, user);
     if (code != 0)
         lock_fini(&box->lock);
     return code;
 }
 
-void mailbox_close(struct mailbox *box, uv_close_cb closed)
+void mailbox_close(struct mailbox *box)
 {
     lock_take(&box->lock);
     box->closed = true;
     lock_give(&box->lock);
-    uv_close((uv_handle_t *)&box->bell, closed);
+    while (atomic_load_explicit(&box->ringing, memory_order_acquire) > 0)
+        sched_yield();
+    bell_close(&box->bell);
 }
 
 void mailbox_fini(struct mailbox *box) NO_THREAD_SAFETY_ANALYSIS
@@ -44,24 +46,39 @@ static struct mail *grown(struct mail *mails, size_t *cap, size_t need)
     return mails;
 }
 
-bool mailbox_post(struct mailbox *box, struct mail mail)
+enum mailbox_put mailbox_put(struct mailbox *box, struct mail mail)
 {
+    enum mailbox_put result = MAILBOX_PUT;
     lock_take(&box->lock);
     if (box->closed) {
         lock_give(&box->lock);
-        return false;
+        return MAILBOX_CLOSED;
     }
     if (box->count == box->cap)
         box->mails = grown(box->mails, &box->cap, box->count + 1);
     box->mails[box->count++] = mail;
     atomic_fetch_add_explicit(&box->weight, mail.weight, memory_order_relaxed);
-    /* Rung inside the lock: the owner closes the bell only after it has set `closed` under it. */
     if (box->asleep) {
         box->asleep = false;
-        uv_async_send(&box->bell);
+        atomic_fetch_add_explicit(&box->ringing, 1, memory_order_relaxed);
+        result = MAILBOX_RING;
     }
     lock_give(&box->lock);
-    return true;
+    return result;
+}
+
+void mailbox_ring(struct mailbox *box)
+{
+    bell_ring(&box->bell);
+    atomic_fetch_sub_explicit(&box->ringing, 1, memory_order_release);
+}
+
+bool mailbox_post(struct mailbox *box, struct mail mail)
+{
+    enum mailbox_put result = mailbox_put(box, mail);
+    if (result == MAILBOX_RING)
+        mailbox_ring(box);
+    return result != MAILBOX_CLOSED;
 }
 
 bool mailbox_take(struct mailbox *box, struct tray *tray)

@@ -4,11 +4,11 @@
  * Order: first in, first out over all posters together.
  * Threads: anyone posts; the owner, whose loop the bell is on, takes.
  * Lock: MAILBOX. A mutex and not a lock-free queue: with uv_async_send's relaxed check a wake-up
- * can be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about to
- *   sleep, so a busy owner costs its posters no system call.
- * Memory: the queue grows as it must; posters that a peer drives ask mailbox_crowded and stop
- *   reading from that peer. With no memory for an entry the process dies, for what is in the queue
- *   must not be lost in silence. */
+ *   can be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about
+ *   to sleep, so a busy owner costs its posters no system call; and under no lock, so that the
+ * owner does not wake only to wait for it. Memory: the queue grows as it must; posters that a peer
+ * drives ask mailbox_crowded and stop reading from that peer. With no memory for an entry the
+ * process dies, for what is in the queue must not be lost in silence. */
 #ifndef HERMES_LOOP_MAILBOX_H
 #define HERMES_LOOP_MAILBOX_H
 
@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "loop/bell.h"
 #include "loop/lock.h"
 
 /* Everything that crosses threads. */
@@ -45,9 +46,10 @@ struct mailbox {
     bool asleep GUARDED_BY(lock);
     bool closed GUARDED_BY(lock);
     uint64_t waiters[MAILBOX_WAITERS_MAX / 64] GUARDED_BY(lock);
-    _Atomic size_t weight;   /* posted and not yet done with */
-    _Atomic bool waited_for; /* some waiter is set */
-    uv_async_t bell;
+    _Atomic size_t weight;    /* posted and not yet done with */
+    _Atomic bool waited_for;  /* some waiter is set */
+    _Atomic unsigned ringing; /* posters that owe a ring: the bell stays until they have rung */
+    struct bell bell;
 };
 
 /* Mail taken out of a box, being worked off by the owner. */
@@ -58,15 +60,21 @@ struct tray {
     size_t cap;
 };
 
-/* `ring` is called on the owner's loop after a post woke it. Returns a libuv error code. */
-int mailbox_open(struct mailbox *box, uv_loop_t *loop, uv_async_cb ring, void *user);
+/* `rang` is called on the owner's loop after a post woke it. Returns a libuv error code. */
+int mailbox_open(struct mailbox *box, uv_loop_t *loop, void (*rang)(void *user), void *user);
 
-/* Stops the bell (on the owner's thread); posts from then on are refused. `closed` may be NULL. */
-void mailbox_close(struct mailbox *box, uv_close_cb closed);
+/* Stops the bell (on the owner's thread); posts from then on are refused. */
+void mailbox_close(struct mailbox *box);
 void mailbox_fini(struct mailbox *box);
 
 /* From any thread. False when the box is closed: the item stays the caller's. */
 bool mailbox_post(struct mailbox *box, struct mail mail);
+
+/* The same in two steps, for who posts under a lock. MAILBOX_RING: the caller has to call
+ * mailbox_ring, soon, and under no lock. */
+enum mailbox_put { MAILBOX_CLOSED, MAILBOX_PUT, MAILBOX_RING };
+enum mailbox_put mailbox_put(struct mailbox *box, struct mail mail);
+void mailbox_ring(struct mailbox *box);
 
 /* The owner: moves all mail behind what is left in the tray. True if there is any in the tray. */
 bool mailbox_take(struct mailbox *box, struct tray *tray);

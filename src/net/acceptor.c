@@ -130,7 +130,7 @@ static void close_listeners(struct acceptor *a)
     }
     uv_close((uv_handle_t *)&a->retry, NULL);
     uv_close((uv_handle_t *)&a->delay, NULL);
-    mailbox_close(&a->box, NULL);
+    mailbox_close(&a->box);
 }
 
 static void delay_over(uv_timer_t *timer)
@@ -141,9 +141,9 @@ static void delay_over(uv_timer_t *timer)
         mailbox_post(a->settings.boxes[i], (struct mail){.kind = MAIL_DRAIN});
 }
 
-static void bell_rang(uv_async_t *bell)
+static void mail_came(void *user)
 {
-    struct acceptor *a = bell->data;
+    struct acceptor *a = user;
     bool mail = mailbox_take(&a->box, &a->tray);
     a->tray.at = a->tray.count;
     if (mail && !a->draining) {
@@ -183,7 +183,7 @@ int acceptor_open(
     if (count < 0)
         return -1;
     int code = uv_loop_init(&a->loop);
-    if (code == 0 && (code = mailbox_open(&a->box, &a->loop, bell_rang, a)) != 0)
+    if (code == 0 && (code = mailbox_open(&a->box, &a->loop, mail_came, a)) != 0)
         uv_loop_close(&a->loop);
     if (code != 0) {
         snprintf(error, error_size, "cannot make an event loop: %s", uv_strerror(code));

@@ -43,9 +43,9 @@ static void worker_turn(uv_prepare_t *prepare)
         uv_idle_start(&w->unfinished, keep_spinning);
 }
 
-static void bell_rang(uv_async_t *bell)
+static void mail_came(void *user)
 {
-    (void)bell; /* the turn before the next poll does the work */
+    (void)user; /* the turn before the next poll does the work */
 }
 
 static void deadline_met(struct deadline *d, void *user)
@@ -94,7 +94,7 @@ void worker_session_gone(struct worker *w)
     if (!w->draining || w->sessions.used > 0 || w->closing)
         return;
     w->closing = true;
-    mailbox_close(&w->box, NULL);
+    mailbox_close(&w->box);
     wheel_close(&w->wheel, NULL);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->unfinished, NULL);
@@ -128,7 +128,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     int code = uv_loop_init(&w->loop);
     if (code != 0)
         goto no_loop;
-    code = mailbox_open(&w->box, &w->loop, bell_rang, w);
+    code = mailbox_open(&w->box, &w->loop, mail_came, w);
     if (code != 0)
         goto no_mailbox;
     wheel_open(&w->wheel, &w->loop, deadline_met, w);

@@ -44,9 +44,12 @@ static struct tray between;
 static struct route route;
 static uv_loop_t loop;
 
-static void ring(uv_async_t *bell)
+static int rings;
+
+static void ring(void *user)
 {
-    (void)bell;
+    (void)user;
+    rings++;
 }
 
 static int setup(void **state)
@@ -63,7 +66,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    mailbox_close(&box, NULL);
+    mailbox_close(&box);
     uv_run(&loop, UV_RUN_DEFAULT);
     mailbox_fini(&box);
     tray_fini(&tray);
@@ -129,6 +132,31 @@ static void a_numbered_message_is_posted_before_the_stripe_is_given(void **state
     route_unsubscribe(&route, 0, topic, true);
 }
 
+static int rings_before;
+
+static void listen_for_rings(void)
+{
+    uv_run(&loop, UV_RUN_NOWAIT);
+    rings_before = rings;
+}
+
+/* Broken by mailbox_post in place of mailbox_put: fails; without the ring: hangs. */
+static void a_sleeping_worker_is_woken_when_the_stripe_is_free(void **state)
+{
+    (void)state;
+    struct registry_topic *topic = subscribe();
+    rings = 0;
+    assert_true(mailbox_sleep(&box));
+    given = listen_for_rings;
+    publish_one();
+    uv_run(&loop, UV_RUN_NOWAIT);
+    assert_int_equal(rings_before, 0);
+    assert_int_equal(rings, 1);
+    mailbox_take(&box, &tray);
+    drop_all(&tray);
+    route_unsubscribe(&route, 0, topic, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +164,8 @@ int main(void)
             the_tray_ends_where_the_subscription_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_numbered_message_is_posted_before_the_stripe_is_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_sleeping_worker_is_woken_when_the_stripe_is_free, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

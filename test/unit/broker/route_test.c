@@ -21,9 +21,9 @@ struct scene {
     struct tray trays[WORKERS];
 };
 
-static void ring(uv_async_t *bell)
+static void ring(void *user)
 {
-    (void)bell;
+    (void)user;
 }
 
 static struct scene *scene_open(unsigned workers)
@@ -46,8 +46,8 @@ static struct scene *scene_open(unsigned workers)
 static void scene_close(struct scene *s)
 {
     for (unsigned i = 0; i < s->workers; i++)
-        if (!uv_is_closing((uv_handle_t *)&s->boxes[i].bell))
-            mailbox_close(&s->boxes[i], NULL);
+        if (!uv_is_closing((uv_handle_t *)&s->boxes[i].bell.handle))
+            mailbox_close(&s->boxes[i]);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&s->loop), 0);
     for (unsigned i = 0; i < s->workers; i++) {
@@ -210,7 +210,7 @@ static void a_worker_that_has_shut_down_gets_nothing(void **state)
     struct scene *s = scene_open(2);
     struct registry_topic *topic = subscribe(s, 0, T);
     subscribe(s, 1, T);
-    mailbox_close(&s->boxes[0], NULL);
+    mailbox_close(&s->boxes[0]);
     assert_true(publish(s, T, 1).offset == 1);
     assert_int_equal(drain(s, 0, topic), 0);
     assert_int_equal(drain(s, 1, topic), 1);
