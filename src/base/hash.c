@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/die.h"
+#include "base/word.h"
 
 struct hash_key hash_key_random(void)
 {
@@ -46,15 +47,14 @@ static inline void sip_absorb(struct sip *s, uint64_t word)
     s->a ^= word;
 }
 
-/* Little-endian load of up to eight bytes. */
-static inline uint64_t load(const unsigned char *p, size_t n)
+/* The last `len` % 8 bytes, the first of them lowest. Where eight can be read that end there, they
+ * are, and those that have been absorbed are shifted out. */
+static inline uint64_t sip_rest(const unsigned char *bytes, size_t len)
 {
-    uint64_t word = 0;
-    memcpy(&word, p, n);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
+    size_t left = len % 8;
+    if (len < 8)
+        return word_load_part(bytes, len);
+    return left ? word_load(bytes + len - 8) >> (64 - 8 * left) : 0;
 }
 
 uint64_t hash_bytes(struct hash_key key, const void *bytes, size_t len)
@@ -66,10 +66,9 @@ uint64_t hash_bytes(struct hash_key key, const void *bytes, size_t len)
         key.k0 ^ 0x6c7967656e657261ULL,
         key.k1 ^ 0x7465646279746573ULL,
     };
-    size_t left = len;
-    for (; left >= 8; left -= 8, p += 8)
-        sip_absorb(&s, load(p, 8));
-    sip_absorb(&s, (uint64_t)len << 56 | (left ? load(p, left) : 0));
+    for (size_t i = 0; i < len / 8; i++)
+        sip_absorb(&s, word_load(p + 8 * i));
+    sip_absorb(&s, (uint64_t)len << 56 | sip_rest(p, len));
     s.c ^= 0xff;
     sip_round(&s);
     sip_round(&s);

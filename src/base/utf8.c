@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include "base/block.h"
 #include "base/word.h"
 
 /* What a byte can be. The continuation bytes fall into three ranges, because that is how finely the
@@ -62,20 +63,96 @@ static const uint8_t next_state[STATES][CLASSES] = {
     [AFTER_F4] = {R, TAIL_2, R, R, R, R, R, R, R, R, R, R},
 };
 
-/* The bytes from `at` on that are ASCII, in whole words. */
-static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
+static inline uint32_t step(uint32_t state, uint8_t byte)
 {
-    while (end - at >= 32 && word_high(word_load(at) | word_load(at + 8) | word_load(at + 16) |
-                                       word_load(at + 24)) == 0)
-        at += 32;
-    while (end - at >= 8) {
-        uint64_t high = word_high(word_load(at));
-        if (high != 0)
-            return at + word_first(high);
-        at += 8;
-    }
-    return at;
+    return next_state[state][class_of[byte]];
 }
+
+/* One byte after the other, but for what is ASCII. */
+static uint32_t by_bytes(uint32_t state, const uint8_t *at, const uint8_t *end)
+{
+    while (at < end && state != UTF8_REJECT) {
+        if (state == UTF8_START) {
+            while (end - at >= 8 && word_high(word_load(at)) == 0)
+                at += 8;
+            if (at == end)
+                break;
+        }
+        state = step(state, *at++);
+    }
+    return state;
+}
+
+#ifdef BLOCK
+
+enum { BEFORE = 3 }; /* what a block must know of the bytes in front of it */
+
+/* The faults that show in the block at `at`, as bytes that are not 0. Each byte is judged by itself
+ * and the three in front of it; so a character that goes on behind the block is no fault yet. */
+static inline block block_faults(const uint8_t *at)
+{
+    const block zero = {0};
+    block now = block_load(at);
+    block one = block_load(at - 1);
+    block two = block_load(at - 2);
+    block three = block_load(at - 3);
+
+    /* A tail must stand where a lead one, two or three places before calls for it, and nowhere
+     * else. */
+    block called = block_minus(one, block_all(0xBF)) | block_minus(two, block_all(0xDF)) |
+                   block_minus(three, block_all(0xEF));
+    block is_tail = block_equal(now & block_all(0xC0), block_all(0x80));
+    block faults = block_equal(is_tail, block_equal(called, zero));
+
+    /* What no text has: C0, C1, F5 and more. */
+    faults |= block_equal(now & block_all(0xFE), block_all(0xC0));
+    faults |= block_minus(now, block_all(0xF4));
+
+    /* The tail behind E0 and F0 is not below A0 and 90 (overlong), that behind ED and F4 not above
+     * 9F (surrogates) and 8F (past U+10FFFF). */
+    block least = (block_equal(one, block_all(0xE0)) & block_all(0xA0)) |
+                  (block_equal(one, block_all(0xF0)) & block_all(0x90));
+    faults |= block_minus(least, now);
+    faults |= block_minus(block_equal(one, block_all(0xED)) & now, block_all(0x9F));
+    faults |= block_minus(block_equal(one, block_all(0xF4)) & now, block_all(0x8F));
+    return faults;
+}
+
+static inline bool four_are_ascii(const uint8_t *at)
+{
+    block two = block_load(at) | block_load(at + BLOCK);
+    block more = block_load(at + 2 * BLOCK) | block_load(at + 3 * BLOCK);
+    return block_flags(two | more) == 0;
+}
+
+/* From between two characters, with BEFORE bytes in front of `at`, and BLOCK bytes at least. The
+ * last block may overlap the one before it, for a byte may be judged twice. */
+static uint32_t by_blocks(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *last = end - BLOCK;
+    block faults = {0};
+    uint64_t before = 0;
+    for (;;) {
+        while (before == 0 && last - at >= 4 * BLOCK && four_are_ascii(at))
+            at += 4 * BLOCK;
+        uint64_t high = block_flags(block_load(at));
+        if ((high | before) != 0)
+            faults |= block_faults(at);
+        before = high;
+        if (at == last)
+            break;
+        at = last - at > BLOCK ? at + BLOCK : last;
+    }
+    if (block_flags(block_equal(faults, (block){0})) != BLOCK_FLAGS)
+        return UTF8_REJECT;
+    /* All is right so far: the last character tells where it ends. */
+    at = end - 1;
+    while ((*at & 0xC0) == 0x80)
+        at--;
+    return by_bytes(UTF8_START, at, end);
+}
+
+#endif
 
 uint32_t utf8_check(uint32_t state, const void *bytes, size_t len)
 {
@@ -83,15 +160,13 @@ uint32_t utf8_check(uint32_t state, const void *bytes, size_t len)
         return state; /* `bytes` may be NULL then */
     const uint8_t *at = bytes;
     const uint8_t *end = at + len;
-    while (at < end) {
-        if (state == UTF8_START && *at < 0x80) {
-            at = skip_ascii(at, end);
-            if (at == end)
-                break;
-        }
-        state = next_state[state][class_of[*at++]];
-        if (state == UTF8_REJECT)
-            break;
+#ifdef BLOCK
+    const uint8_t *from = at + BEFORE;
+    if (len >= BEFORE + 2 * BLOCK) {
+        while (at < from || (state != UTF8_START && state != UTF8_REJECT && at < from + BEFORE))
+            state = step(state, *at++);
+        return state == UTF8_START ? by_blocks(at, end) : UTF8_REJECT;
     }
-    return state;
+#endif
+    return by_bytes(state, at, end);
 }

@@ -24,6 +24,28 @@ static inline uint64_t word_load(const void *at)
     return word;
 }
 
+/* Fewer than eight bytes, as if zeros came behind them. */
+static inline uint64_t word_load_part(const void *at, size_t len)
+{
+    const uint8_t *bytes = at;
+    if (len >= 4) {
+        uint32_t low;
+        uint32_t high;
+        memcpy(&low, bytes, 4);
+        memcpy(&high, bytes + len - 4, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        low = __builtin_bswap32(low);
+        high = __builtin_bswap32(high);
+#endif
+        return low | (uint64_t)high << 8 * (len - 4);
+    }
+    if (len == 0)
+        return 0;
+    /* The first, the middle and the last of one to three: some of them may be the same. */
+    return bytes[0] | (uint64_t)bytes[len / 2] << 8 * (len / 2) |
+           (uint64_t)bytes[len - 1] << 8 * (len - 1);
+}
+
 /* Flags the bytes below `limit`, which is at most 128. */
 static inline uint64_t word_below(uint64_t word, uint8_t limit)
 {

@@ -5,6 +5,7 @@
 #include "base/word.h"
 #include "hermes/protocol.h"
 #include "proto/json.h"
+#include "proto/json_run.h"
 
 enum field {
     FIELD_TYPE,
@@ -14,6 +15,7 @@ enum field {
     FIELD_AFTER,
     FIELD_LIMIT,
     FIELD_UNKNOWN,
+    FIELDS
 };
 
 /* The longest name of a field ("prefix") and of a type ("unsubscribe"), and what they take as JSON
@@ -22,7 +24,8 @@ enum { WORD_MAX = 11, WORD_RAW_MAX = 6 * WORD_MAX + 2 };
 
 /* The raw spans of the fields; one that is absent has length 0. */
 struct fields {
-    struct text at[FIELD_UNKNOWN + 1];
+    struct text at[FIELDS];
+    bool plain_topic; /* a string without escapes */
 };
 
 static inline bool is(struct text word, const char *literal, size_t len)
@@ -139,19 +142,36 @@ static inline const char *read_key(const char *at, const char *end, enum field *
     return value;
 }
 
+/* The end of the value that starts at `at`, or NULL. Most are strings without escapes. */
+static inline const char *value_end(const char *at, const char *end, bool *plain)
+{
+    *plain = false;
+    if (at < end && *at == '"') {
+        const char *stop = json_run_end(at + 1, end);
+        if (stop != end && *stop == '"') {
+            *plain = true;
+            return stop + 1;
+        }
+    }
+    return json_value(at, end, &at);
+}
+
 /* Scans the whole text, an object whose brace is at `at`, and notes its fields. False when it is
  * not JSON. */
-static bool read_fields(struct fields *f, const char *at, const char *end)
+static inline bool read_fields(struct fields *f, const char *at, const char *end)
 {
     at = json_space(at + 1, end);
     if (at < end && *at == '}')
         return json_space(at + 1, end) == end;
     for (;;) {
         enum field field;
-        const char *value;
-        if (!(at = read_key(at, end, &field)) || !(at = json_value(at, end, &value)))
+        bool plain;
+        const char *value = read_key(at, end, &field);
+        if (!value || !(at = value_end(value, end, &plain)))
             return false;
         f->at[field] = (struct text){value, (size_t)(at - value)};
+        if (field == FIELD_TOPIC)
+            f->plain_topic = plain;
         at = json_space(at, end);
         if (at == end)
             return false;
@@ -218,6 +238,10 @@ static enum command_kind interpret(struct command *c, const struct fields *f, ch
     struct text topic = at[FIELD_TOPIC];
     if (topic.len <= 2 || topic.at[0] != '"')
         return COMMAND_MALFORMED;
+    if (f->plain_topic) {
+        c->topic = unquoted(topic);
+        return kind;
+    }
     char *raw = frame + (topic.at - frame);
     return json_string_decode(raw, topic.len, &c->topic) ? kind : COMMAND_BAD_TOPIC;
 }
@@ -234,7 +258,10 @@ void command_decode(struct command *c, char *text, size_t len)
             c->kind = COMMAND_MALFORMED;
         return;
     }
-    struct fields fields = {0};
+    struct fields fields;
+    for (int i = 0; i < FIELDS; i++)
+        fields.at[i].len = 0;
+    fields.plain_topic = false;
     if (read_fields(&fields, at, end))
         c->kind = interpret(c, &fields, text);
 }

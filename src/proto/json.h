@@ -22,13 +22,12 @@ const char *json_value(const char *at, const char *end, const char **start);
 /* One value with nothing but space around it. */
 bool json_valid(const char *text, size_t len);
 
+const char *json_space_end(const char *at, const char *end);
+
 /* The first byte from `at` on that is not JSON's space, or `end`. */
 static inline const char *json_space(const char *at, const char *end)
 {
-    while (at < end && (unsigned char)*at <= ' ' &&
-           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
-        at++;
-    return at;
+    return at < end && (unsigned char)*at <= ' ' ? json_space_end(at, end) : at;
 }
 
 /* The end of a member's `"key" :` that starts at `at`, and of the space behind it: where the value

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 /* SipHash-c-d once more, byte by byte as the paper's text has it. */
@@ -110,6 +111,20 @@ static void all_lengths_at_all_places_hash_as_the_slow_one_does(void **state)
                     hash_bytes(keys[k], bytes + at, len) == slow(1, 3, keys[k], bytes + at, len));
 }
 
+/* On the heap and of exact size, so that a sanitizer sees a read past either end. */
+static void nothing_around_the_bytes_is_read(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 130; len++) {
+        uint8_t *bytes = malloc(len);
+        assert_non_null(bytes);
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = (uint8_t)(i * 91 + len);
+        assert_true(hash_bytes(counted, bytes, len) == slow(1, 3, counted, bytes, len));
+        free(bytes);
+    }
+}
+
 static void no_bytes_need_no_place(void **state)
 {
     (void)state;
@@ -131,6 +146,7 @@ int main(void)
         cmocka_unit_test(the_slow_one_gives_the_paper_s_value),
         cmocka_unit_test(known_values_come_out),
         cmocka_unit_test(all_lengths_at_all_places_hash_as_the_slow_one_does),
+        cmocka_unit_test(nothing_around_the_bytes_is_read),
         cmocka_unit_test(no_bytes_need_no_place),
         cmocka_unit_test(random_keys_differ),
     };

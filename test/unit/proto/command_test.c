@@ -98,6 +98,38 @@ static void data_is_exactly_what_was_written(void **state)
     }
 }
 
+/* Among them all that end within a block of the frame's end, and all that fill their last one. */
+static void topic_and_data_of_any_length_are_found(void **state)
+{
+    (void)state;
+    static const char *const around[] = {"{\"topic\":\"", "\",\"data\":\"", "\"}", "{\"data\":\"",
+        "\",\"topic\":\"", "\"}", "{ \"topic\" : \"", "\" , \"data\" : \"", "\" }"};
+    char letters[131];
+    memset(letters, 'x', sizeof letters);
+    letters[sizeof letters - 1] = '\0';
+    for (size_t first = 1; first <= 130; first++) {
+        for (size_t second = 1; second <= 130; second += first % 7 + 1) {
+            const char *const *part = &around[first % 3 * 3];
+            struct buf b = {0};
+            buf_append_string(&b, part[0]);
+            buf_append(&b, letters, first);
+            buf_append_string(&b, part[1]);
+            buf_append(&b, letters, second);
+            buf_append_string(&b, part[2]);
+            struct decoded d = decode(buf_text(&b));
+            bool data_first = first % 3 == 1;
+            assert_int_equal(d.c.kind, COMMAND_PUBLISH);
+            assert_int_equal(d.c.topic.len, data_first ? second : first);
+            assert_int_equal(d.c.data.len, (data_first ? first : second) + 2);
+            assert_text(d.c.topic, (struct text){letters, data_first ? second : first});
+            assert_int_equal(d.c.data.at[0], '"');
+            assert_int_equal(d.c.data.at[d.c.data.len - 1], '"');
+            free(d.frame);
+            buf_fini(&b);
+        }
+    }
+}
+
 static void no_byte_outside_the_topic_is_changed(void **state)
 {
     (void)state;
@@ -336,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topic_and_data_are_a_publish),
         cmocka_unit_test(data_is_exactly_what_was_written),
+        cmocka_unit_test(topic_and_data_of_any_length_are_found),
         cmocka_unit_test(no_byte_outside_the_topic_is_changed),
         cmocka_unit_test(a_type_with_a_topic_subscribes_and_unsubscribes),
         cmocka_unit_test(data_beside_another_type_is_ignored),

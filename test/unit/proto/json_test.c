@@ -289,6 +289,101 @@ static void endless_nesting_is_refused(void **state)
     free(text);
 }
 
+/* The end of the number at `at`, by the grammar as the RFC writes it. */
+static const char *number_end(const char *at)
+{
+    const char *digits = "0123456789";
+    if (*at == '-')
+        at++;
+    size_t whole = *at == '0' ? 1 : strspn(at, digits);
+    if (whole == 0)
+        return NULL;
+    at += whole;
+    if (*at == '.') {
+        size_t fraction = strspn(at + 1, digits);
+        if (fraction == 0)
+            return NULL;
+        at += 1 + fraction;
+    }
+    if (*at == 'e' || *at == 'E') {
+        at++;
+        if (*at == '+' || *at == '-')
+            at++;
+        size_t exponent = strspn(at, digits);
+        return exponent ? at + exponent : NULL;
+    }
+    return at;
+}
+
+static void check_number(const char *text, size_t len)
+{
+    char *copy = copy_of((struct text){text, len});
+    const char *start;
+    const char *end = json_value(copy, copy + len, &start);
+    const char *expected = number_end(text);
+    if (expected)
+        assert_ptr_equal(end, copy + (expected - text));
+    else
+        assert_null(end);
+    free(copy);
+}
+
+/* Whatever stands behind it, near to the end of the text and far from it. */
+static void a_number_of_any_length_ends_where_its_grammar_ends(void **state)
+{
+    (void)state;
+    static const char *const signs[] = {"", "-", "0", "-0"};
+    static const char *const tails[] = {"", "e", "E+", "e5", "E-05", "e+123456789012345678", ".",
+        "..", ",", ":", "/", "]", "x", "-1", " "};
+    for (size_t whole = 0; whole <= 34; whole++) {
+        for (size_t fraction = 0; fraction <= 34; fraction++) {
+            for (size_t tail = 0; tail < sizeof tails / sizeof *tails; tail++) {
+                struct buf b = {0};
+                size_t behind = (whole * 7 + fraction * 3 + tail) % 20;
+                buf_append_string(&b, signs[(whole + fraction + tail) % 4]);
+                for (size_t i = 0; i < whole; i++)
+                    buf_append_char(&b, (char)('1' + (i + fraction) % 9));
+                if (fraction)
+                    buf_append_char(&b, '.');
+                for (size_t i = 1; i < fraction; i++)
+                    buf_append_char(&b, (char)('0' + i % 10));
+                buf_append_string(&b, tails[tail]);
+                for (size_t i = 0; i < behind; i++)
+                    buf_append_char(&b, ',');
+                buf_append_char(&b, '\0');
+                if (b.data[0] == '-' || (b.data[0] >= '0' && b.data[0] <= '9'))
+                    check_number(b.data, b.len - 1);
+                buf_fini(&b);
+            }
+        }
+    }
+}
+
+static void space_may_stand_between_all_tokens(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"{", "\"a\"", ":", "[", "1", ",", "{", "\"b\"", ":",
+        "null", "}", ",", "\"c\"", ",", "[", "]", ",", "{", "}", ",", "[", "-1.5e3", "]", "]", ",",
+        "\"\"", ":", "true", "}"};
+    enum { TOKENS = sizeof tokens / sizeof *tokens };
+    static const struct text fills[] = {{" ", 1}, {"\n", 1}, {"\r", 1}, {"\t", 1}, {" \n\t  \r", 6},
+        {"                         ", 25}, {"\f", 1}, {"\0", 1}, {" \x1F", 2}, {"\x7F", 1},
+        {"\x80", 1}, {"x", 1}, {"\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\x01", 17}};
+    for (size_t fill = 0; fill < sizeof fills / sizeof *fills; fill++) {
+        for (size_t gap = 0; gap <= TOKENS + 1; gap++) {
+            struct buf b = {0};
+            for (size_t i = 0; i <= TOKENS; i++) {
+                if (i == gap || gap > TOKENS)
+                    buf_append_text(&b, fills[fill]);
+                if (i < TOKENS)
+                    buf_append_string(&b, tokens[i]);
+            }
+            assert_int_equal(valid(buf_text(&b)), fill < 6);
+            buf_fini(&b);
+        }
+    }
+}
+
 static void every_byte_is_judged_wherever_it_stands_in_a_string(void **state)
 {
     (void)state;
@@ -448,6 +543,8 @@ int main(void)
         cmocka_unit_test(empty_containers_count_as_a_level),
         cmocka_unit_test(every_container_is_closed_by_its_own_kind),
         cmocka_unit_test(endless_nesting_is_refused),
+        cmocka_unit_test(a_number_of_any_length_ends_where_its_grammar_ends),
+        cmocka_unit_test(space_may_stand_between_all_tokens),
         cmocka_unit_test(every_byte_is_judged_wherever_it_stands_in_a_string),
         cmocka_unit_test(an_escape_is_read_wherever_it_stands_in_a_string),
         cmocka_unit_test(escapes_are_decoded_in_place),
