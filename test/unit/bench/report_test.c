@@ -412,10 +412,10 @@ static void text_from_outside_is_no_markup_in_the_page(void **state)
     const char *hostile = "\"><script>alert('1')</script>&";
     with_steps();
     strcpy(report.scenario, "<b>");
-    strcpy(report.url, hostile);
+    snprintf(report.url, sizeof report.url, "%s", hostile);
     strcpy(report.started, "<i>");
-    strcpy(report.slo, hostile);
-    strcpy(report.steps[1].why, hostile);
+    snprintf(report.slo, sizeof report.slo, "%s", hostile);
+    snprintf(report.steps[1].why, sizeof report.steps[1].why, "%s", hostile);
     json_object_set_new(report.settings, hostile, json_string(hostile));
     report_note(&report, "%s", hostile);
     json_t *json = report_json(&report);
