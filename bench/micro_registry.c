@@ -148,9 +148,9 @@ static size_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-static void ring(uv_async_t *bell)
+static void ring(void *user)
 {
-    (void)bell;
+    (void)user;
 }
 
 int main(int argc, char **argv)
@@ -196,7 +196,7 @@ int main(int argc, char **argv)
         ((double)heap_bytes() - (double)before) / (double)b->count);
 
     registry_fini(&b->route.registry);
-    mailbox_close(&b->box, NULL);
+    mailbox_close(&b->box);
     uv_run(&loop, UV_RUN_DEFAULT);
     mailbox_fini(&b->box);
     tray_fini(&b->tray);
