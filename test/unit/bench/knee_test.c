@@ -56,7 +56,8 @@ static void a_steady_limit_is_found_to_5_percent(void **unused)
 {
     (void)unused;
     for (int i = 0; i < 180 * 6; i++) {
-        const double limit = 12 * pow(1.0731, i % 180), first = pow(10, 1 + i / 180);
+        const int tens = 1 + i / 180;
+        const double limit = 12 * pow(1.0731, i % 180), first = pow(10, tens);
         struct model m = {.limit = limit};
         struct knee k;
         const int steps = search(&k, &m, first, 1, 1e8);
