@@ -6,12 +6,17 @@ PKG_CONFIG ?= pkg-config
 pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null || echo $(2))
 
-DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedcrypto,$(call pkg_cflags,$(p))))
+# Not needed, but used where it is; `make LIBURING=` builds without it.
+LIBURING := $(shell $(PKG_CONFIG) --exists liburing 2>/dev/null && echo liburing)
+
+DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedcrypto $(LIBURING),$(call pkg_cflags,$(p))) \
+	$(if $(LIBURING),-DHERMES_LIBURING))
 DEPS_LIBS := $(strip \
 	$(call pkg_libs,libuv,-luv) \
 	$(call pkg_libs,libwslay,-lwslay) \
 	$(call pkg_libs,jansson,-ljansson) \
-	$(call pkg_libs,mbedcrypto,-lmbedcrypto))
+	$(call pkg_libs,mbedcrypto,-lmbedcrypto) \
+	$(if $(LIBURING),$(call pkg_libs,liburing,-luring)))
 CMOCKA_LIBS = $(call pkg_libs,cmocka,-lcmocka)
 
 # What require.c finds wrong, as one text; empty when all is well. Only expanded where it is asked.

@@ -54,9 +54,12 @@ ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count)
             sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
         }
     } while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
-        return sent;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? CONN_AGAIN : CONN_BROKEN;
+    return sent >= 0 ? sent : conn_write_failed(errno);
+}
+
+ssize_t conn_write_failed(int code)
+{
+    return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS ? CONN_AGAIN : CONN_BROKEN;
 }
 
 size_t conn_unacknowledged(struct conn *c)

@@ -32,6 +32,9 @@ ssize_t conn_read(struct conn *c, void *bytes, size_t len);
 /* Bytes written, which may be fewer, CONN_AGAIN or CONN_BROKEN. */
 ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count);
 
+/* What an errno of a send means: CONN_AGAIN or CONN_BROKEN. */
+ssize_t conn_write_failed(int code);
+
 /* Bytes that the peer's side has not acknowledged yet. */
 size_t conn_unacknowledged(struct conn *c);
 

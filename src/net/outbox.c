@@ -228,46 +228,88 @@ static bool block(struct byte_log *log, struct outbox *box)
     return true;
 }
 
-enum outbox_state outbox_flush(
-    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
+/* One write of a flush. */
+struct write {
+    struct iovec *pieces;
+    size_t len;
+    bool all;      /* nothing was left to be written behind it */
+    bool progress; /* of the whole flush so far */
+};
+
+enum { FLUSH_ON = -1 };
+
+/* Books what a write did. FLUSH_ON when there is more to write, else how the flush has ended. */
+static int written(struct byte_log *log, struct outbox *box, struct write *w, ssize_t wrote,
+    struct outbox_sent *sent)
+{
+    sent->writes++;
+    if (wrote == CONN_BROKEN)
+        return OUTBOX_BROKEN;
+    size_t bytes = wrote == CONN_AGAIN ? 0 : (size_t)wrote;
+    sent->bytes += bytes;
+    w->progress |= bytes > 0;
+    if (bytes == w->len && w->all && !box->more) {
+        box->first.start = box->first.end;
+        return OUTBOX_DONE;
+    }
+    uint64_t left = frame_left_after(w->pieces, bytes, box->more ? box->more->frame_left : 0);
+    advance(box, bytes);
+    if (bytes < w->len && !w->progress && box->more && !list_empty(&box->more->stalled))
+        return OUTBOX_BLOCKED; /* no progress: it keeps its place among the stalled */
+    if (bytes < w->len ? !block(log, box) : left > 0 && !more_take(log, box))
+        return OUTBOX_BROKEN;
+    if (box->more)
+        box->more->frame_left = (uint32_t)left;
+    return bytes < w->len ? OUTBOX_BLOCKED : FLUSH_ON;
+}
+
+static enum outbox_state flush_on(struct byte_log *log, struct outbox *box, struct conn *conn,
+    bool progress, struct outbox_sent *sent)
 {
     struct iovec pieces[PIECES_MAX];
-    bool progress = false;
-    for (;;) {
+    struct write w = {.pieces = pieces, .progress = progress};
+    int state;
+    do {
         int count = gather(log, box, pieces);
         if (count == 0) {
             more_release(log, box);
             return OUTBOX_DONE;
         }
         /* The last of a full row is not sent now, so that no frame's header is cut off from it. */
-        bool all = count < PIECES_MAX;
-        if (!all)
+        w.all = count < PIECES_MAX;
+        if (!w.all)
             count--;
-        size_t len = 0;
+        w.len = 0;
         for (int i = 0; i < count; i++)
-            len += pieces[i].iov_len;
-        ssize_t wrote = conn_write(conn, pieces, count);
-        sent->writes++;
-        if (wrote == CONN_BROKEN)
-            return OUTBOX_BROKEN;
-        size_t bytes = wrote == CONN_AGAIN ? 0 : (size_t)wrote;
-        sent->bytes += bytes;
-        progress |= bytes > 0;
-        if (bytes == len && all && !box->more) {
-            box->first.start = box->first.end;
-            return OUTBOX_DONE;
-        }
-        uint64_t left = frame_left_after(pieces, bytes, box->more ? box->more->frame_left : 0);
-        advance(box, bytes);
-        if (bytes < len && !progress && box->more && !list_empty(&box->more->stalled))
-            return OUTBOX_BLOCKED; /* no progress: it keeps its place among the stalled */
-        if (bytes < len ? !block(log, box) : left > 0 && !more_take(log, box))
-            return OUTBOX_BROKEN;
-        if (box->more)
-            box->more->frame_left = (uint32_t)left;
-        if (bytes < len)
-            return OUTBOX_BLOCKED;
-    }
+            w.len += pieces[i].iov_len;
+        state = written(log, box, &w, conn_write(conn, pieces, count), sent);
+    } while (state == FLUSH_ON);
+    return (enum outbox_state)state;
+}
+
+enum outbox_state outbox_flush(
+    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
+{
+    return flush_on(log, box, conn, false, sent);
+}
+
+struct iovec outbox_piece(const struct byte_log *log, const struct outbox *box)
+{
+    if (box->more || box->first.start == box->first.end)
+        return (struct iovec){NULL, 0};
+    struct iovec piece = log_piece(log, box->first.start, box->first.end);
+    if (piece.iov_len < box->first.end - box->first.start)
+        piece.iov_len = 0;
+    return piece;
+}
+
+enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, struct conn *conn,
+    struct iovec piece, ssize_t wrote, struct outbox_sent *sent)
+{
+    bool all = !box->more && box->first.end - box->first.start == piece.iov_len;
+    struct write w = {.pieces = &piece, .len = piece.iov_len, .all = all};
+    int state = written(log, box, &w, wrote, sent);
+    return state == FLUSH_ON ? flush_on(log, box, conn, true, sent) : (enum outbox_state)state;
 }
 
 bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last)

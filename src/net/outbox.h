@@ -65,6 +65,15 @@ static inline bool outbox_empty(const struct outbox *box)
 enum outbox_state outbox_flush(
     struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent);
 
+/* For those who make the first write of a flush themselves: what to write, or nothing (a length of
+ * 0) where that takes more than one piece. */
+struct iovec outbox_piece(const struct byte_log *log, const struct outbox *box);
+
+/* The flush whose first write was that of `piece`, as outbox_piece gave it, and said `wrote`. More
+ * may have been added since, and nothing else may have happened. */
+enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, struct conn *conn,
+    struct iovec piece, ssize_t wrote, struct outbox_sent *sent);
+
 /* Bytes not sent yet. */
 uint64_t outbox_unsent(const struct outbox *box);
 

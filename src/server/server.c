@@ -242,6 +242,8 @@ static void shop_init(struct hermes *h, unsigned workers)
     shop->ended = thread_ended;
     shop->user = h;
     shop->route.crowded = CROWDED_BYTES;
+    shop->io_uring = number(h, SETTING_io_uring) == 0;
+    shop->no_io_uring = shop->io_uring ? NULL : "switched off";
     atomic_store(&shop->connections, 0);
     atomic_store(&shop->unready, false);
     registry_init(&shop->route.registry, workers);
@@ -284,6 +286,11 @@ int hermes_start(struct hermes *h)
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
         LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
         LOG_STRING("version", HERMES_VERSION));
+    if (h->shop.no_io_uring)
+        LOG_LINE(&h->logger, LOG_INFO, "sending without io_uring",
+            LOG_STRING("reason", h->shop.no_io_uring));
+    else
+        LOG_LINE(&h->logger, LOG_INFO, "sending by io_uring", LOG_NUMBER("workers", workers));
     return HERMES_OK;
 
 no_threads:

@@ -53,12 +53,18 @@ void settings_fini(struct settings *s)
     s->host = NULL;
 }
 
+/* How long the list of words is that a choice's help begins with. */
+static size_t choices(const char *help)
+{
+    return strcspn(help, ":");
+}
+
 /* The place of a word in a list such as "text, json". */
 static bool choose(const char *list, const char *word, uint64_t *out)
 {
     size_t len = strlen(word);
-    for (uint64_t place = 0; *list; place++) {
-        size_t end = strcspn(list, ",");
+    for (uint64_t place = 0; *list && *list != ':'; place++) {
+        size_t end = strcspn(list, ",:");
         if (end == len && memcmp(list, word, len) == 0) {
             *out = place;
             return true;
@@ -93,8 +99,8 @@ static int refuse(size_t which, const char *value, char *error, size_t size)
     const char *zero = row->zero && row->least > 0 ? "0 or " : "";
     const char *variable = texts[which].variable;
     if (row->kind == CHOICE)
-        snprintf(error, size, "%s=%s is none of its words: give one of %s", variable, value,
-            texts[which].help);
+        snprintf(error, size, "%s=%s is none of its words: give one of %.*s", variable, value,
+            (int)choices(texts[which].help), texts[which].help);
     else if (row->kind == TIME)
         snprintf(error, size,
             "%s=%s is no time that may be: give %s%g to %g seconds (or with ms, s,"

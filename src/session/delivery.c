@@ -80,6 +80,8 @@ uint64_t worker_oldest_queued(struct worker *w)
 void worker_flush(struct worker *w, size_t most)
 {
     struct flush_queue *q = &w->queue;
+    while (w->ring && most > 0 && q->count - q->at >= RING_LEAST)
+        most -= worker_flush_by_ring(w, most);
     for (; q->at < q->count && most > 0; most--) {
         struct session *s = q->sessions[q->at++];
         if (q->at + PREFETCH < q->count)

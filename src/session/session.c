@@ -236,6 +236,31 @@ static void session_sent_all(struct session *s)
     }
 }
 
+static void session_flushed(
+    struct session *s, enum outbox_state state, const struct outbox_sent *sent)
+{
+    struct worker *w = s->worker;
+    metric_add(&w->metrics, METRIC_writes_total, sent->writes);
+    metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent->bytes);
+    s->sent += (uint32_t)sent->bytes;
+    switch (state) {
+    case OUTBOX_DONE:
+        session_sent_all(s);
+        break;
+    case OUTBOX_BLOCKED:
+        if (sent->bytes > 0)
+            heard(s);
+        if (sent->bytes > 0 && s->patient)
+            wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
+        set_blocked(s, true);
+        session_watch(s);
+        break;
+    case OUTBOX_BROKEN:
+        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
+        break;
+    }
+}
+
 void session_flush(struct session *s)
 {
     struct worker *w = s->worker;
@@ -245,26 +270,14 @@ void session_flush(struct session *s)
         return;
     }
     struct outbox_sent sent = {0};
-    enum outbox_state state = outbox_flush(&w->log, &s->out, &s->conn, &sent);
-    metric_add(&w->metrics, METRIC_writes_total, sent.writes);
-    metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent.bytes);
-    s->sent += (uint32_t)sent.bytes;
-    switch (state) {
-    case OUTBOX_DONE:
-        session_sent_all(s);
-        break;
-    case OUTBOX_BLOCKED:
-        if (sent.bytes > 0)
-            heard(s);
-        if (sent.bytes > 0 && s->patient)
-            wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
-        set_blocked(s, true);
-        session_watch(s);
-        break;
-    case OUTBOX_BROKEN:
-        session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
-        break;
-    }
+    session_flushed(s, outbox_flush(&w->log, &s->out, &s->conn, &sent), &sent);
+}
+
+void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote)
+{
+    struct outbox_sent sent = {0};
+    session_flushed(
+        s, outbox_flush_after(&s->worker->log, &s->out, &s->conn, piece, wrote, &sent), &sent);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

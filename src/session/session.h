@@ -86,6 +86,9 @@ void session_end(struct session *s, enum close_reason reason, bool reset);
 /* Sends what it can, and goes on with what waited for that. */
 void session_flush(struct session *s);
 
+/* The same, when the worker's ring has made the first write of it. */
+void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote);
+
 /* Queues whole frames. */
 void session_send(struct session *s, struct text frames);
 

@@ -144,6 +144,12 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
     shop->route.boxes[index] = &w->box;
+    if (shop->io_uring) {
+        const char *reason;
+        w->ring = ring_new(&reason);
+        if (!w->ring)
+            shop->no_io_uring = reason;
+    }
     return 0;
 
 no_mailbox:
@@ -195,6 +201,7 @@ void worker_fini(struct worker *w)
     local_fini(&w->topics);
     slab_fini(&w->sessions);
     ws_pool_free(w->readers);
+    ring_free(w->ring);
     buf_fini(&w->gathered.topic);
     buf_fini(&w->gathered.frames);
     buf_fini(&w->scratch);

@@ -21,6 +21,7 @@
 #include "net/addresses.h"
 #include "net/byte_log.h"
 #include "net/outbox.h"
+#include "net/ring.h"
 #include "proto/ws_in.h"
 
 struct session;
@@ -46,6 +47,8 @@ struct workshop {
     struct addresses *addresses;
     struct worker *workers;
     unsigned count;
+    bool io_uring;               /* to be tried */
+    const char *no_io_uring;     /* why a worker is without */
     _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
     _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
     void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
@@ -87,6 +90,7 @@ struct worker {
     size_t log_settled;  /* its chunks when the flush queue was last empty */
     uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;
+    struct ring *ring; /* NULL: every session is sent to by itself */
     struct ws_pool *readers;
     struct gathered gathered;
     struct buf scratch;                   /* for answers */
@@ -137,6 +141,10 @@ uint64_t worker_oldest_queued(struct worker *w);
 
 /* delivery.c: flushes up to `most` of the queued sessions. */
 void worker_flush(struct worker *w, size_t most);
+
+/* ring_flush.c: flushes up to `most` of the queued sessions, their first writes by the ring in one
+ * go. Returns how many. */
+size_t worker_flush_by_ring(struct worker *w, size_t most);
 
 /* pressure.c: keeps the log within its budget; flushes everything first if it must. */
 void worker_relieve(struct worker *w);

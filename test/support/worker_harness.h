@@ -48,6 +48,7 @@ static inline void rig_open(struct rig *r, unsigned workers, struct session_limi
     logger_init(&r->logger, r->null, LOG_DEBUG, false);
     addresses_init(&r->addresses, 100);
     r->shop.limits = limits;
+    r->shop.io_uring = true;
     r->shop.logger = &r->logger;
     r->shop.addresses = &r->addresses;
     r->shop.ended = rig_ended;
