@@ -59,10 +59,8 @@ static void time_axis(struct plot *p, const struct series *s, double seconds)
 {
     double from = 0, to = 1;
     for (size_t i = 0; i < s->n; i++) {
-        if (isfinite(s->x[i])) {
-            from = fmin(from, s->x[i]);
-            to = i == 0 ? s->x[i] : fmax(to, s->x[i]);
-        }
+        from = fmin(from, s->x[i]); /* which pass over what is no number */
+        to = i == 0 ? s->x[i] : fmax(to, s->x[i]);
     }
     if (seconds > to && seconds < to * 1.05) /* the last point is somewhat before the end */
         to = seconds;

@@ -86,10 +86,6 @@ static bool cpu_of(long pid, uint64_t *ns)
 bool process_read(long pid, struct process_reading *out)
 {
     char text[4096];
-    if (pid <= 0) { /* to the clocks of a process, 0 means oneself */
-        errno = ESRCH;
-        return false;
-    }
     if (!cpu_of(pid, &out->cpu) || !slurp_of(pid, "statm", text, sizeof text))
         return false;
     const char *resident = strchr(text, ' ');

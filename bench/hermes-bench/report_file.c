@@ -37,9 +37,9 @@ bool report_save(const char *path, const char *text, size_t length)
     FILE *file = fopen(path, "we");
     if (!file)
         return false;
-    const bool written = fwrite(text, 1, length, file) == length && fflush(file) == 0;
+    const bool written = fwrite(text, 1, length, file) == length;
     const int why = errno;
-    if (fclose(file) == 0 && written) /* some file systems say only here that they are full */
+    if (fclose(file) == 0 && written) /* what was buffered may fail only here */
         return true;
     if (!written)
         errno = why;

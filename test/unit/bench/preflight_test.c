@@ -100,6 +100,8 @@ static void ports_count_by_source_address(void **state)
     struct preflight p = modest;
     struct preflight_facts f = plenty;
     f.files = f.server_files = 1000000;
+    p.connections = 28232;
+    assert_true(judge(&p, &f));
     p.connections = 28233;
     assert_false(judge(&p, &f));
     assert_said("1 source address, 28,232 ports each");

@@ -250,6 +250,18 @@ static void every_kind_of_fault_makes_it_unclean_and_is_named(void **state)
     }
 }
 
+static void a_file_that_says_it_is_not_clean_is_believed(void **state)
+{
+    (void)state;
+    char verdict[400];
+    json_t *json = report_json(&report);
+    assert_true(report_verdict(json, verdict, sizeof verdict));
+    json_object_set_new(json, "clean", json_false());
+    assert_false(report_verdict(json, verdict, sizeof verdict));
+    assert_has(verdict, "not clean");
+    json_decref(json);
+}
+
 static void a_full_disk_is_told(void **state)
 {
     (void)state;
@@ -598,6 +610,7 @@ int main(void)
         TEST(what_a_scenario_does_not_have_is_left_out),
         TEST(a_file_shows_again_what_the_run_showed),
         TEST(every_kind_of_fault_makes_it_unclean_and_is_named),
+        TEST(a_file_that_says_it_is_not_clean_is_believed),
         TEST(a_full_disk_is_told),
         TEST(what_is_no_report_is_refused_in_one_line),
         TEST(figures_that_are_none_are_written_as_zero),
