@@ -16,7 +16,7 @@ enum {
 
 enum churner_stage {
     CHURNER_IDLE,
-    CHURNER_FAILED, /* to be tried again when it is looked at */
+    CHURNER_RESTING, /* goes on when it is looked at; so does one that has failed */
     CHURNER_CONNECTING,
     CHURNER_SUBSCRIBING,
     CHURNER_WAITING, /* for its message */
@@ -70,8 +70,8 @@ static void over(struct churner *c, bool well)
     c->at->lane->open -= c->greeted;
     c->number++;
     (void)hermes_client_unsubscribe(c->client, topic, topic_of(c, topic));
-    c->stage = well ? CHURNER_IDLE : CHURNER_FAILED;
-    if (well && c->at->going)
+    c->stage = CHURNER_RESTING;
+    if (well && c->at->going && !c->at->churn->rests)
         begin(c);
 }
 
@@ -199,7 +199,7 @@ static void on_timer(uv_timer_t *timer)
         struct churner *c = &at->churners[i];
         if (c->stage >= CHURNER_CONNECTING && now > c->begun && now - c->begun > patience)
             give_up(c);
-        else if (c->stage == CHURNER_FAILED && at->going)
+        else if (c->stage == CHURNER_RESTING && at->going)
             begin(c);
     }
 }
@@ -226,9 +226,9 @@ static void lane_open(struct lane *lane, void *user)
     uv_timer_start(&at->timer, on_timer, LOOK_MS, LOOK_MS);
 }
 
-void churn_open(struct churn *churn, struct run *run, size_t connections)
+void churn_open(struct churn *churn, struct run *run, size_t connections, bool rests)
 {
-    *churn = (struct churn){.run = run, .connections = connections};
+    *churn = (struct churn){.run = run, .connections = connections, .rests = rests};
     snprintf(churn->name, sizeof churn->name, "churn-%08x:", (unsigned)(uv_hrtime() ^ getpid()));
     payload_form_init(&churn->form, run->o->payload);
     churn->lanes = memory_new(run->fleet.count, sizeof *churn->lanes);
@@ -241,7 +241,7 @@ static void lane_start(struct lane *lane, void *user)
     struct churn_lane *at = &churn->lanes[lane->index];
     at->going = true;
     for (size_t i = 0; i < at->count; i++)
-        if (at->churners[i].stage <= CHURNER_FAILED)
+        if (at->churners[i].stage <= CHURNER_RESTING)
             begin(&at->churners[i]);
 }
 

@@ -14,10 +14,11 @@ struct churn {
     struct payload_form form;
     struct churn_lane *lanes;
     size_t connections;
+    bool rests; /* between two rounds each waits a tenth of a second */
     char name[24];
 };
 
-void churn_open(struct churn *churn, struct run *run, size_t connections);
+void churn_open(struct churn *churn, struct run *run, size_t connections, bool rests);
 void churn_start(struct churn *churn);
 
 /* Each ends its round, and no other is begun. */

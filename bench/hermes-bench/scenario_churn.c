@@ -7,7 +7,7 @@ bool scenario_churn(struct run *run, char *fault, size_t fault_size)
     struct churn churn;
     (void)fault;
     (void)fault_size;
-    churn_open(&churn, run, o->connections);
+    churn_open(&churn, run, o->connections, false);
     run->zero = uv_hrtime() + run_seconds(o->warmup);
     if (o->warmup > 0) {
         run->doing = "warming up";

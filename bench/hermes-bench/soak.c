@@ -30,7 +30,7 @@ struct soak *soak_start(struct run *run, struct load *load)
     struct soak *soak = memory_new(1, sizeof *soak);
     soak->run = run;
     soak->load = load;
-    churn_open(&soak->churn, run, run->o->connections);
+    churn_open(&soak->churn, run, run->o->connections, true);
     churn_start(&soak->churn);
     return soak;
 }

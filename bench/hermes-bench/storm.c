@@ -4,6 +4,8 @@
 static const double FOR_EVER = 1e9;
 static const double RETURN_PATIENCE = 30; /* after the last has set out */
 
+enum { ROUNDS_TOLD = 10 };
+
 struct storm {
     struct load *load;
     double spread;
@@ -56,7 +58,7 @@ static void rounds(struct run *run, struct load *load)
         if (end == RUN_TIME)
             report_note(run->report, "Round %zu: not all were served again within %.0f s.", i + 1,
                 RETURN_PATIENCE + o->spread);
-        else if (end == RUN_MET)
+        else if (end == RUN_MET && o->rounds <= ROUNDS_TOLD)
             report_note(run->report, "Round %zu: all %zu were served again after %.3f s.", i + 1,
                 load->plan.subscriber_count, (double)(uv_hrtime() - cut) / 1e9);
         run->doing = "a quiet moment";
