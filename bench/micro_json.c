@@ -91,6 +91,21 @@ static void records(struct buf *b, size_t size)
     buf_append_char(b, ']');
 }
 
+/* Readings of a sensor. */
+static void numbers(struct buf *b, size_t size)
+{
+    buf_append_char(b, '[');
+    for (unsigned n = 1; b->len + 12 < size; n++) {
+        if (b->len > 1)
+            buf_append_char(b, ',');
+        if (n % 3 == 0)
+            buf_appendf(b, "%u", 1700000000 + n * 7919);
+        else
+            buf_appendf(b, "%s%u.%02u", n % 2 ? "-" : "", n * 31 % 900, n % 100);
+    }
+    buf_append_char(b, ']');
+}
+
 /* One string of text that is not ASCII, with some escapes. */
 static void foreign(struct buf *b, size_t size)
 {
@@ -107,7 +122,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*fill)(struct buf *b, size_t size);
-    } shapes[] = {{"string", one_string}, {"records", records}, {"foreign", foreign}};
+    } shapes[] = {
+        {"string", one_string}, {"numbers", numbers}, {"records", records}, {"foreign", foreign}};
     static const size_t sizes[] = {64, 1024, 16384};
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.3;
 

@@ -14,9 +14,13 @@
 #if defined __SSE2__
 #include <emmintrin.h>
 #define BLOCK 16
+#define BLOCK_FLAG 1 /* how far the flags of two neighbours are apart */
+#define BLOCK_FLAGS UINT64_C(0xFFFF)
 #elif defined __aarch64__ && defined __ARM_NEON && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #include <arm_neon.h>
 #define BLOCK 16
+#define BLOCK_FLAG 4
+#define BLOCK_FLAGS UINT64_C(0x1111111111111111)
 #endif
 
 #ifdef BLOCK
@@ -55,14 +59,11 @@ static inline block block_minus(block a, block b)
     return (block)_mm_subs_epu8((__m128i)a, (__m128i)b);
 }
 
-/* The top bits of all bytes, BLOCK_FLAG bits apart; the first byte's is the lowest. */
+/* The top bits of all bytes as flags, of which the first byte's is the lowest. */
 static inline uint64_t block_flags(block b)
 {
     return (unsigned)_mm_movemask_epi8((__m128i)b);
 }
-
-enum { BLOCK_FLAG = 1 };
-#define BLOCK_FLAGS UINT64_C(0xFFFF) /* of all bytes */
 
 #else
 
@@ -82,9 +83,6 @@ static inline uint64_t block_flags(block b)
     uint8x8_t halves = vshrn_n_u16(vreinterpretq_u16_u8(set), 4);
     return vget_lane_u64(vreinterpret_u64_u8(halves), 0) & BLOCK_FLAGS;
 }
-
-enum { BLOCK_FLAG = 4 };
-#define BLOCK_FLAGS UINT64_C(0x1111111111111111)
 
 #endif
 

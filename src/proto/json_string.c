@@ -1,6 +1,7 @@
 #include <stdint.h>
 
 #include "proto/json.h"
+#include "proto/json_run.h"
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -103,29 +104,36 @@ bool json_string_decode(char *raw, size_t len, struct text *out)
     return true;
 }
 
+/* `c` is a stop. */
+static void append_escape(struct buf *out, unsigned char c)
+{
+    char escape[6] = {'\\', (char)c};
+    size_t len = 2;
+    if (c < 0x20 && short_escape[c]) {
+        escape[1] = short_escape[c];
+    } else if (c < 0x20) {
+        memcpy(escape + 1, "u00", 3);
+        escape[4] = hex_digits[c >> 4];
+        escape[5] = hex_digits[c & 15];
+        len = 6;
+    }
+    buf_append(out, escape, len);
+}
+
 void json_escape_append(struct buf *out, struct text t)
 {
-    size_t from = 0;
-    for (size_t i = 0; i < t.len; i++) {
-        unsigned char c = (unsigned char)t.at[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        char escape[6] = {'\\', (char)c};
-        size_t len = 2;
-        if (c < 0x20 && short_escape[c]) {
-            escape[1] = short_escape[c];
-        } else if (c < 0x20) {
-            memcpy(escape + 1, "u00", 3);
-            escape[4] = hex_digits[c >> 4];
-            escape[5] = hex_digits[c & 15];
-            len = 6;
-        }
-        buf_append(out, t.at + from, i - from);
-        buf_append(out, escape, len);
-        from = i + 1;
+    if (t.len == 0)
+        return; /* `at` may be NULL then */
+    const char *at = t.at;
+    const char *end = at + t.len;
+    for (;;) {
+        const char *stop = json_run_end(at, end);
+        buf_append(out, at, (size_t)(stop - at));
+        if (stop == end)
+            return;
+        append_escape(out, (unsigned char)*stop);
+        at = stop + 1;
     }
-    if (from < t.len)
-        buf_append(out, t.at + from, t.len - from);
 }
 
 void json_string_append(struct buf *out, struct text t)

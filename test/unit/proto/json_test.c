@@ -507,14 +507,17 @@ static void only_what_must_be_is_escaped(void **state)
 static void what_was_appended_decodes_to_the_same(void **state)
 {
     (void)state;
+    char t[40];
     for (unsigned c = 0; c < 0x80; c++) {
-        for (size_t at = 0; at < 12; at++) {
-            char t[12] = "abcdefghijkl";
+        for (size_t at = 0; at < sizeof t; at++) {
+            memset(t, 'x', sizeof t);
             t[at] = (char)c;
-            struct buf b = {0};
-            json_string_append(&b, (struct text){t, sizeof t});
-            assert_decodes(buf_text(&b), (struct text){t, sizeof t});
-            buf_fini(&b);
+            for (size_t len = at + 1; len <= sizeof t; len += 13) {
+                struct buf b = {0};
+                json_string_append(&b, (struct text){t, len});
+                assert_decodes(buf_text(&b), (struct text){t, len});
+                buf_fini(&b);
+            }
         }
     }
 }
