@@ -46,7 +46,7 @@ struct human human_seconds(double seconds)
 {
     struct human h = {"–"};
     if (isfinite(seconds))
-        snprintf(h.text, sizeof h.text, "%.4g s", seconds);
+        snprintf(h.text, sizeof h.text, seconds < 100 ? "%.3g s" : "%.0f s", seconds);
     return h;
 }
 

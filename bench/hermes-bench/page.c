@@ -41,12 +41,17 @@ static void head(const json_t *report, FILE *out)
     fprintf(out, "<p class=\"verdict%s\">%s", clean ? "" : " bad", clean ? "✓ " : "✗ ");
     plot_text(out, verdict);
     fputs("</p>\n", out);
-    json_array_foreach(json_object_get(report, "notes"), i, note)
+    const json_t *notes = json_object_get(report, "notes");
+    if (json_array_size(notes) == 0)
+        return;
+    fputs("<div class=\"notes\">\n", out);
+    json_array_foreach(notes, i, note)
     {
-        fputs("<p class=\"note\">", out);
+        fputs("<p>", out);
         plot_text(out, json_string_value(note) ? json_string_value(note) : "");
         fputs("</p>\n", out);
     }
+    fputs("</div>\n", out);
 }
 
 static void tiles(const json_t *report, FILE *out)

@@ -30,14 +30,27 @@ static void add(struct series *s, double x, double y)
         s->most = y;
 }
 
+/* Where the time last started over: after connecting, or with another rate of a search. */
+static size_t last_stretch(const json_t *points)
+{
+    size_t first = 0;
+    for (size_t i = 1; i < json_array_size(points); i++) {
+        if (report_number(json_array_get(points, i), "at_seconds") <
+            report_number(json_array_get(points, i - 1), "at_seconds"))
+            first = i;
+    }
+    return first;
+}
+
 /* One value of all points, by time; where there are more than columns, each column has the mean of
  * its points or the worst of them. Where no point has one, the line will be interrupted. */
 static void gather(struct series *s, const json_t *points, const char *key, enum gather how)
 {
     const size_t count = json_array_size(points);
-    const size_t each = count / COLUMNS + 1;
+    const size_t first = last_stretch(points);
+    const size_t each = (count - first) / COLUMNS + 1;
     *s = (struct series){0};
-    for (size_t i = 0; i < count; i += each) {
+    for (size_t i = first; i < count; i += each) {
         double sum = 0, worst = 0, x = NAN;
         size_t found = 0;
         for (size_t j = i; j < i + each && j < count; j++) {

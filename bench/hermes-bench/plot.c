@@ -172,8 +172,9 @@ void plot_across(struct plot *p, double y, const char *label)
     if (!shows(&p->y, y) || y < p->y.low || y > p->y.high)
         return;
     fprintf(p->out,
-        "<path class=\"bound\" d=\"M%d %.1fH%d\"/><text class=\"mark\" x=\"%d\" y=\"%.1f\">", LEFT,
-        y_of(p, y), WIDTH - RIGHT, LEFT + 6, y_of(p, y) - 6);
+        "<path class=\"bound\" d=\"M%d %.1fH%d\"/><text class=\"mark\" x=\"%d\" y=\"%.1f\" "
+        "text-anchor=\"end\">",
+        LEFT, y_of(p, y), WIDTH - RIGHT, WIDTH - RIGHT, y_of(p, y) - 6);
     plot_text(p->out, label);
     fputs("</text>\n", p->out);
 }

@@ -16,7 +16,9 @@ enum { REPORT_SHAPE = 1 };
 
 /* One reading, taken some times a second. Rates are those since the point before. */
 struct report_point {
-    double at; /* seconds since the start of the measurement; negative while warming up */
+    /* Seconds since the start of the measurement; negative while warming up. Where it goes back, as
+     * with another rate of a search, only what comes after is drawn. */
+    double at;
     double published, deliveries, connects; /* per second */
     uint64_t connections;                   /* open */
     uint64_t p50, p99, most;                /* latency of what came since the point before; ns */

@@ -59,6 +59,8 @@ static void head(const json_t *report, FILE *out)
     lines_start(&l, "");
     json_object_foreach(settings, key, value)
     {
+        if (strcmp(key, "pid") == 0)
+            continue;
         snprintf(text, sizeof text, "%s %s", human_key(key).text, human_setting(value).text);
         lines_add(&l, text, " · ");
     }

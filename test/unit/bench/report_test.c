@@ -463,6 +463,23 @@ static void an_hour_of_points_makes_no_heavier_page(void **state)
     json_decref(json);
 }
 
+static void where_the_time_starts_over_only_what_comes_after_is_drawn(void **state)
+{
+    (void)state;
+    struct report_point point = report.points[0];
+    point.at = -5; /* after the ten seconds that setup has put there */
+    point.deliveries = 1;
+    report_add_point(&report, &point);
+    point.at = 5;
+    point.deliveries = 3;
+    report_add_point(&report, &point);
+    json_t *json = report_json(&report);
+    char *page = page_of(json);
+    assert_has(page, "Deliveries per second over time, 3/s at most");
+    free(page);
+    json_decref(json);
+}
+
 /* ---- compare ---- */
 
 static void the_better_of_two_is_marked(void **state)
@@ -509,7 +526,8 @@ static void settings_and_machines_that_differ_are_named(void **state)
     json_object_set_new(report.settings, "payload", json_string("1 KiB"));
     json_object_set_new(report.settings, "publishers", json_integer(3));
     report.faults.doubled = 2;
-    report.seconds = 60;
+    report.seconds = 60; /* which no setting says */
+    json_object_set_new(report.settings, "pid", json_integer(7));
     json_t *b = report_json(&report);
     json_object_set_new(json_object_get(b, "machine"), "processors", json_integer(4096));
     char *text = comparison_of(a, b);
@@ -518,6 +536,7 @@ static void settings_and_machines_that_differ_are_named(void **state)
     assert_has(text, " and 4,096\n");
     assert_has(text, "differs measured time: 10.0 s and 60.0 s\n");
     assert_has(text, "FAULTS  2 doubled\n");
+    assert_has_not(text, "pid");
     assert_has_not(text, "subscribers");
     free(text);
     text = comparison_of(b, a);
@@ -621,6 +640,7 @@ int main(void)
         TEST(the_page_needs_nothing_but_itself),
         TEST(text_from_outside_is_no_markup_in_the_page),
         TEST(an_hour_of_points_makes_no_heavier_page),
+        TEST(where_the_time_starts_over_only_what_comes_after_is_drawn),
         TEST(the_better_of_two_is_marked),
         TEST(more_is_better_only_where_nobody_set_the_rate),
         TEST(settings_and_machines_that_differ_are_named),
