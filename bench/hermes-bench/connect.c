@@ -17,7 +17,6 @@ enum {
     QUIET_TRIES = 15,
 };
 
-static const double CONNECT_PATIENCE = 12;
 static const double CLOSE_PATIENCE = 5;
 
 struct caller {
@@ -107,6 +106,7 @@ static void call(void *user, size_t number, uint64_t moment)
         .source = o->sources ? o->source[c->index % o->sources] : NULL,
         .events = &events,
         .user = c,
+        .connect_ms = RUN_CONNECT_MS(o),
         .retry_ms = HERMES_CLIENT_NEVER};
     c->settled = c->greeted = false;
     c->begun = moment;
@@ -203,7 +203,7 @@ static bool ramp(struct connect *connect, size_t count, double rate)
     connect->rate = rate;
     fleet_call(&run->fleet, lane_ramp, connect);
     /* At a very low rate nothing moves for long. */
-    double patience = rate > 0 && rate < 1 ? 0 : CONNECT_PATIENCE;
+    double patience = rate > 0 && rate < 1 ? 0 : RUN_CONNECT_PATIENCE(run->o);
     enum run_wait end = run_wait(run, 0, all_settled, connect, patience);
     if (end == RUN_STALLED) {
         run->report->faults.unconnected += count - connect->settled;

@@ -42,6 +42,7 @@ struct hermes_client *load_client(
         .source = o->sources ? o->source[turn % o->sources] : NULL,
         .events = events,
         .user = user,
+        .connect_ms = RUN_CONNECT_MS(o),
         .retry_ms = HERMES_CLIENT_NEVER,
         .max_queued_bytes = batch > QUEUE_BYTES ? batch : QUEUE_BYTES};
     struct hermes_client *c;

@@ -106,6 +106,9 @@ void load_open(struct load *load, struct run *run, struct plan *plan);
  * run cannot go on: interrupted, or with nobody there. */
 bool load_connect(struct load *load, char *fault, size_t fault_size);
 
+/* Those that still wait for an answer count as not connected. */
+void load_give_up(struct load *load);
+
 /* From now on for so long, at `rate` messages per second of all; 0: as --window says. */
 void load_start(struct load *load, double rate, double seconds);
 
@@ -122,7 +125,7 @@ void load_settle(struct load *load);
  * back. */
 void load_close(struct load *load);
 
-/* True when every subscriber is there and has seen a message since it was cut. */
+/* Every subscriber has come back, and seen a message, or has failed to. */
 bool load_served(struct load *load);
 
 /* What of the schedule the server did not take in time; set to 0. */

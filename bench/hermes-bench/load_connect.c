@@ -5,8 +5,6 @@
 /* Connections of a lane that come about at the same time. */
 enum { UNDER_WAY = 64 };
 
-static const double CONNECT_PATIENCE = 12; /* the client library gives an address 10 */
-
 static void ramp_subscriber(void *user, size_t number, uint64_t moment)
 {
     struct load_lane *at = user;
@@ -71,7 +69,6 @@ static bool all_settled(void *user)
     return c->settled == (c->publishers ? plan->publisher_count : plan->subscriber_count);
 }
 
-/* No answer came: they count as not connected. */
 static void lane_give_up(struct lane *lane, void *user)
 {
     struct load *load = user;
@@ -85,20 +82,25 @@ static void lane_give_up(struct lane *lane, void *user)
         }
 }
 
+void load_give_up(struct load *load)
+{
+    fleet_call(&load->run->fleet, lane_give_up, load);
+}
+
 static bool connect_all(struct load *load, bool publishers, char *fault, size_t fault_size)
 {
     struct run *run = load->run;
     struct connecting c = {.load = load, .publishers = publishers};
     fleet_call(&run->fleet, lane_connect, &c);
-    double patience = load->o->connect_rate > 0 ? 0 : CONNECT_PATIENCE;
-    if (load->o->connect_rate > 0 && load->o->connect_rate * CONNECT_PATIENCE > 2)
-        patience = CONNECT_PATIENCE;
+    /* At a very low rate nothing moves for long. */
+    double rate = load->o->connect_rate;
+    double patience = rate > 0 && rate < 1 ? 0 : RUN_CONNECT_PATIENCE(load->o);
     enum run_wait end = run_wait(run, 0, all_settled, &c, patience);
     if (end == RUN_STALLED)
-        fleet_call(&run->fleet, lane_give_up, load);
+        load_give_up(load);
     run_collect(run, true);
     if (end == RUN_INTERRUPTED) {
-        fleet_call(&run->fleet, lane_give_up, load);
+        load_give_up(load);
         return false;
     }
     if (c.ready > 0)

@@ -142,8 +142,9 @@ static void lane_served(struct lane *lane, void *user)
 {
     struct serving *s = user;
     const struct load_lane *at = &s->load->lanes[lane->index];
+    s->all &= at->settled == at->subscriber_count;
     for (size_t i = 0; s->all && i < at->subscriber_count; i++)
-        s->all = at->subscribers[i].stage == STAGE_READY && at->subscribers[i].cut == 0;
+        s->all = at->subscribers[i].stage != STAGE_READY || at->subscribers[i].cut == 0;
 }
 
 bool load_served(struct load *load)

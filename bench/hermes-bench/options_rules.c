@@ -27,7 +27,7 @@ const struct rule option_rules[] = {
     {"source", VALUE_TEXT, ALL, OPTION_ELSEWHERE, 0, 0},
     {"threads", VALUE_COUNT, ALL, AT(threads), 1, 256},
     {"pid", VALUE_COUNT, ALL, AT(pid), 1, 1 << 30},
-    {"seconds", VALUE_SECONDS, ALL & ~STORM, AT(seconds), 0.05, 30 * 86400},
+    {"seconds", VALUE_SECONDS, ALL, AT(seconds), 0.05, 30 * 86400},
     {"warmup", VALUE_SECONDS, LOAD | CHURN | STORM | SOAK, AT(warmup), 0, 3600},
     {"patience", VALUE_SECONDS, ALL, AT(patience), 0.1, 3600},
     {"payload", VALUE_SIZE, LOAD | CHURN | STORM | SOAK, AT(payload), PAYLOAD_LEAST, PAYLOAD_MOST},

@@ -68,6 +68,11 @@ void run_collect(struct run *run, bool always);
 
 uint64_t run_seconds(double seconds); /* in ns */
 
+/* A connection has twice the patience to come about: a lost SYN alone costs a second, then two,
+ * then four. Who waits for connections waits a little longer than each of them. */
+#define RUN_CONNECT_MS(o) ((uint32_t)((o)->patience * 2000))
+#define RUN_CONNECT_PATIENCE(o) ((o)->patience * 2 + 2)
+
 /* ---- verdict.c ---- */
 
 /* Says in words when the tool was the limit and not the server. */

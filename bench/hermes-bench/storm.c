@@ -2,7 +2,6 @@
 #include "scenario.h"
 
 static const double FOR_EVER = 1e9;
-static const double RETURN_PATIENCE = 30; /* after the last has set out */
 
 enum { ROUNDS_TOLD = 10 };
 
@@ -22,11 +21,8 @@ static void lane_cut(struct lane *lane, void *user)
 static void come_back(void *user, size_t number, uint64_t moment)
 {
     struct load_lane *at = user;
-    struct subscriber *s = &at->subscribers[number];
     (void)moment;
-    /* Also one that could not come back from an earlier round, which counted as a fault then. */
-    if (s->stage != STAGE_READY && s->stage != STAGE_CONNECTING)
-        subscriber_open(s, uv_hrtime());
+    subscriber_open(&at->subscribers[number], uv_hrtime());
 }
 
 static void lane_return(struct lane *lane, void *user)
@@ -35,6 +31,7 @@ static void lane_return(struct lane *lane, void *user)
     struct load_lane *at = &storm->load->lanes[lane->index];
     double rate = storm->spread > 0 ? (double)at->subscriber_count / storm->spread : 0;
     at->ramp.open = come_back;
+    at->settled = 0;
     ramp_start(&at->ramp, at->subscriber_count, rate, uv_hrtime(), SIZE_MAX);
 }
 
@@ -42,6 +39,12 @@ static bool served(void *user)
 {
     struct storm *storm = user;
     return load_served(storm->load);
+}
+
+static void not_all(struct run *run, struct load *load, size_t round, double seconds)
+{
+    load_give_up(load);
+    report_note(run->report, "Round %zu: not all were served again within %.0f s.", round, seconds);
 }
 
 static void rounds(struct run *run, struct load *load)
@@ -53,14 +56,13 @@ static void rounds(struct run *run, struct load *load)
         fleet_call(&run->fleet, lane_cut, &storm);
         uint64_t cut = uv_hrtime();
         fleet_call(&run->fleet, lane_return, &storm);
-        enum run_wait end =
-            run_wait(run, cut + run_seconds(RETURN_PATIENCE + o->spread), served, &storm, 0);
+        double most = RUN_CONNECT_PATIENCE(o) + o->spread;
+        enum run_wait end = run_wait(run, cut + run_seconds(most), served, &storm, 0);
         if (end == RUN_TIME)
-            report_note(run->report, "Round %zu: not all were served again within %.0f s.", i + 1,
-                RETURN_PATIENCE + o->spread);
+            not_all(run, load, i + 1, most);
         else if (end == RUN_MET && o->rounds <= ROUNDS_TOLD)
-            report_note(run->report, "Round %zu: all %zu were served again after %.3f s.", i + 1,
-                load->plan.subscriber_count, (double)(uv_hrtime() - cut) / 1e9);
+            report_note(run->report, "Round %zu: over after %.3f s.", i + 1,
+                (double)(uv_hrtime() - cut) / 1e9);
         run->doing = "a quiet moment";
         if (end != RUN_INTERRUPTED)
             run_wait(run, uv_hrtime() + run_seconds(o->seconds), NULL, NULL, 0);

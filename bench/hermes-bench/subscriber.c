@@ -100,6 +100,13 @@ static void settled(struct subscriber *s, uint8_t stage)
     s->stage = stage;
 }
 
+static void drop(struct subscriber *s)
+{
+    s->at->lane->open -= s->greeted;
+    hermes_client_free(s->client);
+    s->client = NULL;
+}
+
 static void on_answer(struct hermes_client *c, struct hermes_answer *answer, void *user)
 {
     struct subscriber *s = user;
@@ -127,6 +134,11 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
         t->faults.refused++;
         tally_say(
             t, "The server refused something: %.*s", (int)answer->message_len, answer->message);
+        /* It waits for an acknowledgement that will not come. */
+        if (s->stage == STAGE_CONNECTING) {
+            settled(s, STAGE_GONE);
+            drop(s);
+        }
         break;
     default:
         break;
@@ -156,10 +168,9 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
     struct subscriber *s = user;
     count_end(s, why);
     s->at->ready -= s->stage == STAGE_READY;
-    s->at->lane->open -= s->greeted;
     settled(s, STAGE_GONE);
-    hermes_client_free(c);
-    s->client = NULL;
+    drop(s);
+    (void)c;
 }
 
 void subscriber_open(struct subscriber *s, uint64_t moment)
@@ -185,9 +196,7 @@ void subscriber_cut(struct subscriber *s)
     if (!s->client)
         return;
     s->at->ready -= s->stage == STAGE_READY;
-    s->at->lane->open -= s->greeted;
-    hermes_client_free(s->client);
-    s->client = NULL;
+    drop(s);
     s->stage = STAGE_GONE;
     s->cut = uv_hrtime();
 }

@@ -1,0 +1,538 @@
+"""hermes-bench against a real server, where all must be well, and against a broker that does wrong,
+where each wrong must be in the report and in the exit code."""
+
+import json
+import os
+import pathlib
+import pty
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from fake_broker import FakeBroker, pause
+from hermes_fixtures import HERMES, clean_environment, eventually
+from raw import DEADLINE
+
+BENCH = pathlib.Path(os.environ.get("HERMES_BUILD", HERMES.parent)) / "hermes-bench"
+FAULTS = ("lost", "doubled", "reordered", "disordered", "damaged", "refused", "closed", "unconnected")
+SMALL = ("--warmup", "0", "--seconds", "0.5", "--rate", "200", "--payload", "80", "--patience", "1")
+SENT = 100
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Runs it; answers with the exit code, the report (None: none was written), and the errors."""
+
+    def run(url, *words, code=0):
+        file = tmp_path / "report.json"
+        file.unlink(missing_ok=True)
+        words = [str(w) for w in words]
+        if words and not words[0].startswith("--"):
+            words += ["--url", url, "--json", str(file)]
+        done = subprocess.run([str(BENCH), *words], env=clean_environment(), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=4 * DEADLINE)
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        done.report = json.loads(file.read_text()) if file.exists() else None
+        return done
+
+    return run
+
+
+def faults(done, **expected):
+    found = {name: done.report["faults"][name] for name in FAULTS}
+    assert found == {**dict.fromkeys(FAULTS, 0), **expected}, (found, done.report["notes"])
+    assert done.report["clean"] == (not expected)
+
+
+# ---- a broker that does well ----
+
+
+def test_an_honest_broker_passes_and_every_delivery_is_counted(bench):
+    with FakeBroker() as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 4, "--publishers", 2, *SMALL)
+        faults(done)
+        assert done.report["totals"]["published"] == SENT
+        assert done.report["totals"]["deliveries"] == 4 * SENT
+        assert done.report["latency"]["count"] == 4 * SENT
+        assert broker.published == SENT
+
+
+def test_source_addresses_take_turns(bench):
+    with FakeBroker() as broker:
+        bench(broker.url, "fanout", "--subscribers", 4, "--source", "127.0.0.2,127.0.0.3", *SMALL)
+        assert {one.peer for one in broker.connections} == {"127.0.0.2", "127.0.0.3"}
+
+
+# ---- and what may go wrong ----
+
+
+def test_lost_messages_are_counted(bench):
+    def deliver(one, n, data):
+        return [] if one.order == 1 and n % 10 == 5 else [data]
+
+    with FakeBroker(deliver) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, *SMALL, code=1)
+        faults(done, lost=SENT // 10)
+        assert done.report["totals"]["deliveries"] == 3 * SENT - SENT // 10
+
+
+def test_the_last_message_is_missed_too(bench):
+    with FakeBroker(lambda one, n, data: [] if one.order == 0 and n == SENT - 1 else [data]) as broker:
+        faults(bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1), lost=1)
+
+
+def test_a_subscriber_that_gets_nothing_is_missed_too(bench):
+    with FakeBroker(lambda one, n, data: [] if one.order == 0 else [data]) as broker:
+        faults(bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1), lost=SENT)
+
+
+def test_doubled_messages_are_counted(bench):
+    def deliver(one, n, data):
+        return [data, data] if one.order == 0 and n in (0, 7, SENT - 1) else [data]
+
+    with FakeBroker(deliver) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1)
+        faults(done, doubled=3)
+        assert done.report["totals"]["deliveries"] == 2 * SENT
+
+
+def swap(first):
+    """Lets the subscriber 0 have the deliveries `first` and the one behind it the wrong way round."""
+
+    def deliver(one, n, data):
+        if one.order != 0 or n not in (first, first + 1):
+            return [data]
+        if n == first:
+            one.held = data
+            return []
+        return [data, one.held]
+
+    return deliver
+
+
+def test_reordered_messages_are_counted(bench):
+    with FakeBroker(swap(20)) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, *SMALL, code=1)
+        faults(done, reordered=1, disordered=1)
+
+
+def test_another_order_among_publishers_is_seen_where_each_ones_own_is_right(bench):
+    publishers = []
+
+    def on_publish(topic, data):
+        publishers.append(data[8:14])
+
+    def deliver(one, n, data):
+        # Where the two next to each other are of different publishers; from 20 on.
+        if one.order != 2 or n < 20 or one.held == "done":
+            return [data]
+        if one.held is None:
+            one.held = data
+            return []
+        if one.held[9:15] != data[9:15]:
+            both, one.held = [data, one.held], "done"
+            return both
+        both, one.held = [one.held], data
+        return both
+
+    with FakeBroker(deliver, on_publish=on_publish) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 5, "--publishers", 2, *SMALL, code=1)
+        assert len(set(publishers)) == 2
+        faults(done, disordered=1)
+
+
+def test_a_changed_byte_is_seen(bench):
+    def deliver(one, n, data):
+        return [data[:60] + chr(ord(data[60]) ^ 1) + data[61:]] if one.order == 0 and n == 3 else [data]
+
+    with FakeBroker(deliver) as broker:
+        faults(bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1), damaged=1)
+
+
+def test_a_message_that_is_not_to_be_recognized_is_damaged_and_missing(bench):
+    def deliver(one, n, data):
+        return ['"something else"'] if one.order == 0 and n == 3 else [data]
+
+    with FakeBroker(deliver) as broker:
+        faults(bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1), damaged=1, lost=1)
+
+
+def test_a_message_of_a_topic_without_subscription_is_damage(bench):
+    strays = []
+
+    def deliver(one, n, data):
+        if n == 3 and not strays:
+            strays.append(one)
+            broker.subscribers[one.order - 1].send(data)
+        return [data]
+
+    with FakeBroker(deliver) as broker:
+        faults(bench(broker.url, "pairs", "--pairs", 2, *SMALL, code=1), damaged=1)
+
+
+def test_a_closed_connection_is_a_fault_and_what_it_misses_is_not_lost(bench):
+    def deliver(one, n, data):
+        if one.order == 1 and n == 50:
+            one.close(1011)
+        return [data] if one.order != 1 or n < 50 else []
+
+    with FakeBroker(deliver) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, *SMALL, code=1)
+        faults(done, closed=1)
+        assert any("1011" in note for note in done.report["notes"])
+        assert done.report["totals"]["deliveries"] == 2 * SENT + 50
+
+
+def test_a_closed_publisher_is_a_fault(bench):
+    def on_publish(topic, data):
+        if broker.published == 30:
+            broker.connections[-1].close(4029)
+
+    with FakeBroker(on_publish=on_publish) as broker:
+        faults(bench(broker.url, "fanout", "--subscribers", 2, *SMALL, code=1), closed=1)
+
+
+def test_refused_connections_are_counted(bench):
+    # Number 0 is the first look whether anybody is there.
+    with FakeBroker(refuse=lambda number: number in (1, 3)) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 4, *SMALL, code=1)
+        faults(done, unconnected=2)
+        assert done.report["totals"]["deliveries"] == 2 * SENT
+        assert any("503" in note for note in done.report["notes"])
+
+
+def test_a_refused_subscription_is_counted(bench):
+    refusal = {"type": "error", "message": "Too many subscriptions on this connection."}
+    with FakeBroker(answer=lambda one, topic: refusal if one.number == 2 else True) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, *SMALL, code=1)
+        faults(done, refused=1)
+        assert any(refusal["message"] in note for note in done.report["notes"])
+
+
+def test_an_answer_that_never_comes_ends_the_waiting(bench):
+    with FakeBroker(answer=lambda one, topic: one.number != 2) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, *SMALL, code=1)
+        faults(done, unconnected=1)
+
+
+# ---- a window ----
+
+
+def test_a_window_is_refilled_when_all_of_it_has_arrived(bench):
+    ahead = []
+
+    def on_publish(topic, data):
+        # Nothing is sent before the batch before it is everywhere.
+        number = int(data[14:24], 16)
+        least = min(one.deliveries for one in broker.subscribers)
+        ahead.append(number - least)
+
+    with FakeBroker(on_publish=on_publish) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 3, "--threads", 2, "--window", 8, "--warmup", 0,
+                     "--seconds", 0.5, "--payload", 80)
+        faults(done)
+        assert done.report["saturating"]
+        assert max(ahead) <= 8
+        assert done.report["totals"]["deliveries"] == 3 * done.report["totals"]["published"] > 0
+        assert done.report["totals"]["published"] % 8 == 0
+
+
+def test_a_window_that_never_fills_ends_the_run(bench):
+    with FakeBroker(lambda one, n, data: [] if one.order == 1 and n == 21 else [data]) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 2, "--window", 8, "--warmup", 0, "--seconds", 30,
+                     "--payload", 80, "--patience", 0.5, code=1)
+        faults(done, lost=1)
+        assert done.report["totals"]["published"] == 24
+
+
+# ---- latency ----
+
+
+def test_a_stall_is_in_the_latency_of_all_it_delays(bench):
+    """100 messages are due while the broker stands still for half a second: those due in the first
+    0.4 s of that take 0.1 s at least, though only one of them was under way when it began."""
+
+    def on_publish(topic, data):
+        if broker.published == 20:
+            pause(0.5)
+
+    with FakeBroker(on_publish=on_publish) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 1, "--warmup", 0, "--seconds", 1, "--rate", 200,
+                     "--payload", 80)
+        late = sum(n for highest, n in done.report["latency"]["buckets"] if highest > 100000)
+        assert late >= 75
+        assert done.report["latency"]["max"] >= 450000
+
+
+def test_a_missed_objective_is_exit_code_1(bench):
+    with FakeBroker(on_publish=lambda topic, data: pause(0.01)) as broker:
+        arguments = ("fanout", "--subscribers", 1, "--warmup", 0, "--seconds", 0.3, "--rate", 20, "--payload", 80)
+        done = bench(broker.url, *arguments, "--slo", "p50=5ms", code=1)
+        faults(done)
+        assert any("p50=5ms" in note for note in done.report["notes"])
+        bench(broker.url, *arguments, "--slo", "p50=60s")
+
+
+def test_the_search_ends_below_the_rate_that_breaks_the_broker(bench):
+    """This one cuts subscribers off when messages are due faster than 300 a second."""
+    last = []
+
+    def deliver(one, n, data):
+        moment = int(data[25:41], 16)
+        gap = moment - last[-1] if last else 1e9
+        last.append(moment)
+        if 0 < gap < 1e9 / 300 * 0.999 and n > 3:
+            one.close(4008)
+            return []
+        return [data]
+
+    with FakeBroker(deliver) as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 1, "--find-knee", "--slo", "max=60s", "--rate", 100,
+                     "--payload", 80, "--seconds", 0.2, "--warmup", 0)
+        faults(done)
+        steps = done.report["steps"]
+        assert steps and not any(step["held"] for step in steps if step["rate"] > 301)
+        assert 0 < done.report["knee"] <= 301
+        assert any("too slow" in step.get("why", "") for step in steps)
+
+
+# ---- ending early ----
+
+
+def interrupted(broker, words, signals, tmp_path):
+    file = tmp_path / "report.json"
+    process = subprocess.Popen([str(BENCH), *words, "--url", broker.url, "--json", str(file)],
+                               env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        signals(process)
+        out, _ = process.communicate(timeout=2 * DEADLINE)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, out.decode(), json.loads(file.read_text()) if file.exists() else None
+
+
+def test_an_interrupt_ends_the_run_with_a_report(tmp_path):
+    def signals(process):
+        broker.wait_published(50)
+        process.send_signal(signal.SIGINT)
+
+    with FakeBroker() as broker:
+        words = ["fanout", "--subscribers", "2", "--warmup", "0", "--seconds", "3600", "--rate", "200"]
+        code, out, report = interrupted(broker, words, signals, tmp_path)
+        assert code == 130
+        assert report["clean"]
+        assert report["totals"]["published"] >= 50
+        assert report["totals"]["deliveries"] == 2 * report["totals"]["published"]
+        assert "latency" in out
+
+
+def test_a_second_interrupt_ends_it_at_once(tmp_path):
+    def signals(process):
+        broker.wait_published(50)
+        process.send_signal(signal.SIGINT)
+        # It still waits for what was published, since it has the patience, but nothing more is sent.
+        eventually(lambda: not int(status(process, "SigBlk"), 16) & 1 << signal.SIGINT - 1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+
+    def status(process, field):
+        with open(f"/proc/{process.pid}/status") as lines:
+            return next(line.split()[1] for line in lines if line.startswith(field + ":"))
+
+    with FakeBroker(lambda one, n, data: []) as broker:
+        words = ["fanout", "--subscribers", "2", "--warmup", "0", "--seconds", "3600", "--rate", "200",
+                 "--patience", "3600"]
+        code, out, report = interrupted(broker, words, signals, tmp_path)
+        assert (code, out, report) == (130, "", None)
+
+
+# ---- what cannot run ----
+
+
+def one_line(done, *words):
+    assert done.stderr.startswith("hermes-bench: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def test_nobody_listening_is_one_line(bench):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        done = bench(f"ws://127.0.0.1:{port}", "fanout", "--quiet", code=2)
+        one_line(done, str(port), "refused")
+
+
+def test_somebody_else_listening_is_one_line(bench):
+    with FakeBroker(refuse=lambda number: True) as broker:
+        one_line(bench(broker.url, "fanout", "--quiet", code=2), "503")
+
+
+def test_a_wrong_value_is_one_line(bench):
+    one_line(bench("ws://127.0.0.1:1", "fanout", "--rate", "fast", code=2), "--rate", "fast")
+
+
+def test_a_process_that_is_not_there_is_one_line(bench):
+    with FakeBroker() as broker:
+        one_line(bench(broker.url, "fanout", "--quiet", "--pid", 2**22 + 1, code=2), "--pid")
+
+
+def test_a_report_that_cannot_be_written_is_told(bench, tmp_path):
+    with FakeBroker() as broker:
+        done = bench(broker.url, "fanout", "--quiet", "--subscribers", 1, *SMALL, "--html",
+                     tmp_path / "none" / "page.html", code=2)
+        one_line(done, "--html")
+
+
+# ---- forms ----
+
+
+def test_two_reports_are_compared(bench, tmp_path):
+    with FakeBroker() as broker:
+        for name in ("a", "b"):
+            done = bench(broker.url, "fanout", "--subscribers", 1, *SMALL)
+            (tmp_path / f"{name}.json").write_text(json.dumps(done.report))
+    done = bench(None, "--compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert "latency" in done.stdout or "p99" in done.stdout
+    one_line(bench(None, "--compare", tmp_path / "a.json", tmp_path / "c.json", code=2), "c.json")
+
+
+def test_a_page_is_written(bench, tmp_path):
+    page = tmp_path / "page.html"
+    with FakeBroker() as broker:
+        bench(broker.url, "fanout", "--subscribers", 1, *SMALL, "--html", page)
+    assert "<svg" in page.read_text()
+
+
+def test_quiet_prints_nothing(bench):
+    with FakeBroker() as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 1, *SMALL, "--quiet")
+        assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_progress_is_shown_on_a_terminal_only(bench):
+    with FakeBroker() as broker:
+        done = bench(broker.url, "fanout", "--subscribers", 1, *SMALL)
+        assert "\r" not in done.stderr
+        ours, theirs = pty.openpty()
+        words = [str(BENCH), "fanout", "--subscribers", "1", "--url", broker.url, *SMALL]
+        process = subprocess.Popen(words, env=clean_environment(), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+        except OSError:  # how a terminal tells that nobody is there any more
+            pass
+        os.close(ours)
+        assert process.wait(DEADLINE) == 0
+        assert b"\rmeasuring" in shown and b" open" in shown
+        assert shown.rstrip().endswith(b"\x1b[K")
+
+
+# ---- a real server ----
+
+
+@pytest.mark.parametrize("words", [
+    ("fanout", "--subscribers", 50, "--publishers", 3, "--rate", 200),
+    ("fanout", "--subscribers", 50, "--publishers", 3, "--window", 16),
+    ("topics", "--topics", 40, "--subscribers", 30, "--per-subscriber", 7, "--publishers", 3, "--rate", 400),
+    ("topics", "--topics", 40, "--subscribers", 30, "--per-subscriber", 7, "--publishers", 3, "--window", 50),
+    ("pairs", "--pairs", 20, "--rate", 400),
+    ("pairs", "--pairs", 20, "--window", 3),
+], ids=lambda words: f"{words[0]}{words[-2]}")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_loads_pass_on_hermes(bench, server, words, threads):
+    done = bench(server.url, *words, "--threads", threads, "--warmup", 0.1, "--seconds", 0.5, "--pid", server.pid)
+    faults(done)
+    totals, rate = done.report["totals"], done.report["settings"].get("rate")
+    subscribers = {"fanout": 50, "topics": None, "pairs": 1}[words[0]]
+    if subscribers:
+        assert totals["deliveries"] == subscribers * totals["published"] > 0
+    else:
+        assert totals["deliveries"] >= 5 * totals["published"] > 0
+    if rate:
+        assert totals["published"] == rate / 2
+    assert done.report["server"]["pid"] == server.pid
+    assert done.report["points"]
+
+
+def test_connections_are_measured_on_hermes(bench, server):
+    for subscribe in ("none", "shared", "own"):
+        done = bench(server.url, "connect", "--connections", 300, "--connect-rate", 0, "--seconds", 0.05,
+                     "--subscribe", subscribe, "--pid", server.pid, "--threads", 2)
+        faults(done)
+        assert done.report["connect"]["count"] == 300
+        assert done.report["server"]["connections"] == 300
+        eventually(lambda: not server.topic_counts("idle-"), "nobody left behind")
+
+
+def test_connections_by_schedule_do_not_come_sooner(bench, server):
+    done = bench(server.url, "connect", "--connections", 50, "--connect-rate", 100, "--seconds", 0.05)
+    assert done.report["measured_seconds"] >= 0.49
+
+
+def test_churn_passes_on_hermes(bench, server):
+    done = bench(server.url, "churn", "--connections", 8, "--threads", 2, "--seconds", 0.5, "--warmup", 0.1)
+    faults(done)
+    totals = done.report["totals"]
+    assert totals["connects"] == totals["leaves"] == totals["published"] == totals["deliveries"] > 0
+    assert done.report["served"]["count"] == totals["leaves"]
+
+
+def test_churn_sees_what_it_does_not_get(bench):
+    with FakeBroker(lambda one, n, data: [] if one.order == 3 else [data]) as broker:
+        done = bench(broker.url, "churn", "--connections", 2, "--seconds", 0.5, "--warmup", 0, "--patience", 0.5,
+                     code=1)
+        faults(done, lost=1)
+
+
+def test_storm_passes_on_hermes_and_all_are_served_again(bench, server):
+    done = bench(server.url, "storm", "--subscribers", 60, "--rounds", 3, "--seconds", 0.1, "--warmup", 0.1,
+                 "--threads", 2)
+    faults(done)
+    assert done.report["served"]["count"] == 3 * 60
+    assert done.report["totals"]["connects"] == 3 * 60
+
+
+def test_storm_sees_who_is_not_let_in_again(bench):
+    # 0 looks; 1 to 5 subscribe, 6 publishes; 7 to 11 come back.
+    with FakeBroker(refuse=lambda number: number == 9) as broker:
+        done = bench(broker.url, "storm", "--subscribers", 5, "--rounds", 1, "--seconds", 0.05, "--warmup", 0.1,
+                     code=1)
+        faults(done, unconnected=1)
+
+
+def test_slow_subscribers_are_closed_and_that_is_no_fault(bench, start_server):
+    server = start_server(workers=1, max_backlog_bytes="1m")
+    done = bench(server.url, "slow", "--subscribers", 10, "--stalled", 0.2, "--payload", "64k", "--rate", 400,
+                 "--seconds", 1.5, "--warmup", 0.1, "--pid", server.pid)
+    faults(done)
+    assert any("2 subscribers did not read" in note and "2 of them had been closed" in note
+               for note in done.report["notes"])
+
+
+def test_subscribers_that_were_slow_for_a_moment_get_all_of_it(bench, server):
+    done = bench(server.url, "slow", "--subscribers", 10, "--stalled", 0.2, "--payload", 100, "--rate", 200,
+                 "--seconds", 0.5, "--warmup", 0.1)
+    faults(done)
+    assert any("0 of them had been closed" in note for note in done.report["notes"])
+
+
+def test_what_a_slow_subscriber_never_gets_is_lost(bench):
+    with FakeBroker(lambda one, n, data: [] if len(broker.subscribers) == 2 and one.order == 1 and n == 50 else [data]
+                    ) as broker:
+        done = bench(broker.url, "slow", "--subscribers", 2, "--stalled", 0.5, *SMALL, code=1)
+        faults(done, lost=1)
+
+
+def test_soak_passes_on_hermes(bench, server):
+    done = bench(server.url, "soak", "--subscribers", 20, "--topics", 20, "--pairs", 5, "--connections", 4,
+                 "--rate", 300, "--seconds", 1.5, "--warmup", 0.1, "--threads", 2)
+    faults(done)
+    assert done.report["totals"]["leaves"] > 0
+    assert done.report["totals"]["connects"] > done.report["totals"]["leaves"]
