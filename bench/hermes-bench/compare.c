@@ -79,7 +79,7 @@ static void compare_runs(const json_t *a, const json_t *b, FILE *out)
     compare_texts(a, b, "slo", out);
     /* Unless it is named among the settings. */
     if (fabs(first - second) > 0.02 * first &&
-        !(report_number(a, "settings.seconds") != report_number(b, "settings.seconds")))
+        !(fabs(report_number(a, "settings.seconds") - report_number(b, "settings.seconds")) > 0))
         differs(out, "measured time", human_duration(first * 1e6).text,
             human_duration(second * 1e6).text);
     compare_objects(json_object_get(a, "settings"), json_object_get(b, "settings"), out);

@@ -164,9 +164,10 @@ static void put_server(json_t *report, const struct report *r)
     put_real(server, "cpu", us(r->server.cpu));
     if (r->seconds > 0)
         put_real(server, "processors", (double)r->server.cpu / 1e9 / r->seconds);
-    if (r->deliveries)
+    /* Only where it is nearly all that the server did. */
+    if (r->deliveries > 100 * r->connects)
         put_real(server, "cpu_per_delivery", us(r->server.cpu) / (double)r->deliveries);
-    if (r->connects)
+    if (r->connects && r->deliveries <= r->connects)
         put_real(server, "cpu_per_connect", us(r->server.cpu) / (double)r->connects);
     put_count(server, "rss_before", r->server.rss_before);
     put_count(server, "rss_after", r->server.rss_after);

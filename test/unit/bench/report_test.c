@@ -159,7 +159,6 @@ static void what_was_run_is_in_the_json(void **state)
     assert_true(fabs(report_number(json, "latency.p99_99") - 1000) <= 1000.0 / 64);
     assert_near(json, "server.cpu", 2e6);
     assert_near(json, "server.cpu_per_delivery", 2);
-    assert_near(json, "server.cpu_per_connect", 2000);
     assert_near(json, "server.processors", 0.2);
     assert_near(json, "server.rss_per_connection", 392);
     assert_near(json, "knee", 100);
@@ -170,6 +169,27 @@ static void what_was_run_is_in_the_json(void **state)
     assert_int_equal(json_array_size(json_object_get(json, "steps")), 3);
     assert_true(json_is_true(json_object_get(json, "clean")));
     json_decref(json);
+}
+
+static void cpu_is_put_down_only_to_what_nearly_all_of_it_went_to(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t deliveries, connects;
+        double per_delivery, per_connect; /* 0: not given */
+    } is[] = {{1000000, 0, 2, 0}, {1000000, 1000, 2, 0}, {100000, 1000, 0, 0}, {0, 1000, 0, 2000},
+        {1000, 1000, 0, 2000}, {1001, 1000, 0, 0}, {0, 0, 0, 0}};
+    with_server();
+    for (size_t i = 0; i < sizeof is / sizeof *is; i++) {
+        report.deliveries = is[i].deliveries;
+        report.connects = is[i].connects;
+        json_t *json = report_json(&report);
+        const double delivery = report_number(json, "server.cpu_per_delivery");
+        const double connect = report_number(json, "server.cpu_per_connect");
+        assert_true((isnan(delivery) ? 0 : delivery) == is[i].per_delivery);
+        assert_true((isnan(connect) ? 0 : connect) == is[i].per_connect);
+        json_decref(json);
+    }
 }
 
 static void buckets_add_up_to_the_count_and_end_at_the_greatest(void **state)
@@ -625,6 +645,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_was_run_is_in_the_json),
+        TEST(cpu_is_put_down_only_to_what_nearly_all_of_it_went_to),
         TEST(buckets_add_up_to_the_count_and_end_at_the_greatest),
         TEST(what_a_scenario_does_not_have_is_left_out),
         TEST(a_file_shows_again_what_the_run_showed),
