@@ -42,7 +42,7 @@ static void one_peer_alone_receives_what_was_added_for_it(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++)
-        random_life(1, seed, 3000, 200000);
+        random_life(1, seed, 4000, 200000);
 }
 
 static void a_peer_that_is_gone_breaks_its_own_outbox_only(void **state)
