@@ -67,7 +67,7 @@ static void tiles(const json_t *report, FILE *out)
         {"latency.p99", "latency p99", human_duration},
         {"latency.p99_99", "latency p99.99", human_duration},
         {"connect.p99", "connect p99", human_duration},
-        {"served.max", "all served after", human_duration},
+        {"served.max", "served, slowest", human_duration},
         {"server.cpu_per_delivery", "CPU per delivery", human_duration},
         {"server.cpu_per_connect", "CPU per connect", human_duration},
         {"server.rss_per_connection", "memory per connection", human_bytes},

@@ -203,6 +203,7 @@ static void by_percentile(const json_t *report, FILE *out)
         return;
     plot_open(&p, out, s[0].most > 0 ? "Latency by percentile" : "Time taken by percentile",
         "By percentile: how long all but the slowest part took", shown > 1 ? keys : NULL);
+    p.labels_below = shown > 1;
     plot_percentiles(&p.x, end);
     if (most < least * 8)
         plot_linear(&p.y, most * 1.2, human_duration, 1000);

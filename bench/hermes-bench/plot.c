@@ -147,7 +147,7 @@ void plot_dot(struct plot *p, const char *class_name, double x, double y, const 
     if (!label)
         return;
     /* Above a line that rises, or below it where the axis is too near. */
-    const bool below = x_of(p, x) < LEFT + 50;
+    const bool below = p->labels_below || x_of(p, x) < LEFT + 50;
     fprintf(p->out, "<text class=\"mark\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
         x_of(p, x) + (below ? 4 : -2),
         below ? fmin(y_of(p, y) + 17, HEIGHT - BOTTOM - 4) : fmax(y_of(p, y) - 9, TOP + 2),

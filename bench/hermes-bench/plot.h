@@ -28,6 +28,7 @@ struct plot_axis {
 struct plot {
     FILE *out;
     struct plot_axis x, y;
+    bool labels_below; /* of dots, where other lines run above them */
 };
 
 /* What the legend says, by the class that its line has. */
