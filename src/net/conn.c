@@ -2,30 +2,42 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int conn_open(struct conn *c, uv_loop_t *loop, int fd, uv_poll_cb ready)
+#include "base/die.h"
+
+static int set(struct conn *c, struct poller *poller, int operation, int watched)
 {
-    int code = uv_poll_init(loop, &c->poll, fd);
-    if (code != 0)
-        return code;
-    c->fd = fd;
-    c->watched = UV_READABLE;
-    return uv_poll_start(&c->poll, UV_READABLE, ready);
+    struct epoll_event event = {.data.ptr = c};
+    if (watched & CONN_READABLE)
+        event.events |= EPOLLIN;
+    if (watched & CONN_WRITABLE)
+        event.events |= EPOLLOUT;
+    c->watched = watched;
+    return epoll_ctl(poller->fd, operation, c->fd, &event);
 }
 
-void conn_watch(struct conn *c, bool readable, bool writable)
+bool conn_open(struct conn *c, struct poller *poller, int fd)
 {
-    int wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+    *c = (struct conn){.fd = fd};
+    return set(c, poller, EPOLL_CTL_ADD, CONN_READABLE) == 0;
+}
+
+void conn_watch(struct conn *c, struct poller *poller, bool readable, bool writable)
+{
+    int wanted = (readable ? CONN_READABLE : 0) | (writable ? CONN_WRITABLE : 0);
+    int operation = EPOLL_CTL_MOD;
     if (wanted == c->watched)
         return;
-    c->watched = wanted;
-    if (wanted)
-        uv_poll_start(&c->poll, wanted, c->poll.poll_cb);
-    else
-        uv_poll_stop(&c->poll); /* until it is resumed; a peer that went is noticed then */
+    /* Errors and hang-ups are told of whatever one watches for, again and again. */
+    if (!wanted)
+        operation = EPOLL_CTL_DEL;
+    else if (!c->watched)
+        operation = EPOLL_CTL_ADD;
+    MUST(set(c, poller, operation, wanted) == 0);
 }
 
 ssize_t conn_read(struct conn *c, void *bytes, size_t len)
@@ -73,13 +85,12 @@ void conn_finish(struct conn *c)
     shutdown(c->fd, SHUT_WR);
 }
 
-void conn_close(struct conn *c, bool reset, uv_close_cb closed)
+void conn_close(struct conn *c, bool reset)
 {
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
-    uv_close((uv_handle_t *)&c->poll, closed);
-    close(c->fd);
+    close(c->fd); /* which takes it out of the set: no other descriptor is the same socket */
     c->fd = -1;
 }

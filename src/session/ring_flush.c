@@ -32,8 +32,8 @@ size_t worker_flush_by_ring(struct worker *w, size_t most)
     size_t taken = q->at - before;
     bool good = ring_submit(ring);
     metric_add(&w->metrics, METRIC_submissions_total, 1);
-    /* The queue may grow and move from here on, sessions may end; but none is freed before libuv's
-     * next round, and the log stays as it is. */
+    /* The queue may grow and move from here on, sessions may end; but none is freed before the
+     * turn is over, and the log stays as it is. */
     for (unsigned i = 0; i < ring->count; i++) {
         struct ring_send *send = &ring->sends[i];
         struct session *s = send->user;

@@ -23,8 +23,6 @@ static const struct {
 #undef CLOSE_REASON
 };
 
-static void session_ready(uv_poll_t *poll, int status, int events);
-
 static struct session *session_of_conn(struct conn *conn)
 {
     return LIST_ITEM(conn, struct session, conn);
@@ -36,7 +34,7 @@ void session_open(
     struct session *s = w->draining ? NULL : slab_new(&w->sessions);
     if (s) {
         *s = (struct session){.worker = w, .refusal = (uint8_t)refusal, .address = address};
-        if (conn_open(&s->conn, &w->loop, fd, session_ready) != 0) {
+        if (!conn_open(&s->conn, &w->poller, fd)) {
             slab_free(&w->sessions, s);
             s = NULL;
         }
@@ -60,15 +58,7 @@ void session_watch(struct session *s)
 {
     if (s->state == SESSION_ENDED)
         return;
-    conn_watch(&s->conn, !s->paused && !s->full, s->blocked);
-}
-
-static void session_gone(uv_handle_t *handle)
-{
-    struct session *s = session_of_conn(conn_of((uv_poll_t *)handle));
-    struct worker *w = s->worker;
-    slab_free(&w->sessions, s);
-    worker_session_gone(w);
+    conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full, s->blocked);
 }
 
 static void log_close(struct session *s, enum close_reason reason)
@@ -138,7 +128,9 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     address_drop(w->shop->addresses, s->address);
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
-    conn_close(&s->conn, reset, session_gone);
+    conn_close(&s->conn, reset);
+    s->ended_before = w->ended;
+    w->ended = s;
 }
 
 /* Forgets what is queued but for a frame that is partly sent, if the budget has room for what is
@@ -334,19 +326,18 @@ static bool session_read(struct session *s)
     return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full;
 }
 
-static void session_ready(uv_poll_t *poll, int status, int events)
+void session_ready(struct conn *conn, int events)
 {
-    struct session *s = session_of_conn(conn_of(poll));
-    if (status < 0) {
-        /* An error is pending on the socket; what came before it is still there to be read. */
+    struct session *s = session_of_conn(conn);
+    if (events & CONN_FAULT) {
         while (session_read(s))
             ;
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return;
     }
-    if (events & UV_WRITABLE)
+    if (events & CONN_WRITABLE)
         session_flush(s);
-    if (events & UV_READABLE && s->state != SESSION_ENDED)
+    if (events & CONN_READABLE && s->state != SESSION_ENDED)
         for (int i = 0; i < READS_A_ROUND && session_read(s); i++)
             ;
     worker_relieve(s->worker);

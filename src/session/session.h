@@ -1,7 +1,7 @@
 /* One client, from the accepted socket to the last byte.
  *
  * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown
- * away), ENDED (waiting for libuv to let go). Nothing frees a session but that last step, so a
+ * away), ENDED (until the worker's turn is over). Nothing frees a session but that last step, so a
  * session stays valid for as long as the callback runs that ended it. Ownership: the worker's slab.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_SESSION_H
@@ -61,8 +61,9 @@ struct session {
     uint32_t allowance_ms;    /* when that was last raised */
     struct deadline deadline; /* handshake, ping, pong or close, by the state */
     union {
-        struct buf *head;         /* HEAD: the part of the request that has come */
-        struct ws_reader *reader; /* OPEN, CLOSING: a frame or message that is half there */
+        struct buf *head;             /* HEAD: the part of the request that has come */
+        struct ws_reader *reader;     /* OPEN, CLOSING: a frame or message that is half there */
+        struct session *ended_before; /* ENDED */
     };
     struct late_pong *late_pong;
     struct address *address; /* NULL: not counted */
@@ -72,6 +73,9 @@ struct session {
 /* A new session on an accepted socket, which it takes over (closing it when there is no memory). */
 void session_open(
     struct worker *w, int fd, enum connection_refusal refusal, struct address *address);
+
+/* Its socket can be read from or written to. */
+void session_ready(struct conn *conn, int events);
 
 /* Ends it in order: leaves all topics and queues a close frame behind what is queued already; a
  * blocked session loses what is queued but for the frame that is partly sent (not on SHUTDOWN). */

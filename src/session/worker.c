@@ -26,6 +26,32 @@ static void keep_spinning(uv_idle_t *idle)
     (void)idle; /* being active is what it is for */
 }
 
+/* Ends the worker once nothing is left, when it drains. */
+static void close_when_empty(struct worker *w)
+{
+    if (!w->draining || w->sessions.used > 0 || w->closing)
+        return;
+    w->closing = true;
+    mailbox_close(&w->box);
+    wheel_close(&w->wheel, NULL);
+    poller_close(&w->poller);
+    uv_close((uv_handle_t *)&w->turn, NULL);
+    uv_close((uv_handle_t *)&w->unfinished, NULL);
+    uv_close((uv_handle_t *)&w->drain_timer, NULL);
+    uv_close((uv_handle_t *)&w->listing_timer, NULL);
+}
+
+/* Nobody who might still look at them is at work now. */
+static void free_ended(struct worker *w)
+{
+    while (w->ended) {
+        struct session *s = w->ended;
+        w->ended = s->ended_before;
+        slab_free(&w->sessions, s);
+    }
+    close_when_empty(w);
+}
+
 static void worker_turn(uv_prepare_t *prepare)
 {
     struct worker *w = prepare->data;
@@ -36,6 +62,7 @@ static void worker_turn(uv_prepare_t *prepare)
     let_waiters_go(w);
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
+    free_ended(w);
     finished = finished && w->queue.count == 0 && mailbox_sleep(&w->box);
     if (w->closing || finished)
         uv_idle_stop(&w->unfinished);
@@ -86,20 +113,6 @@ void worker_drain(struct worker *w)
     slab_each(&w->sessions, close_for_shutdown, w);
     if (w->shop->limits.drain_ms)
         uv_timer_start(&w->drain_timer, drain_over, w->shop->limits.drain_ms, 0);
-    worker_session_gone(w);
-}
-
-void worker_session_gone(struct worker *w)
-{
-    if (!w->draining || w->sessions.used > 0 || w->closing)
-        return;
-    w->closing = true;
-    mailbox_close(&w->box);
-    wheel_close(&w->wheel, NULL);
-    uv_close((uv_handle_t *)&w->turn, NULL);
-    uv_close((uv_handle_t *)&w->unfinished, NULL);
-    uv_close((uv_handle_t *)&w->drain_timer, NULL);
-    uv_close((uv_handle_t *)&w->listing_timer, NULL);
 }
 
 /* --- start and stop --------------------------------------------------------------------------- */
@@ -131,6 +144,9 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     code = mailbox_open(&w->box, &w->loop, mail_came, w);
     if (code != 0)
         goto no_mailbox;
+    code = poller_open(&w->poller, &w->loop, session_ready);
+    if (code != 0)
+        goto no_poller;
     wheel_open(&w->wheel, &w->loop, deadline_met, w);
     uv_prepare_init(&w->loop, &w->turn);
     uv_idle_init(&w->loop, &w->unfinished);
@@ -152,6 +168,10 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     }
     return 0;
 
+no_poller:
+    mailbox_close(&w->box);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    mailbox_fini(&w->box);
 no_mailbox:
     uv_loop_close(&w->loop);
 no_loop:
@@ -190,7 +210,7 @@ void worker_fini(struct worker *w)
 {
     if (!w->closing) { /* never ran */
         w->draining = true;
-        worker_session_gone(w);
+        close_when_empty(w);
         uv_run(&w->loop, UV_RUN_DEFAULT);
     }
     drop_mail(w);

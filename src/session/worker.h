@@ -21,6 +21,7 @@
 #include "net/addresses.h"
 #include "net/byte_log.h"
 #include "net/outbox.h"
+#include "net/poller.h"
 #include "net/ring.h"
 #include "proto/ws_in.h"
 
@@ -81,10 +82,12 @@ struct worker {
     struct mailbox box;
     struct tray tray;
     struct wheel wheel;
+    struct poller poller; /* of the sessions' sockets */
     uv_prepare_t turn;    /* runs the turn before each poll */
     uv_idle_t unfinished; /* active while a slice is left: keeps the poll from blocking */
     uv_timer_t drain_timer;
     struct slab sessions;
+    struct session *ended; /* to be freed at the end of the turn */
     struct local_topics topics;
     struct byte_log log;
     size_t log_settled;  /* its chunks when the flush queue was last empty */
@@ -162,8 +165,5 @@ void worker_listed(struct worker *w, struct session *s, size_t seen);
 
 /* Closes all sessions, then the worker. */
 void worker_drain(struct worker *w);
-
-/* Ends the worker once nothing is left, when it drains. */
-void worker_session_gone(struct worker *w);
 
 #endif

@@ -19,13 +19,12 @@ enum state {
     HEAD,    /* reads the request */
     OPEN,    /* echoes */
     CLOSING, /* the last bytes are queued; input is thrown away, but for a close frame */
-    ENDED,   /* waits for libuv to let go of the handles */
+    ENDED,   /* waits for libuv to let go of the timer */
 };
 
 struct client {
     struct conn conn;
     uv_timer_t closing;
-    int handles;
     struct list node;
     struct echo *echo;
     enum state state;
@@ -37,11 +36,10 @@ struct client {
     bool peer_closed; /* its close frame came */
 };
 
-static void handle_closed(uv_handle_t *handle)
+/* Comes when the round of the sockets is over. */
+static void timer_closed(uv_handle_t *timer)
 {
-    struct client *c = handle->data;
-    if (--c->handles > 0)
-        return;
+    struct client *c = timer->data;
     buf_fini(&c->head);
     buf_fini(&c->out);
     free(c);
@@ -54,8 +52,8 @@ static void client_end(struct client *c)
     c->state = ENDED;
     ws_release(c->echo->readers, &c->reader);
     list_remove(&c->node);
-    conn_close(&c->conn, false, handle_closed);
-    uv_close((uv_handle_t *)&c->closing, handle_closed);
+    conn_close(&c->conn, false);
+    uv_close((uv_handle_t *)&c->closing, timer_closed);
 }
 
 static void close_wait_over(uv_timer_t *timer)
@@ -98,7 +96,7 @@ static void client_flush(struct client *c)
         }
         conn_finish(&c->conn);
     }
-    conn_watch(&c->conn, unsent(c) < UNSENT_MAX, unsent(c) > 0);
+    conn_watch(&c->conn, &c->echo->poller, unsent(c) < UNSENT_MAX, unsent(c) > 0);
 }
 
 /* What is queued is the last. */
@@ -235,16 +233,16 @@ static bool client_read(struct client *c)
     return c->state != ENDED && unsent(c) < UNSENT_MAX;
 }
 
-static void client_ready(uv_poll_t *poll, int status, int readiness)
+void client_ready(struct conn *conn, int readiness)
 {
-    struct client *c = poll->data;
-    if (status < 0) {
+    struct client *c = LIST_ITEM(conn, struct client, conn);
+    if (readiness & CONN_FAULT) {
         client_end(c);
         return;
     }
-    if (readiness & UV_WRITABLE)
+    if (readiness & CONN_WRITABLE)
         client_flush(c);
-    if (readiness & UV_READABLE && c->state != ENDED)
+    if (readiness & CONN_READABLE && c->state != ENDED)
         for (int i = 0; i < READS_A_ROUND && client_read(c); i++)
             ;
 }
@@ -252,15 +250,13 @@ static void client_ready(uv_poll_t *poll, int status, int readiness)
 void client_open(struct echo *e, int fd)
 {
     struct client *c = calloc(1, sizeof *c);
-    if (!c || conn_open(&c->conn, e->loop, fd, client_ready) != 0) {
+    if (!c || !conn_open(&c->conn, &e->poller, fd)) {
         free(c);
         close(fd);
         return;
     }
     uv_timer_init(e->loop, &c->closing);
-    c->conn.poll.data = c;
     c->closing.data = c;
-    c->handles = 2;
     c->echo = e;
     list_init(&c->node);
     list_append(&e->clients, &c->node);

@@ -45,10 +45,18 @@ bool echo_open(struct echo *e, uv_loop_t *loop, const char *host, int port, size
         snprintf(error, error_size, "out of memory");
         return false;
     }
+    int code = poller_open(&e->poller, loop, client_ready);
+    if (code != 0) {
+        snprintf(error, error_size, "%s", uv_strerror(code));
+        ws_pool_free(e->readers);
+        return false;
+    }
+    /* What is to be waited for at the end are the clients' timers. */
+    uv_unref((uv_handle_t *)&e->poller.handle);
     e->listener_count =
         listen_open(fds, ECHO_LISTENERS, host, &e->port, BACKLOG, error, error_size);
     if (e->listener_count < 0) {
-        ws_pool_free(e->readers);
+        echo_fini(e);
         return false;
     }
     for (int i = 0; i < e->listener_count; i++) {
@@ -72,6 +80,8 @@ void echo_stop(struct echo *e)
 
 void echo_fini(struct echo *e)
 {
+    poller_close(&e->poller);
+    uv_run(e->loop, UV_RUN_DEFAULT);
     ws_pool_free(e->readers);
 }
 

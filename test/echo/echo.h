@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "net/poller.h"
 #include "proto/ws_in.h"
 
 enum { ECHO_READ = 64 * 1024, ECHO_LISTENERS = 16 };
@@ -22,6 +23,7 @@ struct echo_listener {
 
 struct echo {
     uv_loop_t *loop;
+    struct poller poller; /* of the clients' sockets */
     struct ws_pool *readers;
     struct list clients;
     struct echo_listener listeners[ECHO_LISTENERS];
@@ -38,11 +40,14 @@ bool echo_open(struct echo *e, uv_loop_t *loop, const char *host, int port, size
 /* Accepts no more, and closes all clients with 1001. */
 void echo_stop(struct echo *e);
 
-/* After the loop has run out. */
+/* After the loop has run out; runs it once more. */
 void echo_fini(struct echo *e);
 
 /* client.c: a client on an accepted socket, which it takes over (closing it without memory). */
 void client_open(struct echo *e, int fd);
+
+/* client.c: its socket can be read from or written to. */
+void client_ready(struct conn *conn, int readiness);
 
 /* client.c: closes all with 1001. */
 void clients_close(struct echo *e);

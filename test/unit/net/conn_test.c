@@ -15,13 +15,12 @@
 #include <unistd.h>
 
 struct scene {
-    struct conn conn; /* first: the poll's data is not needed */
+    struct conn conn; /* first: see scene_of */
     uv_loop_t loop;
+    struct poller poller;
     int peer;
-    int status; /* of the last call */
-    int events;
+    int events; /* of the last call */
     unsigned calls;
-    bool closed;
 };
 
 static struct scene *scene_of(struct conn *c)
@@ -29,17 +28,11 @@ static struct scene *scene_of(struct conn *c)
     return (struct scene *)(void *)c;
 }
 
-static void ready(uv_poll_t *poll, int status, int events)
+static void ready(struct conn *c, int events)
 {
-    struct scene *s = scene_of(conn_of(poll));
-    s->status = status;
+    struct scene *s = scene_of(c);
     s->events = events;
     s->calls++;
-}
-
-static void closed(uv_handle_t *handle)
-{
-    scene_of(conn_of((uv_poll_t *)handle))->closed = true;
 }
 
 /* Two ends of a real connection, so that a reset is one. */
@@ -65,16 +58,19 @@ static void scene_open(struct scene *s)
     tcp_pair(fds);
     s->peer = fds[1];
     assert_int_equal(uv_loop_init(&s->loop), 0);
-    assert_int_equal(conn_open(&s->conn, &s->loop, fds[0], ready), 0);
+    assert_int_equal(poller_open(&s->poller, &s->loop, ready), 0);
+    assert_true(conn_open(&s->conn, &s->poller, fds[0]));
 }
 
 static void scene_close(struct scene *s, bool reset)
 {
-    conn_close(&s->conn, reset, closed);
+    conn_close(&s->conn, reset);
     assert_int_equal(s->conn.fd, -1);
-    assert_false(s->closed);
+    unsigned calls = s->calls;
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    assert_int_equal(s->calls, calls);
+    poller_close(&s->poller);
     uv_run(&s->loop, UV_RUN_DEFAULT);
-    assert_true(s->closed);
     assert_int_equal(uv_loop_close(&s->loop), 0);
     close(s->peer);
 }
@@ -94,8 +90,7 @@ static void bytes_go_both_ways(void **state)
     assert_int_equal(conn_read(&s.conn, bytes, sizeof bytes), CONN_AGAIN);
     assert_int_equal(send(s.peer, "hello", 5, 0), 5);
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_int_equal(s.status, 0);
-    assert_int_equal(s.events, UV_READABLE);
+    assert_int_equal(s.events, CONN_READABLE);
     assert_int_equal(conn_read(&s.conn, bytes, 3), 3);
     assert_int_equal(conn_read(&s.conn, bytes + 3, sizeof bytes - 3), 2);
     assert_memory_equal(bytes, "hello", 5);
@@ -146,7 +141,7 @@ static void a_full_socket_takes_a_part_then_nothing(void **state)
     assert_int_equal(wrote, CONN_AGAIN);
     assert_int_equal(conn_write(&s.conn, pieces, 1), CONN_AGAIN);
     /* Told again once the peer has read. */
-    conn_watch(&s.conn, false, true);
+    conn_watch(&s.conn, &s.poller, false, true);
     uv_run(&s.loop, UV_RUN_NOWAIT);
     assert_int_equal(s.calls, 0);
     while (sum > 0) {
@@ -155,7 +150,7 @@ static void a_full_socket_takes_a_part_then_nothing(void **state)
         sum -= (size_t)got;
     }
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_int_equal(s.events, UV_WRITABLE);
+    assert_int_equal(s.events, CONN_WRITABLE);
     scene_close(&s, false);
 }
 
@@ -171,7 +166,7 @@ static void a_peer_that_is_gone_is_broken(void **state)
     close(s.peer);
     s.peer = -1;
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_true(s.status < 0); /* libuv watches it no more */
+    assert_true(s.events & CONN_FAULT);
     assert_int_equal(conn_read(&s.conn, bytes, sizeof bytes), CONN_BROKEN);
     assert_int_equal(conn_write(&s.conn, &(struct iovec){bytes, 1}, 1), CONN_BROKEN);
     assert_int_equal(conn_write(&s.conn, (struct iovec[]){{bytes, 1}, {bytes, 1}}, 2), CONN_BROKEN);
@@ -187,18 +182,18 @@ static void it_is_called_for_what_is_watched_only(void **state)
     assert_int_equal(s.calls, 0);
     assert_int_equal(send(s.peer, "x", 1, 0), 1);
     wait_readable(s.conn.fd);
-    conn_watch(&s.conn, false, false);
+    conn_watch(&s.conn, &s.poller, false, false);
     uv_run(&s.loop, UV_RUN_NOWAIT);
     assert_int_equal(s.calls, 0);
-    conn_watch(&s.conn, false, true);
+    conn_watch(&s.conn, &s.poller, false, true);
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_int_equal(s.events, UV_WRITABLE);
-    conn_watch(&s.conn, true, true);
+    assert_int_equal(s.events, CONN_WRITABLE);
+    conn_watch(&s.conn, &s.poller, true, true);
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_int_equal(s.events, UV_READABLE | UV_WRITABLE);
-    conn_watch(&s.conn, true, false);
+    assert_int_equal(s.events, CONN_READABLE | CONN_WRITABLE);
+    conn_watch(&s.conn, &s.poller, true, false);
     uv_run(&s.loop, UV_RUN_ONCE);
-    assert_int_equal(s.events, UV_READABLE);
+    assert_int_equal(s.events, CONN_READABLE);
     scene_close(&s, false);
 }
 
@@ -220,13 +215,82 @@ static void a_close_ends_the_stream_and_a_reset_breaks_it(void **state)
     }
 }
 
+/* Broken by events for whatever the kernel tells, watched or not. */
+static void who_is_watched_for_nothing_is_not_called_when_the_peer_goes(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_open(&s);
+    conn_watch(&s.conn, &s.poller, false, false);
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(s.peer, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(s.peer);
+    s.peer = -1;
+    wait_readable(s.conn.fd);
+    uv_run(&s.loop, UV_RUN_NOWAIT);
+    assert_int_equal(s.calls, 0);
+    conn_watch(&s.conn, &s.poller, true, false);
+    uv_run(&s.loop, UV_RUN_ONCE);
+    assert_int_equal(s.calls, 1);
+    assert_true(s.events & CONN_FAULT);
+    scene_close(&s, false);
+}
+
+/* One of two that are ready closes the other. Broken without the look at the descriptor. */
+static struct scene *to_close;
+static unsigned called;
+
+static void close_the_other(struct conn *c, int events)
+{
+    (void)events;
+    called++;
+    assert_ptr_not_equal(c, &to_close->conn);
+    if (to_close->conn.fd >= 0)
+        conn_close(&to_close->conn, false);
+}
+
+static void who_was_closed_in_the_same_round_is_not_called(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        struct scene s;
+        struct scene other = {0};
+        int fds[2];
+        scene_open(&s);
+        tcp_pair(fds);
+        assert_true(conn_open(&other.conn, &s.poller, fds[0]));
+        other.peer = fds[1];
+        int early = first ? other.peer : s.peer;
+        int late = first ? s.peer : other.peer;
+        assert_int_equal(send(early, "x", 1, 0), 1);
+        wait_readable(first ? other.conn.fd : s.conn.fd);
+        assert_int_equal(send(late, "x", 1, 0), 1);
+        wait_readable(first ? s.conn.fd : other.conn.fd);
+        to_close = first ? &s : &other;
+        called = 0;
+        s.poller.ready = close_the_other;
+        uv_run(&s.loop, UV_RUN_ONCE);
+        assert_int_equal(called, 1);
+        struct scene *left = first ? &other : &s;
+        conn_close(&left->conn, false);
+        poller_close(&s.poller);
+        uv_run(&s.loop, UV_RUN_DEFAULT);
+        assert_int_equal(uv_loop_close(&s.loop), 0);
+        close(s.peer);
+        close(other.peer);
+    }
+}
+
 static void what_is_no_socket_stays_the_caller_s(void **state)
 {
     (void)state;
     struct conn c;
+    struct poller poller;
     uv_loop_t loop;
     assert_int_equal(uv_loop_init(&loop), 0);
-    assert_true(conn_open(&c, &loop, -1, ready) < 0);
+    assert_int_equal(poller_open(&poller, &loop, ready), 0);
+    assert_false(conn_open(&c, &poller, -1));
+    poller_close(&poller);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
 }
@@ -240,6 +304,8 @@ int main(void)
         cmocka_unit_test(a_peer_that_is_gone_is_broken),
         cmocka_unit_test(it_is_called_for_what_is_watched_only),
         cmocka_unit_test(a_close_ends_the_stream_and_a_reset_breaks_it),
+        cmocka_unit_test(who_is_watched_for_nothing_is_not_called_when_the_peer_goes),
+        cmocka_unit_test(who_was_closed_in_the_same_round_is_not_called),
         cmocka_unit_test(what_is_no_socket_stays_the_caller_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
