@@ -226,23 +226,17 @@ static inline void load_send_all(int fd, const void *bytes, size_t len)
     }
 }
 
-/* Connects and shakes hands. The index spreads connections over the source addresses 127.0.0.2 to
- * .5: one address has about 28,000 ports to one server. The socket blocks, with a time limit.
- * `protocol` is asked for, unless NULL. */
-static inline struct load_conn load_upgrade(
+/* Connects and sends the handshake; load_upgraded waits for its answer. The index spreads
+ * connections over the source addresses 127.0.0.2 to .5: one address has about 28,000 ports to one
+ * server. The socket blocks, with a time limit. `protocol` is asked for, unless NULL. */
+static inline struct load_conn load_connect_to(
     uint16_t port, unsigned index, const char *path, const char *protocol)
 {
-    char request[512];
-    int request_len = snprintf(request, sizeof request,
-        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: " LOAD_KEY "\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-        path, port, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
-        protocol ? "\r\n" : "");
     struct load_conn c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
     struct timeval patience = {.tv_sec = LOAD_PATIENCE_SECONDS};
-    unsigned char *end;
-    int on = 1;
+    char request[512];
+    int len, on = 1;
 
     if (c.fd < 0)
         load_die("socket: %s", strerror(errno));
@@ -256,16 +250,26 @@ static inline struct load_conn load_upgrade(
     if (bind(c.fd, (struct sockaddr *)&from, sizeof from) ||
         connect(c.fd, (struct sockaddr *)&to, sizeof to))
         load_die("connection %u to port %u: %s", index, port, strerror(errno));
-    load_send_all(c.fd, request, (size_t)request_len);
-    do
-        load_more(&c);
-    while (!(end = memmem(c.bytes, c.have, "\r\n\r\n", 4)));
-    end += 4;
-    if (strncmp((char *)c.bytes, "HTTP/1.1 101 ", 13) != 0 ||
-        !memmem(c.bytes, (size_t)(end - c.bytes), LOAD_ACCEPT, strlen(LOAD_ACCEPT)))
-        load_die("connection %u was not upgraded: %.*s", index, (int)(end - c.bytes), c.bytes);
-    load_keep(&c, end, (size_t)(c.bytes + c.have - end));
+    len = snprintf(request, sizeof request,
+        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: " LOAD_KEY "\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+        path, port, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
+        protocol ? "\r\n" : "");
+    load_send_all(c.fd, request, (size_t)len);
     return c;
+}
+
+static inline void load_upgraded(struct load_conn *c)
+{
+    unsigned char *end;
+    do
+        load_more(c);
+    while (!(end = memmem(c->bytes, c->have, "\r\n\r\n", 4)));
+    end += 4;
+    if (strncmp((char *)c->bytes, "HTTP/1.1 101 ", 13) != 0 ||
+        !memmem(c->bytes, (size_t)(end - c->bytes), LOAD_ACCEPT, strlen(LOAD_ACCEPT)))
+        load_die("a connection was not upgraded: %.*s", (int)(end - c->bytes), c->bytes);
+    load_keep(c, end, (size_t)(c->bytes + c->have - end));
 }
 
 static inline void load_close(struct load_conn *c)

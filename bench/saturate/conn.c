@@ -4,11 +4,15 @@
 
 #include <ctype.h>
 
+/* What connecting sends is never longer. */
+enum {
+    WAVE = 256, /* connections that come about at the same time: some servers look seldom */
+    ITEM_BYTES = 128 + MAX_TOPICS_EACH * (2 * TOPIC_BYTES + 8),
+};
+
 static void conn_send(const struct load *l, struct conn *c, const void *item, size_t len)
 {
-    unsigned char frame[2048];
-    if (len + 14 > sizeof frame)
-        load_die("an item of %zu bytes", len);
+    unsigned char frame[ITEM_BYTES + 14];
     load_send_all(c->rest.fd, frame, load_frame(frame, l->dialect->opcode, item, len));
 }
 
@@ -51,32 +55,45 @@ static void conn_expect(const struct load *l, struct conn *c, enum item_kind kin
     }
 }
 
-struct conn conn_open(const struct load *l, unsigned index, const char *role, const char *topic)
+/* Returns the answers to wait for. */
+static uint32_t opening_subscribe(const struct load *l, const struct opening *o)
 {
-    const struct dialect *d = l->dialect;
-    unsigned char hello[512];
-    char path[128] = "/";
-    if (d->path)
-        d->path(path, sizeof path, role, topic);
-    struct conn c = {.rest = load_upgrade(l->port, index, path, d->protocol), .part = {.fd = -1}};
-    if (d->hello)
-        conn_send(l, &c, hello, d->hello(hello));
-    if (d->greets)
-        conn_expect(l, &c, ITEM_GREETING, 1);
-    return c;
+    unsigned char item[ITEM_BYTES];
+    uint32_t used = 0, items = 0;
+    for (uint32_t at = 0; l->dialect->subscribe && at < o->count; at += used, items++)
+        conn_send(
+            l, o->conn, item, l->dialect->subscribe(item, o->topics + at, o->count - at, &used));
+    return items;
 }
 
-void conn_subscribe(const struct load *l, struct conn *c, const char *const *names, uint32_t count)
+static void wave_open(const struct load *l, struct opening *wave, size_t count)
 {
-    unsigned char items[MAX_TOPICS_EACH * 128], item[128];
-    size_t len = 0;
-    if (!l->dialect->subscribe)
-        return;
-    for (uint32_t i = 0; i < count; i++)
-        len += load_frame(
-            items + len, l->dialect->opcode, item, l->dialect->subscribe(item, names[i]));
-    load_send_all(c->rest.fd, items, len);
-    conn_expect(l, c, ITEM_ACK, count);
+    const struct dialect *d = l->dialect;
+    unsigned char hello[ITEM_BYTES];
+    for (struct opening *o = wave; o < wave + count; o++) {
+        char path[128] = "/";
+        if (d->path)
+            d->path(path, sizeof path, o->role, o->topics[0]);
+        *o->conn = (struct conn){.rest = load_connect_to(l->port, o->index, path, d->protocol)};
+    }
+    for (struct opening *o = wave; o < wave + count; o++) {
+        load_upgraded(&o->conn->rest);
+        if (d->hello)
+            conn_send(l, o->conn, hello, d->hello(hello));
+    }
+    for (struct opening *o = wave; o < wave + count; o++) {
+        if (d->greets)
+            conn_expect(l, o->conn, ITEM_GREETING, 1);
+        o->waits = opening_subscribe(l, o);
+    }
+    for (struct opening *o = wave; o < wave + count; o++)
+        conn_expect(l, o->conn, ITEM_ACK, o->waits);
+}
+
+void conn_open_all(const struct load *l, struct opening *openings, size_t count)
+{
+    for (size_t at = 0; at < count; at += WAVE)
+        wave_open(l, openings + at, count - at < WAVE ? count - at : WAVE);
 }
 
 void conn_close(struct conn *c)

@@ -7,12 +7,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TOPIC_BYTES = 24, MAX_TOPICS_EACH = 64 };
 
 enum item_kind {
     ITEM_GREETING,
-    ITEM_ACK, /* of one subscription */
+    ITEM_ACK, /* of one item that subscribes */
     ITEM_DELIVERY,
     ITEM_PING,
     ITEM_OTHER, /* to be ignored */
@@ -38,9 +39,11 @@ struct dialect {
 
     /* The path of a subscriber and of a publisher; NULL: "/". */
     void (*path)(char *to, size_t size, const char *role, const char *topic);
-    /* All three return the bytes put. NULL: there is no such item (a path subscribes by itself). */
+    /* All three return the bytes put. NULL: there is no such item (a path subscribes by itself).
+     * `subscribe` takes as many topics as one item can, at least one. */
     size_t (*hello)(unsigned char *to);
-    size_t (*subscribe)(unsigned char *to, const char *topic);
+    size_t (*subscribe)(
+        unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used);
     size_t (*publish)(unsigned char *to, const char *topic, const char *payload, size_t len);
     /* Reads the item that the bytes begin with; false when it is not whole. Of dialects that are no
      * stream the bytes are one frame's. */

@@ -5,13 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IS(type)                                                                                   \
-    (have >= sizeof(TYPE(type)) - 1 && memcmp(b, TYPE(type), sizeof(TYPE(type)) - 1) == 0)
-#define TYPE(type) "{\"type\":\"" type "\""
+#define TYPE "{\"type\":"
 
-static size_t level1_subscribe(unsigned char *to, const char *topic)
+static bool is(const unsigned char *b, size_t have, const char *type)
 {
-    return (size_t)sprintf((char *)to, TYPE(HERMES_TYPE_SUBSCRIBE) ",\"topic\":\"%s\"}", topic);
+    size_t len = strlen(type);
+    return have > len + 2 && b[0] == '"' && b[len + 1] == '"' && memcmp(b + 1, type, len) == 0;
+}
+
+static size_t level1_subscribe(
+    unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used)
+{
+    (void)count;
+    *used = 1;
+    return (size_t)sprintf(
+        (char *)to, TYPE "\"" HERMES_TYPE_SUBSCRIBE "\",\"topic\":\"%s\"}", topics[0]);
 }
 
 static size_t level1_publish(unsigned char *to, const char *topic, const char *payload, size_t len)
@@ -25,13 +33,19 @@ static size_t level1_publish(unsigned char *to, const char *topic, const char *p
 static bool level1_item(const unsigned char *b, size_t have, struct item *item)
 {
     *item = (struct item){ITEM_DELIVERY, b, have, have};
-    if (!have || b[0] != '{')
+    if (have < sizeof TYPE || memcmp(b, TYPE, sizeof TYPE - 1) != 0)
         return true;
-    if (IS(HERMES_TYPE_INFO))
+    b += sizeof TYPE - 1;
+    have -= sizeof TYPE - 1;
+    if (*b == ' ') { /* as Python writes it */
+        b++;
+        have--;
+    }
+    if (is(b, have, HERMES_TYPE_INFO))
         item->kind = ITEM_GREETING;
-    else if (IS(HERMES_TYPE_ACK_SUBSCRIBE))
+    else if (is(b, have, HERMES_TYPE_ACK_SUBSCRIBE))
         item->kind = ITEM_ACK;
-    else if (IS(HERMES_TYPE_ERROR))
+    else if (is(b, have, HERMES_TYPE_ERROR))
         item->kind = ITEM_WRONG;
     return true;
 }

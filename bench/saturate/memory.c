@@ -46,19 +46,29 @@ static struct reading reading_settled(const struct load *l)
     return last;
 }
 
-static struct conn client_open(const struct load *l, const char *mode, unsigned index)
+static void clients_open(
+    const struct load *l, const char *mode, struct conn *clients, unsigned first, unsigned count)
 {
-    char topic[TOPIC_BYTES] = "shared-topic";
-    const char *names[1] = {topic};
-    if (strcmp(mode, "own") == 0)
-        snprintf(topic, sizeof topic, "sensor-%06u", index);
-    struct conn c = conn_open(l, index, "sub", topic);
-    if (strcmp(mode, "idle") != 0)
-        conn_subscribe(l, &c, names, 1);
-    free(c.rest.bytes);
-    c.rest.bytes = NULL;
-    c.rest.have = c.rest.cap = 0;
-    return c;
+    struct opening *openings = calloc(count, sizeof *openings);
+    char(*names)[TOPIC_BYTES] = calloc(count, TOPIC_BYTES);
+    const char **topics = calloc(count, sizeof *topics);
+    if (count && (!openings || !names || !topics))
+        load_die("no memory");
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(
+            names[i], TOPIC_BYTES, "sensor-%06u", strcmp(mode, "own") == 0 ? first + i : 1000000);
+        topics[i] = names[i];
+        openings[i] = (struct opening){
+            &clients[i], "sub", &topics[i], strcmp(mode, "idle") != 0, first + i, 0};
+    }
+    conn_open_all(l, openings, count);
+    for (unsigned i = 0; i < count; i++) {
+        free(clients[i].rest.bytes);
+        clients[i].rest = (struct load_conn){.fd = clients[i].rest.fd};
+    }
+    free(openings);
+    free(names);
+    free(topics);
 }
 
 /* Closes as a browser does, and waits until the server has let go. */
@@ -78,13 +88,11 @@ void load_memory(const struct load *l, const char *mode, unsigned count, unsigne
     struct conn *clients = calloc(count + warmup, sizeof *clients);
     if (!clients)
         load_die("no memory");
-    for (unsigned i = 0; i < warmup; i++)
-        clients[count + i] = client_open(l, mode, count + i);
+    clients_open(l, mode, clients + count, count, warmup);
     for (unsigned i = 0; i < warmup; i++)
         client_leave(&clients[count + i]);
     struct reading base = reading_settled(l);
-    for (unsigned i = 0; i < count; i++)
-        clients[i] = client_open(l, mode, i);
+    clients_open(l, mode, clients, 0, count);
     struct reading full = reading_settled(l);
 
 #define PER_CONNECTION(what) (((double)full.what - (double)base.what) * 1024 / count)

@@ -32,15 +32,21 @@ static size_t mqtt_hello(unsigned char *to)
     return sizeof connect;
 }
 
-static size_t mqtt_subscribe(unsigned char *to, const char *topic)
+static size_t mqtt_subscribe(
+    unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used)
 {
-    size_t at = 0;
+    size_t at = 0, len = 2;
+    for (uint32_t i = 0; i < count; i++)
+        len += 2 + strlen(topics[i]) + 1;
     to[at++] = SUBSCRIBE;
-    at += length_put(to + at, strlen(topic) + 5);
+    at += length_put(to + at, len);
     to[at++] = 0;
     to[at++] = 1; /* packet id */
-    at += text_put(to + at, topic);
-    to[at++] = 0; /* quality of service */
+    for (uint32_t i = 0; i < count; i++) {
+        at += text_put(to + at, topics[i]);
+        to[at++] = 0; /* quality of service */
+    }
+    *used = count;
     return at;
 }
 
@@ -75,7 +81,7 @@ static bool mqtt_item(const unsigned char *b, size_t have, struct item *item)
     } else if (b[0] == CONNACK) {
         item->kind = len == 2 && !b[at + 1] ? ITEM_GREETING : ITEM_WRONG;
     } else if (b[0] == SUBACK) {
-        item->kind = len == 3 && !b[at + 2] ? ITEM_ACK : ITEM_WRONG;
+        item->kind = len > 2 && !memchr(b + at + 2, 0x80, len - 2) ? ITEM_ACK : ITEM_WRONG;
     }
     return true;
 }

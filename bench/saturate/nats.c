@@ -13,9 +13,16 @@ static size_t nats_hello(unsigned char *to)
                                        "\"lang\":\"c\",\"version\":\"0\",\"protocol\":1}\r\n");
 }
 
-static size_t nats_subscribe(unsigned char *to, const char *topic)
+/* A subscription needs an id of its own: the number at the end of its topic. */
+static size_t nats_subscribe(
+    unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used)
 {
-    return (size_t)sprintf((char *)to, "SUB %s 1\r\nPING\r\n", topic);
+    size_t at = 0;
+    for (uint32_t i = 0; i < count; i++)
+        at += (size_t)sprintf(
+            (char *)to + at, "SUB %s %s\r\n", topics[i], strrchr(topics[i], '-') + 1);
+    *used = count;
+    return at + (size_t)sprintf((char *)to + at, "PING\r\n");
 }
 
 static size_t nats_publish(unsigned char *to, const char *topic, const char *payload, size_t len)

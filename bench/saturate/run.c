@@ -180,24 +180,33 @@ static void load_join(const struct load *l, const struct conn *c, uint64_t index
 
 void load_connect(struct load *l)
 {
-    const char *names[MAX_TOPICS_EACH];
+    size_t count = (size_t)l->subscriber_count + l->publisher_count;
+    size_t slots = (size_t)l->subscriber_count * l->slot_count + l->publisher_count;
+    struct opening *openings = calloc(count, sizeof *openings), *o = openings;
+    const char **topics = calloc(slots, sizeof *topics), **topic = topics;
+
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->in = malloc(READ_BYTES);
-    if (l->epoll < 0 || !l->in)
+    if (l->epoll < 0 || !l->in || !openings || !topics)
         load_die("no memory");
-    for (uint32_t i = 0; i < l->subscriber_count; i++) {
+    for (uint32_t i = 0; i < l->subscriber_count; i++, o++) {
         struct subscriber *s = &l->subscribers[i];
+        *o = (struct opening){&s->conn, "sub", topic, l->slot_count, i, 0};
         for (uint32_t k = 0; k < l->slot_count; k++)
-            names[k] = l->names[s->slots[k].topic];
-        s->conn = conn_open(l, i, "sub", names[0]);
-        conn_subscribe(l, &s->conn, names, l->slot_count);
-        load_join(l, &s->conn, i);
+            *topic++ = l->names[s->slots[k].topic];
     }
+    for (uint32_t i = 0; i < l->publisher_count; i++, o++) {
+        struct publisher *p = &l->publishers[i];
+        *o = (struct opening){&p->conn, "pub", topic, 0, i, 0};
+        *topic++ = l->names[publisher_topic(l, p, 0)];
+    }
+    conn_open_all(l, openings, count);
+    for (size_t i = 0; i < count; i++)
+        load_join(l, openings[i].conn, i);
     for (uint32_t i = 0; i < l->publisher_count; i++) {
         int bytes = 4 << 20;
-        struct publisher *p = &l->publishers[i];
-        p->conn = conn_open(l, i, "pub", l->names[publisher_topic(l, p, 0)]);
-        setsockopt(p->conn.rest.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-        load_join(l, &p->conn, l->subscriber_count + i);
+        setsockopt(l->publishers[i].conn.rest.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     }
+    free(openings);
+    free(topics);
 }

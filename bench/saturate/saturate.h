@@ -103,11 +103,19 @@ void load_settle(struct load *l);
 
 /* ---- conn.c ---- */
 
-/* Connects and says hello; a topic is what the path has to name, if anything. The socket blocks. */
-struct conn conn_open(const struct load *l, unsigned index, const char *role, const char *topic);
+/* A connection to be made. Topics: what a subscriber subscribes; of a publisher the first may be
+ * named by its path. */
+struct opening {
+    struct conn *conn;
+    const char *role; /* sub, pub: for the path */
+    const char *const *topics;
+    uint32_t count; /* of topics to subscribe */
+    unsigned index;
+    uint32_t waits; /* for answers */
+};
 
-/* Subscribes; returns when all is acknowledged. */
-void conn_subscribe(const struct load *l, struct conn *c, const char *const *names, uint32_t count);
+/* Connects, says hello and subscribes; returns when all is acknowledged. The sockets block. */
+void conn_open_all(const struct load *l, struct opening *openings, size_t count);
 void conn_close(struct conn *c);
 
 /* Reads once; deliveries go to subscriber_delivery. `s` is NULL for publishers. */
