@@ -32,22 +32,29 @@ enum { NEAR = 3 * BLOCK, STRIDE = 8 * BLOCK };
 static inline const char *run_by_blocks(const char *at, const char *last)
 {
     for (; at <= last; at += BLOCK) {
-        uint64_t stops = json_block_stops(json_block_lifted(at));
+        uint64_t stops = json_block_stops(at);
         if (stops != 0)
             return at + block_first(stops);
     }
     return at;
 }
 
-static inline block four_lifted(const char *at)
+/* Of four blocks together: json_block_flags tells whether there is a stop among them. */
+static inline block four_blocks(const char *at)
 {
-    return block_max(block_max(json_block_lifted(at), json_block_lifted(at + BLOCK)),
-        block_max(json_block_lifted(at + 2 * BLOCK), json_block_lifted(at + 3 * BLOCK)));
+    block a = json_block_flipped(at);
+    block b = json_block_flipped(at + BLOCK);
+    block c = json_block_flipped(at + 2 * BLOCK);
+    block d = json_block_flipped(at + 3 * BLOCK);
+    block highest = block_max(block_max(a, b), block_max(c, d));
+    block ab = json_block_backslashes(a) | json_block_backslashes(b);
+    block cd = json_block_backslashes(c) | json_block_backslashes(d);
+    return block_max(highest, ab | cd);
 }
 
 static inline bool stride_is_plain(const char *at)
 {
-    return json_block_stops(block_max(four_lifted(at), four_lifted(at + STRIDE / 2))) == 0;
+    return json_block_flags(block_max(four_blocks(at), four_blocks(at + STRIDE / 2))) == 0;
 }
 
 /* A stride with a stop in it is gone through again block by block. So only what has been plain for
@@ -60,14 +67,14 @@ const char *json_run_long(const char *at, const char *end)
         at = run_by_blocks(at, far - BLOCK);
         if (at != far)
             return at;
-        while (end - at >= STRIDE && stride_is_plain(at))
+        for (const char *last_stride = end - STRIDE; at <= last_stride && stride_is_plain(at);)
             at += STRIDE;
     }
     at = run_by_blocks(at, last);
     if (at <= last || at == end)
         return at;
     /* The last block again, less what of it has been seen. */
-    uint64_t stops = json_block_stops(json_block_lifted(last)) >> (at - last) * BLOCK_FLAG;
+    uint64_t stops = json_block_stops(last) >> (at - last) * BLOCK_FLAG;
     return stops ? at + block_first(stops) : end;
 }
 

@@ -19,19 +19,28 @@ const char *json_string_short(const char *at, const char *end);
 const char *json_run_long(const char *at, const char *end);
 const char *json_string_long(const char *at, const char *end);
 
-/* Bytes of DF and more for the stops alone. Flipping FD makes E0 and more of the control
- * characters, DF of the quote, and lets nothing else come there (the space becomes DD); the
- * backslash, A1 then, is lifted. */
-static inline block json_block_lifted(const char *at)
+/* Flipping FD makes E0 and more of the control characters and DF of the quote, and lets nothing
+ * else come there (the space becomes DD). The backslash becomes A1, of which this makes FF. */
+static inline block json_block_flipped(const char *at)
 {
-    block flipped = block_load(at) ^ block_all(0xFD);
-    return block_max(flipped, block_equal(flipped, block_all('\\' ^ 0xFD)));
+    return block_load(at) ^ block_all(0xFD);
 }
 
-/* The flags of the stops in a block that is lifted. */
-static inline uint64_t json_block_stops(block lifted)
+static inline block json_block_backslashes(block flipped)
 {
-    return block_flags(block_minus(lifted, block_all(0xDF - 0x80)));
+    return block_equal(flipped, block_all('\\' ^ 0xFD));
+}
+
+/* The flags of the stops, where the highest of both of these is given. */
+static inline uint64_t json_block_flags(block highest)
+{
+    return block_flags(block_minus(highest, block_all(0xDF - 0x80)));
+}
+
+static inline uint64_t json_block_stops(const char *at)
+{
+    block flipped = json_block_flipped(at);
+    return json_block_flags(block_max(flipped, json_block_backslashes(flipped)));
 }
 
 #endif
@@ -41,7 +50,7 @@ static inline const char *json_run_end(const char *at, const char *end)
 {
 #ifdef BLOCK
     if (end - at >= BLOCK) {
-        uint64_t stops = json_block_stops(json_block_lifted(at));
+        uint64_t stops = json_block_stops(at);
         return stops ? at + block_first(stops) : json_run_long(at + BLOCK, end);
     }
 #endif
@@ -53,7 +62,7 @@ static inline const char *json_string_end(const char *at, const char *end)
 {
 #ifdef BLOCK
     if (end - at >= BLOCK) {
-        uint64_t stops = json_block_stops(json_block_lifted(at));
+        uint64_t stops = json_block_stops(at);
         if (stops == 0)
             return json_string_long(at + BLOCK, end);
         at += block_first(stops);
