@@ -78,8 +78,11 @@ static void lane_subscribers(struct load_lane *at, unsigned lanes)
             .at = at, .plan = &plan->subscribers[i], .subscriptions = subscription};
         for (uint32_t k = 0; k < s->plan->count; k++, subscription++) {
             subscription->topic = plan->subscriptions[s->plan->first + k];
+            const struct plan_topic *topic = &plan->topics[subscription->topic];
+            subscription->publisher = plan->streams[topic->first_stream].publisher;
+            subscription->streams = topic->streams;
             subscription->checks = check;
-            check += plan->topics[subscription->topic].streams;
+            check += topic->streams;
             if (!s->plan->stalls && !s->plan->roves)
                 at->load->local[subscription->topic * lanes + at->lane->index]++;
         }

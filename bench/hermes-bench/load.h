@@ -23,10 +23,10 @@ enum client_stage {
 };
 
 struct subscription {
-    uint32_t topic;
-    struct check *checks; /* one for each stream of the topic */
-    uint64_t taken;       /* messages, each once */
-    uint64_t order;       /* they are folded into it one after the other */
+    uint32_t topic, publisher, streams; /* the first publisher and how many, as the plan has it */
+    struct check *checks;               /* one for each stream of the topic */
+    uint64_t taken;                     /* messages, each once */
+    uint64_t order;                     /* they are folded into it one after the other */
 };
 
 struct subscriber {

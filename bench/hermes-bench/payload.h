@@ -3,8 +3,8 @@
  *
  *   " topic:8 publisher:6 number:10 moment:16 check:8 padding "
  *
- * The four are hexadecimal, so that a frame can be read by eye; the check is derived from them, and
- * the padding from the number.
+ * The first four are hexadecimal, so that a frame can be read by eye; the check is derived from
+ * them, and the padding from the number.
  * Threads: a form is only read, so all may share one. */
 #ifndef HERMES_BENCH_PAYLOAD_H
 #define HERMES_BENCH_PAYLOAD_H

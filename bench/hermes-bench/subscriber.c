@@ -54,9 +54,8 @@ static void on_data(struct hermes_client *c, const char *data, size_t len, void 
         damaged(s, "A delivery came to somebody without that subscription", data, len);
         return;
     }
-    const struct plan_topic *topic = &load->plan.topics[m.topic];
-    uint32_t stream = m.publisher - load->plan.streams[topic->first_stream].publisher;
-    if (stream >= topic->streams) {
+    uint32_t stream = m.publisher - sub->publisher;
+    if (stream >= sub->streams) {
         damaged(s, "A delivery came from nobody who publishes that topic", data, len);
         return;
     }

@@ -508,9 +508,9 @@ def test_storm_sees_who_is_not_let_in_again(bench):
 
 
 def test_slow_subscribers_are_closed_and_that_is_no_fault(bench, start_server):
-    server = start_server(workers=1, max_backlog_bytes="1m")
-    done = bench(server.url, "slow", "--subscribers", 10, "--stalled", 0.2, "--payload", "64k", "--rate", 400,
-                 "--seconds", 1.5, "--warmup", 0.1, "--pid", server.pid)
+    server = start_server(workers=1, max_backlog_bytes="3m")
+    done = bench(server.url, "slow", "--subscribers", 4, "--stalled", 0.5, "--payload", "64k", "--rate", 100,
+                 "--seconds", 3, "--warmup", 0.1, "--pid", server.pid)
     faults(done)
     assert any("2 subscribers did not read" in note and "2 of them had been closed" in note
                for note in done.report["notes"])
