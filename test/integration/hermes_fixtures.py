@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import pathlib
 import re
@@ -240,14 +241,14 @@ class Server:
 def server_factory():
     running = []
 
-    def start(*flags, env=None, nofile=None, find_port=True, **values):
+    def start(*flags, env=None, nofile=None, find_port=True, prefix=(), **values):
         if not HERMES.exists():
             pytest.fail(f"{HERMES} is not built")
         # No pings unless asked for: a client that a test leaves unread must not be cut for it,
         # however slow the machine.
         env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", "WS_PING_SECONDS": "0", **settings(values), **(env or {})}
         env = {name: value for name, value in env.items() if value is not None}
-        one = Server([HERMES, "serve", *flags], env, nofile=nofile, find_port=find_port)
+        one = Server([*prefix, HERMES, "serve", *flags], env, nofile=nofile, find_port=find_port)
         running.append(one)
         return one
 
@@ -278,6 +279,12 @@ def workers():
 def start_server():
     with server_factory() as start:
         yield start
+
+
+@pytest.fixture(params=["auto", "off"])
+def start_server_both_ways(request, start_server):
+    """For files in which it matters how batches are sent: import it as start_server."""
+    return functools.partial(start_server, io_uring=request.param)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from hermes_fixtures import within
+from hermes_fixtures import start_server_both_ways as start_server, within  # noqa: F401
 from raw import command, publish_text, text
 
 pytestmark = pytest.mark.parametrize("workers", [1, 3])

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from hermes_fixtures import eventually, sanitized, within
+from hermes_fixtures import eventually, sanitized, start_server_both_ways as start_server, within  # noqa: F401
 from raw import CLOSE, DEADLINE, PING, TEXT, Ended, command, frame, publish_text, text
 
 MIB = 1 << 20
