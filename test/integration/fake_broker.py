@@ -21,6 +21,7 @@ class Connection:
         self.order = None  # among those that subscribed, from 0
         self.deliveries = 0
         self.held = None
+        self.dropped = False
         self.lock = threading.Lock()
         self.buffer = bytearray()
 
@@ -39,6 +40,8 @@ class Connection:
         return top.decode("latin-1")
 
     def frame(self):
+        if self.dropped:
+            raise ConnectionError
         self._need(2)
         opcode, n, at = self.buffer[0] & 15, self.buffer[1] & 127, 2
         if n == 126:
@@ -55,6 +58,12 @@ class Connection:
     def send(self, payload, opcode=raw.TEXT):
         with self.lock, contextlib.suppress(OSError):
             self.sock.sendall(raw.frame(opcode, payload, key=None))
+
+    def drop(self):
+        """With all that it has sent and nobody has read."""
+        self.dropped = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self, code):
         self.send(raw.close_body(code), raw.CLOSE)
