@@ -7,7 +7,7 @@ pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null || echo $(2))
 
 # Not needed, but used where it is; `make LIBURING=` builds without it.
-LIBURING := $(shell $(PKG_CONFIG) --exists liburing 2>/dev/null && echo liburing)
+LIBURING := $(shell $(PKG_CONFIG) --exists 'liburing >= 2.3' 2>/dev/null && echo liburing)
 
 DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedcrypto $(LIBURING),$(call pkg_cflags,$(p))) \
 	$(if $(LIBURING),-DHERMES_LIBURING))

@@ -39,3 +39,8 @@
 #error "mbedTLS is older than 2.28"
 #endif
 #endif
+
+/* What deps.mk found is there to be included; without, Hermes sends to each client by itself. */
+#if defined(HERMES_LIBURING) && !__has_include(<liburing.h>)
+#error "liburing's header is missing"
+#endif
