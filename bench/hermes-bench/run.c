@@ -104,7 +104,8 @@ bool run_open(struct run *run, const struct options *o, struct report *report, s
     if (o->pid) {
         report->server.pid = (long)o->pid;
         report->server.known = process_read((long)o->pid, &run->server_then);
-        report->server.rss_before = run->server_then.rss;
+        report->server.rss_before = report->server.rss_peak = run->server_then.rss;
+        run->peak_before = run->server_then.rss_peak;
         if (!report->server.known) {
             snprintf(fault, fault_size, "--pid %zu: %s", o->pid, strerror(errno));
             return false;
@@ -157,6 +158,14 @@ static void add_faults(struct run *run)
         report_note(run->report, "%s", run->since->said);
 }
 
+/* The kernel's peak is of the process's whole life: it says something when it rose since. */
+static void note_peak(struct run *run, const struct process_reading *server)
+{
+    uint64_t peak = server->rss_peak > run->peak_before ? server->rss_peak : server->rss;
+    if (peak > run->report->server.rss_peak)
+        run->report->server.rss_peak = peak;
+}
+
 static void make_point(struct run *run, uint64_t now)
 {
     const struct tally *s = run->since;
@@ -177,11 +186,11 @@ static void make_point(struct run *run, uint64_t now)
         point.rss = server.rss;
         point.cpu = (double)(server.cpu - run->server_then.cpu) / 1e9 / seconds;
         run->server_then = server;
-        run->report->server.rss_peak = server.rss_peak;
+        note_peak(run, &server);
     }
     report_add_point(run->report, &point);
-    progress_show(&run->progress, run->doing, &point,
-        run->ends_at > now ? (double)(run->ends_at - now) / 1e9 : -1);
+    uint64_t end = run->ends_at ? run->ends_at : run->waits_to;
+    progress_show(&run->progress, run->doing, &point, end > now ? (double)(end - now) / 1e9 : -1);
 }
 
 void run_collect(struct run *run, bool always)
@@ -228,7 +237,7 @@ enum run_wait run_wait(
     struct run *run, uint64_t until, bool (*met)(void *user), void *user, double patience)
 {
     run->moved_at = uv_hrtime();
-    run->ends_at = until;
+    run->waits_to = until;
     for (;;) {
         uint64_t now = uv_hrtime();
         if (met && met(user))
@@ -280,7 +289,7 @@ void run_end(struct run *run, double seconds)
     if (r->server.known && process_read((long)run->o->pid, &server)) {
         r->server.cpu = server.cpu - run->server_begun.cpu;
         r->server.rss_after = server.rss;
-        r->server.rss_peak = server.rss_peak;
+        note_peak(run, &server);
     }
     uint64_t *cpu = memory_new(run->fleet.count, sizeof *cpu);
     fleet_call(&run->fleet, read_cpu, cpu);

@@ -21,12 +21,14 @@ struct run {
     bool interrupted;
     bool stalled;      /* nothing moved for as long as there was patience */
     const char *doing; /* for the progress line; static */
-    uint64_t ends_at;  /* for it too; 0: not known */
+    uint64_t ends_at;  /* for it too, when what is waited for is only a part; else 0 */
+    uint64_t waits_to; /* what is waited for at the moment; 0: not known */
 
     uint64_t zero; /* the moment that points count from */
     uint64_t point_at, moved_at;
     uint64_t every; /* between points; ns */
     struct process_reading server_then;
+    uint64_t peak_before; /* the server's, of its life before this run */
     uint64_t connections;
 
     /* Between run_begin and run_end. */

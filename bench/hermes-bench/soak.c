@@ -60,15 +60,16 @@ void soak_wait(struct soak *soak)
 {
     struct run *run = soak->run;
     uint64_t end = soak->load->until;
+    run->ends_at = end;
     for (uint64_t at = uv_hrtime(); at < end; soak->turn++) {
         at += run_seconds(ROVE_SECONDS);
         if (run_wait(run, at < end ? at : end, NULL, NULL, 0) == RUN_INTERRUPTED) {
             load_stop(soak->load);
             break;
         }
-        run->ends_at = end;
         fleet_call(&run->fleet, lane_rove, soak);
     }
+    run->ends_at = 0;
     churn_stop(&soak->churn);
 }
 

@@ -6,6 +6,7 @@
 
 static const double BUSY = 0.9;
 static const double FULL = 0.97;
+static const double HALF = 0.5;
 static const double LATE_SHARE = 0.25;     /* of the p99 latency */
 static const uint64_t LATE_LEAST = 200000; /* ns; below, it is the machine's usual hesitation */
 
@@ -16,12 +17,14 @@ static void judge_lateness(const struct run *run)
     uint64_t latency = histogram_at(&r->latency, 0.99);
     if (late < LATE_LEAST || (double)late < LATE_SHARE * (double)latency)
         return;
-    report_note(r,
-        "The tool itself sent late: p99 %s of the %s that are the p99 of the latency. %s",
+    const char *advice = r->tool.machine > FULL ? "This machine's processors were all in use: give "
+                                                  "the server or the tool one of its own."
+                         : r->tool.busiest > HALF
+                             ? "Try more --threads."
+                             : "It was not busy: something else here had the processor.";
+    report_note(r, "The tool itself sent late: p99 %s, where the p99 of the latency is %s. %s",
         human_duration((double)late / 1e3).text, human_duration((double)latency / 1e3).text,
-        r->tool.machine > FULL ? "This machine's processors were all in use: give the server or "
-                                 "the tool one of its own."
-                               : "Try more --threads.");
+        advice);
 }
 
 void run_judge_tool(struct run *run)
