@@ -92,7 +92,7 @@ HERMES_BENCH := $(if $(filter hermes-bench,$(BENCH_DIRS)),$(B)/hermes-bench)
 
 # ---- what one makes ----------------------------------------------------------------------------
 
-.PHONY: all deps run test tests asan tsan fuzz fuzzers lint bench benches install clean help FORCE
+.PHONY: all deps run test tests asan tsan fuzz fuzzers lint bench bench-full benches install clean help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
@@ -108,7 +108,8 @@ help:
 	@echo "make tsan       race and integration tests under ThreadSanitizer"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make lint       layers, clang-format, clang-tidy, -Wthread-safety"
-	@echo "make bench      build the bench programs and run bench/run"
+	@echo "make bench      measure Hermes beside a floor and its peers, in under 5 minutes"
+	@echo "make bench-full all of it; BENCH_ARGS='--only pairs --json FILE' for both, see bench/run --help"
 	@echo "make install    below DESTDIR= and PREFIX=$(PREFIX)"
 	@echo "make clean      remove $(BUILD)"
 	@echo "settings        MODE=release|debug|asan|tsan BUILD=dir CC=clang WERROR=1"
@@ -147,9 +148,11 @@ lint:
 	@$(MAKE) $(PARALLEL) MODE=release $(BUILD)/libhermes.a
 	@test/lint/run $(BUILD)/libhermes.a '$(subst \,,$(HERMES_CPPFLAGS)) $(DEPS_CFLAGS) -std=gnu11 $(WARNINGS)'
 
-bench: deps
+# exec: a signal must reach the runner, which ends all that it started.
+bench bench-full:
+	@third_party/install.sh build bench
 	@$(MAKE) $(PARALLEL) benches
-	@if [ -x bench/run ]; then exec bench/run; else echo "bench/run is not there"; fi
+	@exec bench/run --build $(B) $(if $(filter %-full,$@),--full) $(BENCH_ARGS)
 
 tests: $(UNIT) $(INTEGRATION) $(RACE) $(ECHO)
 fuzzers: $(FUZZ)

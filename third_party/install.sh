@@ -1,8 +1,9 @@
 #!/bin/sh
-# install.sh SET...   with SET one of build, test, lint.
+# install.sh SET...   with SET one of build, test, lint, bench, peers.
 #
 # Installs what is missing of each set, by package name, on Debian, Alpine and Fedora (and what is
 # made from them). Asks for root only when something is missing, and needs no network otherwise.
+# The set peers, what bench/run compares Hermes with, goes below build/ instead: bench/peers/install.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,16 +16,17 @@ fail() {
 # The packages of set $1 on the distribution family $2. README.md here names them too.
 packages() {
     case "$2-$1" in
-    debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev ;;
+    debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev liburing-dev ;;
     debian-test) echo libcmocka-dev python3 python3-pytest python3-websockets nodejs node-ws curl ;;
     debian-lint) echo python3 clang clang-tidy clang-format libclang-rt-dev llvm ;;
-    alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev ;;
+    debian-bench | alpine-bench | fedora-bench) echo python3 ;;
+    alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev liburing-dev ;;
     alpine-test) echo cmocka-dev python3 py3-pytest py3-websockets nodejs curl ;;
     alpine-lint) echo python3 clang clang-extra-tools compiler-rt llvm ;;
-    fedora-build) echo glibc-devel binutils pkgconf-pkg-config libuv-devel wslay-devel jansson-devel mbedtls-devel ;;
+    fedora-build) echo glibc-devel binutils pkgconf-pkg-config libuv-devel wslay-devel jansson-devel mbedtls-devel liburing-devel ;;
     fedora-test) echo libcmocka-devel python3 python3-pytest python3-websockets nodejs curl libasan libubsan libtsan ;;
     fedora-lint) echo python3 clang clang-tools-extra compiler-rt llvm ;;
-    *) fail "no set named '$1'; there are build, test and lint" ;;
+    *) fail "no set named '$1'; there are build, test, lint, bench and peers" ;;
     esac
 }
 
@@ -36,7 +38,8 @@ installed() {
     esac
 }
 
-# Libraries that are there are good enough, however they got there.
+# Libraries that are there are good enough, however they got there. Nobody is asked for liburing alone:
+# Hermes does without.
 libraries_are_there() {
     cflags=$(pkg-config --cflags libuv jansson 2>/dev/null) || cflags=
     # shellcheck disable=SC2086
@@ -53,10 +56,14 @@ else
     family=unknown
 fi
 
-[ $# -gt 0 ] || fail "say which set: build, test, lint"
+[ $# -gt 0 ] || fail "say which set: build, test, lint, bench, peers"
 missing=
 for set in "$@"; do
     if [ "$set" = build ] && libraries_are_there; then
+        continue
+    fi
+    if [ "$set" = peers ]; then
+        "$here/../bench/peers/install"
         continue
     fi
     if [ $family = unknown ]; then

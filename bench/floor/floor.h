@@ -70,6 +70,35 @@ struct floor {
     uint32_t touched_count, touched_cap;
 };
 
+/* The first byte has the mask's byte `phase`. */
+static inline void unmask(unsigned char *to, const unsigned char *from, size_t len, size_t phase,
+    const unsigned char mask[4])
+{
+    typedef uint32_t words __attribute__((vector_size(16)));
+    unsigned char turned[4];
+    words m, a, b;
+    size_t i = 0;
+    for (size_t k = 0; k < 4; k++)
+        turned[k] = mask[(phase + k) & 3];
+    for (size_t k = 0; k < 4; k++)
+        memcpy((unsigned char *)&m + 4 * k, turned, 4);
+    for (; i + 32 <= len; i += 32) {
+        memcpy(&a, from + i, 16);
+        memcpy(&b, from + i + 16, 16);
+        a ^= m;
+        b ^= m;
+        memcpy(to + i, &a, 16);
+        memcpy(to + i + 16, &b, 16);
+    }
+    for (uint32_t word; i + 4 <= len; i += 4) {
+        memcpy(&word, from + i, 4);
+        word ^= m[0];
+        memcpy(to + i, &word, 4);
+    }
+    for (; i < len; i++)
+        to[i] = from[i] ^ turned[i & 3];
+}
+
 /* Doubles an array's room; there is always an answer. */
 void *floor_grow(void *array, uint32_t *cap, size_t size);
 

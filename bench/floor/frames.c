@@ -94,29 +94,15 @@ static void peer_answer(struct floor *f, struct peer *p, const char *type, const
     }
 }
 
-static void unmask(
-    unsigned char *to, const unsigned char *from, size_t len, const unsigned char mask[4])
-{
-    uint64_t m, word;
-    size_t i = 0;
-    memcpy(&m, mask, 4);
-    memcpy((unsigned char *)&m + 4, mask, 4);
-    for (; i + 8 <= len; i += 8) {
-        memcpy(&word, from + i, 8);
-        word ^= m;
-        memcpy(to + i, &word, 8);
-    }
-    for (; i < len; i++)
-        to[i] = from[i] ^ mask[i & 3];
-}
-
 static void peer_text(struct floor *f, struct peer *p, const unsigned char *payload, size_t len,
     const unsigned char mask[4])
 {
-    unsigned char start[TEXT_BYTES] = {0};
+    unsigned char start[TEXT_BYTES];
     size_t start_len = len < START_BYTES ? len : START_BYTES, before;
 
-    unmask(start, payload, start_len, mask);
+    if (start_len < START_BYTES)
+        memset(start + start_len, 0, START_BYTES - start_len);
+    unmask(start, payload, start_len, 0, mask);
     if (SAME(start, PUBLISH))
         before = sizeof PUBLISH - 1;
     else if (SAME(start, SUBSCRIBE))
@@ -128,7 +114,7 @@ static void peer_text(struct floor *f, struct peer *p, const unsigned char *payl
     const unsigned char *name = start + before, *end = memchr(name, '"', start_len - before);
     if (!end || end + sizeof DATA > start + start_len) { /* a long name: all that may be one */
         start_len = len < sizeof start ? len : sizeof start;
-        unmask(start, payload, start_len, mask);
+        unmask(start, payload, start_len, 0, mask);
         if (!(end = memchr(name, '"', start_len - before)))
             return;
     }
@@ -178,7 +164,7 @@ ptrdiff_t peer_frame(struct floor *f, struct peer *p, const unsigned char *b, si
         unsigned char out[2 + 126];
         out[0] = (unsigned char)(0x80 | (opcode == LOAD_PING ? LOAD_PONG : LOAD_CLOSE));
         out[1] = (unsigned char)len;
-        unmask(out + 2, payload, len, mask);
+        unmask(out + 2, payload, len, 0, mask);
         peer_send(f, p, out, len + 2);
         if (opcode == LOAD_CLOSE)
             return -1;

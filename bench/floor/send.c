@@ -1,7 +1,9 @@
 /* The batch of a round, and how it gets out: at fan-out the bytes of the one topic go to each
  * subscriber as they lie; with several topics each subscriber's spans are gathered first.
  *
- * Gathering by memcpy into one buffer rather than by an iovec: see README.md for the figures. */
+ * Gathered by memcpy rather than by an iovec: with a dozen spans of 64 or 256 bytes that takes 8 %
+ * less processor time, with spans of 1 KiB 12 % more; where the benches have several they are few.
+ */
 #define _GNU_SOURCE
 #include "floor.h"
 
@@ -46,20 +48,7 @@ void floor_publish(struct floor *f, struct topic *topic, const unsigned char *da
     uint32_t from = (uint32_t)f->batch_len;
     unsigned char *to = f->batch + from;
     to += head_put(to, len);
-
-    unsigned char turned[8];
-    for (size_t i = 0; i < 8; i++)
-        turned[i] = mask[(phase + i) & 3];
-    size_t i = 0;
-    uint64_t m, word;
-    memcpy(&m, turned, 8);
-    for (; i + 8 <= len; i += 8) {
-        memcpy(&word, data + i, 8);
-        word ^= m;
-        memcpy(to + i, &word, 8);
-    }
-    for (; i < len; i++)
-        to[i] = data[i] ^ turned[i & 7];
+    unmask(to, data, len, phase, mask);
     f->batch_len = (size_t)(to + len - f->batch);
 
     if (f->run_count && f->runs[f->run_count - 1].topic == topic) {

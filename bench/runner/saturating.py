@@ -166,9 +166,6 @@ class Part:
                 found += [r for r in cells if r]
         return found
 
-    def names(self):
-        return list(dict.fromkeys(g.name for _, generators in self.measured for g in generators))
-
     def show(self, title, notes):
         print(f"\n{title}\n")
         rows = []
@@ -183,10 +180,11 @@ class Part:
         for depth in self.depths():
             head += [f"{depth} in flight, µs", "×"]
         figures.table(head, rows, left=2)
-        for name in self.names():
+        names = dict.fromkeys(g.name for _, generators in self.measured for g in generators)
+        for name in names:
             mean = figures.mean(self.ratios(name, self.floor))
             if name != self.floor and mean:
-                print(f"{name}: ×{mean:.2f} over all its cells")
+                print(f"{name}: ×{mean:.2f} to {self.floor} over all its cells")
         for note in notes:
             print(note)
 

@@ -48,7 +48,6 @@ def hermes(build, workers):
         "WS_HOST": "127.0.0.1",
         "WS_PORT": "0",
         "WS_WORKERS": str(workers),
-        "WS_ADMIN_PORT": "0",
         # The generators' idle turns are longer than a keepalive interval.
         "WS_PING_SECONDS": "3600",
     }

@@ -44,7 +44,7 @@ def churn(seconds):
 def connect(connections):
     return Scenario(
         "connect",
-        ["connect", f"--connections={connections}", "--connect-rate=0", "--seconds=0"]
+        ["connect", f"--connections={connections}", "--connect-rate=0", "--seconds=0.1"]
         + [f"--source={SOURCES}"],
         lambda report: report["server"]["cpu_per_connect"],
     )
@@ -64,7 +64,13 @@ def run(options, scenario, running, report):
             report.fault(f"{running.server.name}, {scenario.part}: {done.stdout.strip()}")
             return None
         with open(file, encoding="utf-8") as text:
-            return json.load(text)
+            found = json.load(text)
+    try:
+        scenario.figure(found)
+    except (KeyError, TypeError):
+        report.fault(f"{running.server.name}, {scenario.part}: the tool's report has no figure")
+        return None
+    return found
 
 
 class Part:
@@ -73,7 +79,11 @@ class Part:
     def __init__(self, options, servers, scenario, turns, peer_turns, report):
         self.scenario = scenario
         self.servers = [s for s in servers if s.level1 and s.cost <= scenario.most_cost]
-        self.left_out = [s.name for s in servers if s not in self.servers]
+        self.left_out = [
+            f"{s.name} ({'slower than that' if s.level1 else 'another protocol'})"
+            for s in servers
+            if s not in self.servers
+        ]
         self.runs = {server.name: {} for server in self.servers}
         with contextlib.ExitStack() as stack:
             all_running = [Running(stack, server) for server in self.servers]
