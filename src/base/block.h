@@ -53,6 +53,12 @@ static inline block block_max(block a, block b)
     return (block)_mm_max_epu8((__m128i)a, (__m128i)b);
 }
 
+/* FF where the sum is greater. */
+static inline block block_plus(block a, block b)
+{
+    return (block)_mm_adds_epu8((__m128i)a, (__m128i)b);
+}
+
 /* 0 where `b` is greater. */
 static inline block block_minus(block a, block b)
 {
@@ -70,6 +76,11 @@ static inline uint64_t block_flags(block b)
 static inline block block_max(block a, block b)
 {
     return (block)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+
+static inline block block_plus(block a, block b)
+{
+    return (block)vqaddq_u8((uint8x16_t)a, (uint8x16_t)b);
 }
 
 static inline block block_minus(block a, block b)

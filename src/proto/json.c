@@ -45,8 +45,9 @@ static inline const char *number_end(const char *at, const char *end)
     at += *at == '-';
 #ifdef BLOCK
     if (end - at >= BLOCK && (unsigned char)(*at - '1') < 9) {
-        block past_nine = block_minus(block_load(at) - block_all('0'), block_all(9));
-        uint64_t others = block_flags(block_equal(past_nine, block_all(0))) ^ BLOCK_FLAGS;
+        /* Digits are 0 to 9 then, and 7F at most; all else is 80 or more. */
+        block digits = block_load(at) - block_all('0');
+        uint64_t others = block_flags(block_plus(digits, block_all(0x7F - 9)));
         const char *dot = at;
         if (others != 0 && *(dot = at + block_first(others)) == '.')
             others &= others - 1;
@@ -126,9 +127,10 @@ static inline const char *behind(char c, const char *at, const char *end)
 }
 
 /* The end of a member's key and colon, but not of the space behind it. */
-static inline const char *key_end(const char *at, const char *end, const char **key)
+static inline __attribute__((always_inline)) const char *key_end(
+    const char *at, const char *end, const char **key)
 {
-    if (!(at = behind('"', at, end)) || !(at = json_string_end(at, end)))
+    if (!(at = behind('"', at, end)) || !(at = json_key_end(at, end)))
         return NULL;
     *key = at;
     return behind(':', at, end);

@@ -73,4 +73,49 @@ static inline const char *json_string_end(const char *at, const char *end)
     return json_string_short(at, end);
 }
 
+#ifdef BLOCK
+
+/* As block_first. Up to eight the processor guesses what comes of it, as it does with all branches,
+ * and is ahead already when the flags are there, where it would have to wait for them and count. */
+static inline size_t json_guess_first(uint64_t flags)
+{
+    if (flags >> 0 * BLOCK_FLAG & 1)
+        return 0;
+    if (flags >> 1 * BLOCK_FLAG & 1)
+        return 1;
+    if (flags >> 2 * BLOCK_FLAG & 1)
+        return 2;
+    if (flags >> 3 * BLOCK_FLAG & 1)
+        return 3;
+    if (flags >> 4 * BLOCK_FLAG & 1)
+        return 4;
+    if (flags >> 5 * BLOCK_FLAG & 1)
+        return 5;
+    if (flags >> 6 * BLOCK_FLAG & 1)
+        return 6;
+    if (flags >> 7 * BLOCK_FLAG & 1)
+        return 7;
+    if (flags >> 8 * BLOCK_FLAG & 1)
+        return 8;
+    return block_first(flags);
+}
+
+#endif
+
+/* The same for a key: the same ones come again and again, so that their lengths can be guessed. */
+static inline const char *json_key_end(const char *at, const char *end)
+{
+#ifdef BLOCK
+    if (end - at >= BLOCK) {
+        uint64_t stops = json_block_stops(at);
+        if (stops == 0)
+            return json_string_long(at + BLOCK, end);
+        at += json_guess_first(stops);
+        if (*at == '"')
+            return at + 1;
+    }
+#endif
+    return json_string_short(at, end);
+}
+
 #endif
