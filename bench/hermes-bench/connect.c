@@ -10,7 +10,6 @@
 #include "scenario.h"
 
 enum {
-    UNDER_WAY = 64,
     WARM = 100, /* connections that come and go first, so that the server's pools stand */
     TOPIC_MOST = 40,
     QUIET_MS = 200,
@@ -155,7 +154,7 @@ static void lane_ramp(struct lane *lane, void *user)
         start += (uint64_t)(1e9 / connect->rate * lane->index);
     at->settled = 0;
     at->count = connect->count / lanes + (lane->index < connect->count % lanes);
-    ramp_start(&at->ramp, at->count, connect->rate / lanes, start, UNDER_WAY);
+    ramp_start(&at->ramp, at->count, connect->rate / lanes, start, RUN_UNDER_WAY);
 }
 
 static void lane_settled(struct lane *lane, void *user)

@@ -2,9 +2,6 @@
 
 #include "load.h"
 
-/* Connections of a lane that come about at the same time. */
-enum { UNDER_WAY = 64 };
-
 static void ramp_subscriber(void *user, size_t number, uint64_t moment)
 {
     struct load_lane *at = user;
@@ -46,7 +43,7 @@ static void lane_connect(struct lane *lane, void *user)
     at->ramp.open = c->publishers ? ramp_publisher : ramp_subscriber;
     at->settled = 0;
     ramp_start(&at->ramp, c->publishers ? at->publisher_count : at->subscriber_count, rate, start,
-        UNDER_WAY);
+        RUN_UNDER_WAY);
 }
 
 static void lane_settled(struct lane *lane, void *user)

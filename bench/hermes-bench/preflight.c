@@ -81,8 +81,10 @@ static void judge_backlog(
     const uint64_t backlog = f->backlog ? f->backlog : f->somaxconn;
     /* Paced, it is what comes while the server is busy with something else for a tenth of a
      * second. */
-    const uint64_t burst = p->connects_per_second > 0 ? (uint64_t)(p->connects_per_second / 10)
-                                                      : (uint64_t)p->connections;
+    const uint64_t together =
+        p->at_once && p->at_once < p->connections ? p->at_once : p->connections;
+    const uint64_t burst =
+        p->connects_per_second > 0 ? (uint64_t)(p->connects_per_second / 10) : together;
     if (!f->local || backlog == 0 || burst <= backlog)
         return;
     if (f->backlog == 0 || f->somaxconn <= f->backlog)

@@ -10,6 +10,7 @@
 struct preflight {
     size_t connections;         /* at the same time */
     double connects_per_second; /* 0: not paced */
+    size_t at_once;             /* not paced, so many are under way together; 0: all */
     size_t sources;             /* addresses to connect from; 0: the system's choice of one */
     const char *host;           /* the server's; a local one is looked at more closely */
     uint16_t port;

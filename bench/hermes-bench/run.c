@@ -67,8 +67,11 @@ static bool preflight(const struct options *o, size_t connections)
     if (!out)
         return true;
     hermes_url_parse(&url, o->url);
+    bool returns = o->scenario == SCENARIO_STORM;
     struct preflight p = {.connections = connections,
-        .connects_per_second = o->connect_rate,
+        .connects_per_second =
+            returns && o->spread > 0 ? (double)connections / o->spread : o->connect_rate,
+        .at_once = returns || o->scenario == SCENARIO_CHURN ? 0 : RUN_UNDER_WAY * o->threads,
         .sources = o->sources,
         .host = url.host,
         .port = url.port,

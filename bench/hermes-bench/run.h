@@ -70,6 +70,9 @@ void run_collect(struct run *run, bool always);
 
 uint64_t run_seconds(double seconds); /* in ns */
 
+/* Connections of a lane that come about together, where there is no schedule. */
+enum { RUN_UNDER_WAY = 64 };
+
 /* A connection has twice the patience to come about: a lost SYN alone costs a second, then two,
  * then four. Who waits for connections waits a little longer than each of them. */
 #define RUN_CONNECT_MS(o) ((uint32_t)((o)->patience * 2000))

@@ -155,6 +155,10 @@ static void a_burst_is_held_against_the_backlog(void **state)
     assert_true(judge(&p, &f));
     assert_said("1,000 connects at once meet the server's backlog of 128");
     assert_said("up to somaxconn, 4,096");
+    p.at_once = 128;
+    assert_true(judge(&p, &f));
+    assert_said("no limit");
+    p.at_once = 1001;
     f.backlog = f.somaxconn = 512;
     assert_true(judge(&p, &f));
     assert_said("backlog of 512 (somaxconn)");
