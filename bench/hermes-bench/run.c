@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -161,14 +160,6 @@ static void add_faults(struct run *run)
         report_note(run->report, "%s", run->since->said);
 }
 
-/* The kernel's peak is of the process's whole life: it says something when it rose since. */
-static void note_peak(struct run *run, const struct process_reading *server)
-{
-    uint64_t peak = server->rss_peak > run->peak_before ? server->rss_peak : server->rss;
-    if (peak > run->report->server.rss_peak)
-        run->report->server.rss_peak = peak;
-}
-
 static void make_point(struct run *run, uint64_t now)
 {
     const struct tally *s = run->since;
@@ -189,7 +180,7 @@ static void make_point(struct run *run, uint64_t now)
         point.rss = server.rss;
         point.cpu = (double)(server.cpu - run->server_then.cpu) / 1e9 / seconds;
         run->server_then = server;
-        note_peak(run, &server);
+        run_note_peak(run, &server);
     }
     report_add_point(run->report, &point);
     uint64_t end = run->ends_at ? run->ends_at : run->waits_to;
@@ -259,67 +250,4 @@ enum run_wait run_wait(
             return RUN_INTERRUPTED;
         run_collect(run, false);
     }
-}
-
-/* ---- measuring ---- */
-
-static void read_cpu(struct lane *lane, void *user)
-{
-    uint64_t *cpu = user;
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    cpu[lane->index] = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-void run_begin(struct run *run)
-{
-    run_collect(run, true);
-    tally_clear(run->measured);
-    fleet_call(&run->fleet, read_cpu, run->lane_cpu);
-    machine_read(&run->machine_begun);
-    if (run->report->server.known)
-        process_read((long)run->o->pid, &run->server_begun);
-    run->measuring = true;
-    run->begun = uv_hrtime();
-}
-
-void run_end(struct run *run, double seconds)
-{
-    struct report *r = run->report;
-    struct process_reading server;
-    struct machine_reading machine;
-    double took = (double)(uv_hrtime() - run->begun) / 1e9;
-    if (r->server.known && process_read((long)run->o->pid, &server)) {
-        r->server.cpu = server.cpu - run->server_begun.cpu;
-        r->server.rss_after = server.rss;
-        note_peak(run, &server);
-    }
-    uint64_t *cpu = memory_new(run->fleet.count, sizeof *cpu);
-    fleet_call(&run->fleet, read_cpu, cpu);
-    r->tool.cpu = 0;
-    r->tool.busiest = 0;
-    for (unsigned i = 0; i < run->fleet.count; i++) {
-        uint64_t used = cpu[i] - run->lane_cpu[i];
-        double share = (double)used / 1e9 / took;
-        r->tool.cpu += used;
-        if (share > r->tool.busiest)
-            r->tool.busiest = share;
-    }
-    free(cpu);
-    if (machine_read(&machine) && machine.all > run->machine_begun.all)
-        r->tool.machine = (double)(machine.busy - run->machine_begun.busy) /
-                          (double)(machine.all - run->machine_begun.all);
-    run_collect(run, true);
-    run->measuring = false;
-    const struct tally *m = run->measured;
-    r->seconds = seconds > 0 ? seconds : took;
-    r->published = m->published;
-    r->deliveries = m->deliveries;
-    r->delivered_bytes = m->bytes;
-    r->connects = m->connects;
-    r->leaves = m->leaves;
-    r->latency = m->latency;
-    r->connect = m->connect;
-    r->served = m->served;
-    r->tool.late = m->late;
 }

@@ -65,6 +65,9 @@ void run_begin(struct run *run);
 /* Fills the report. `seconds` 0: as long as it took. */
 void run_end(struct run *run, double seconds);
 
+/* Keeps the highest memory of the server within the run. */
+void run_note_peak(struct run *run, const struct process_reading *server);
+
 /* Adds what the lanes have seen to `since` and makes a point of it when one is due. */
 void run_collect(struct run *run, bool always);
 
