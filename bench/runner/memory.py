@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from runner import figures
-from runner.servers import Running
+from runner.servers import started
 
 GOALS = {"idle": 400, "shared": 450, "own": 650}
 
@@ -20,12 +20,15 @@ def measure(options, servers, report):
             connections = options.peer_connections if server.is_peer else options.connections
             figures.progress(f"memory: {server.name}, {mode}")
             with contextlib.ExitStack() as stack:
+                running = started(stack, [server], report)
+                if not running:
+                    break
                 command = [os.path.join(options.build, "bench", "saturate"), mode]
-                command += Running(stack, server).arguments()
+                command += running[0].arguments()
                 command += [f"--dialect={server.dialect}", f"--connections={connections}"]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
-                report.fault(f"{server.name}: its memory could not be measured ({mode})")
+                report.fault(server, f"its memory could not be measured ({mode})")
             else:
                 rows.append(json.loads(done.stdout) | {"server": server.name})
     figures.progress("")

@@ -98,10 +98,13 @@ def measure(options, servers, group, report):
         generators = []
         for server in servers:
             figures.progress(f"{group.part}: connecting to {server.name}: {group.label()}")
-            generator = Generator(stack, options.build, server, group)
-            generators.append(generator)
-            if not generator.ready():
-                report.fault(f"{server.name}: the generator could not connect ({group.label()})")
+            try:
+                generators.append(Generator(stack, options.build, server, group))
+            except Trouble as trouble:
+                report.fault(server, str(trouble))
+                continue
+            if not generators[-1].ready():
+                report.fault(server, f"the generator could not connect ({group.label()})")
         for repetition in range(options.repetitions):
             for cell in group.cells:
                 for generator in generators[:: -1 if repetition % 2 else 1]:
@@ -119,25 +122,30 @@ def measure(options, servers, group, report):
             )
         for generator in generators:
             if generator.finish() and not generator.gone:
-                report.fault(f"{generator.name}: the generator failed ({group.label()})")
+                report.fault(generator.server, f"the generator failed ({group.label()})")
     figures.progress("")
     return generators
 
 
 def take(options, group, generator, cell, repetition, report):
     run = generator.measure(cell, options.warmup, options.seconds)
-    where = f"{generator.name}, {group.part}, {group.label()}, {cell[0]} B, {cell[1]} in flight"
+    where = f"{group.part}, {group.label()}, {cell[0]} B, {cell[1]} in flight"
     if not run:
-        report.fault(f"{where}: the generator failed")
+        report.fault(generator.server, f"{where}: the generator failed")
     elif any(run[f] for f in FAULTS):
-        report.fault(f"{where}: " + ", ".join(f"{f} {run[f]}" for f in FAULTS if run[f]))
+        faults = ", ".join(f"{f} {run[f]}" for f in FAULTS if run[f])
+        report.fault(generator.server, f"{where}: {faults}")
     else:
         generator.runs.setdefault(cell, {})[repetition] = run
 
 
-def costs(generator, cell):
+def costs(generator, cell, softirq=False):
+    """By repetition; with the kernel's softirq threads, or the server's processes alone."""
     runs = generator.runs.get(cell, {})
-    return {repetition: run["cpu_us_per_delivery"] for repetition, run in runs.items()}
+    return {
+        repetition: run["cpu_us_per_delivery"] + softirq * run["ksoftirqd_us_per_delivery"]
+        for repetition, run in runs.items()
+    }
 
 
 def by_name(generators, name):
@@ -156,15 +164,20 @@ class Part:
     def depths(self):
         return sorted({cell[1] for group in self.groups for cell in group.cells})
 
-    def ratios(self, name, to):
+    def ratios(self, name, to, softirq=False):
         """Over all cells."""
         found = []
         for group, generators in self.measured:
             one, other = by_name(generators, name), by_name(generators, to)
-            if one and other:
-                cells = [figures.ratio(costs(one, c), costs(other, c)) for c in group.cells]
-                found += [r for r in cells if r]
+            for cell in group.cells if one and other else []:
+                ratio = figures.ratio(costs(one, cell, softirq), costs(other, cell, softirq))
+                found += [ratio] if ratio else []
         return found
+
+    def over_all(self, softirq):
+        names = dict.fromkeys(g.name for _, generators in self.measured for g in generators)
+        means = {n: figures.mean(self.ratios(n, self.floor, softirq)) for n in names}
+        return "; ".join(f"{n} ×{m:.2f}" for n, m in means.items() if m and n != self.floor)
 
     def show(self, title, notes):
         print(f"\n{title}\n")
@@ -180,11 +193,8 @@ class Part:
         for depth in self.depths():
             head += [f"{depth} in flight, µs", "×"]
         figures.table(head, rows, left=2)
-        names = dict.fromkeys(g.name for _, generators in self.measured for g in generators)
-        for name in names:
-            mean = figures.mean(self.ratios(name, self.floor))
-            if name != self.floor and mean:
-                print(f"{name}: ×{mean:.2f} to {self.floor} over all its cells")
+        print(f"\nto {self.floor}, over all cells: {self.over_all(False)}")
+        print(f"the same with the time of ksoftirqd: {self.over_all(True)}")
         for note in notes:
             print(note)
 

@@ -35,6 +35,7 @@ class Server:
         self.config = config
         self.level1 = dialect == "level1"
         self.is_peer = False
+        self.processes = 2 if dialect == "nchan" else 1  # nginx: the master and its worker
         self.idle_connections = dialect != "nchan"
         self.many_topics = dialect != "nchan"
 
@@ -167,12 +168,18 @@ def free_port():
 
 def family(pid):
     """A process and all below it."""
-    pids = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as children:
-            for child in children.read().split():
-                pids += family(int(child))
-    return pids
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stat:
+                    parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
+            except OSError:
+                pass  # it has ended
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
 
 
 def filled(text, values):
@@ -215,6 +222,12 @@ class Running:
         stack.callback(end, process)
         self.port = self.wait(process, port)
         self.pids = family(process.pid)
+        give_up = time.monotonic() + START_SECONDS
+        while len(self.pids) < server.processes:
+            if time.monotonic() > give_up:
+                raise Trouble(f"{server.name}: fewer than {server.processes} processes")
+            time.sleep(0.02)
+            self.pids = family(process.pid)
 
     def wait(self, process, port):
         """The port, as soon as the server listens on it."""
@@ -223,7 +236,6 @@ class Running:
             if port:
                 with socket.socket() as s:
                     if s.connect_ex(("127.0.0.1", port)) == 0:
-                        time.sleep(0.1)  # nginx starts its worker behind its socket
                         return port
             else:
                 found = re.search(r"\bport=(\d+)", self.said())
@@ -238,3 +250,14 @@ class Running:
     def arguments(self):
         pids = ",".join(str(pid) for pid in self.pids)
         return [f"--port={self.port}", f"--pid={pids}"]
+
+
+def started(stack, servers, report):
+    """Those of the servers that start."""
+    running = []
+    for server in servers:
+        try:
+            running.append(Running(stack, server))
+        except Trouble as trouble:
+            report.fault(server, str(trouble))
+    return running

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from runner import figures
-from runner.servers import Running
+from runner.servers import started
 
 SOURCES = "127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.5"
 PATIENCE_SECONDS = 120
@@ -50,6 +50,15 @@ def connect(connections):
     )
 
 
+def faults(file):
+    """Those of a report, as text."""
+    if not os.path.exists(file):
+        return ""
+    with open(file, encoding="utf-8") as text:
+        found = json.load(text).get("faults", {})
+    return ", ".join(f"{name} {count}" for name, count in found.items() if count)
+
+
 def run(options, scenario, running, report):
     """The tool's report, or None."""
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as folder:
@@ -57,18 +66,28 @@ def run(options, scenario, running, report):
         command = [os.path.join(options.build, "hermes-bench")] + scenario.arguments
         command += [f"--url=ws://127.0.0.1:{running.port}", f"--pid={running.pids[0]}"]
         command += ["--quiet", f"--json={file}"]
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=PATIENCE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            report.fault(running.server, f"{scenario.part}: the tool does not end")
+            return None
         if done.returncode or not os.path.exists(file):
-            report.fault(f"{running.server.name}, {scenario.part}: {done.stdout.strip()}")
+            said = done.stdout.strip() or faults(file) or f"the tool's exit code {done.returncode}"
+            report.fault(running.server, f"{scenario.part}: {said}")
             return None
         with open(file, encoding="utf-8") as text:
             found = json.load(text)
     try:
         scenario.figure(found)
     except (KeyError, TypeError):
-        report.fault(f"{running.server.name}, {scenario.part}: the tool's report has no figure")
+        report.fault(running.server, f"{scenario.part}: the tool's report has no figure")
         return None
     return found
 
@@ -86,7 +105,7 @@ class Part:
         ]
         self.runs = {server.name: {} for server in self.servers}
         with contextlib.ExitStack() as stack:
-            all_running = [Running(stack, server) for server in self.servers]
+            all_running = started(stack, self.servers, report)
             for turn in range(turns):
                 for running in all_running[:: -1 if turn % 2 else 1]:
                     if running.server.is_peer and turn >= peer_turns:

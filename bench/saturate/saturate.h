@@ -8,7 +8,13 @@
 #include "../load.h"
 #include "dialect.h"
 
-enum { MIN_PAYLOAD = 18, MAX_PAYLOAD = 64 * 1024, READ_BYTES = 1 << 20, MAX_PIDS = 16 };
+enum {
+    MIN_PAYLOAD = 18,
+    MAX_PAYLOAD = 64 * 1024,
+    READ_BYTES = 1 << 20,
+    MAX_PIDS = 16,
+    MAX_PROCESSORS = 256
+};
 
 /* One connection; `rest` keeps a part of a frame, `part` a part of an item of a stream. */
 struct conn {
@@ -60,6 +66,8 @@ struct load {
     uint16_t port;
     pid_t pids[MAX_PIDS];
     int pid_count;
+    pid_t softirqs[MAX_PROCESSORS];
+    int softirq_count;
 
     /* who subscribes what; see plan.c */
     enum mode mode;
