@@ -1,16 +1,17 @@
 /* A WebSocket client for Hermes, on a libuv loop of the caller's.
  *
  * Order: a group per loop (hermes_client_group_new); clients in it (hermes_client_new), each
- * opened, used, closed, and freed; at the end hermes_client_group_free, and the loop run until it
- * has nothing left to do. A client may be opened again after it ended. Threads: a group and its
- * clients belong to the thread that runs the loop; every function here is called from that thread.
- * Groups share nothing, so there may be one on each of many threads. Callbacks: come from the loop,
- * never from inside of a function below. Any function may be called from any of them; after
- * hermes_client_free of the client none follows. Memory: a client owns what it queues and
- * remembers; texts given to it are copied, texts given to a callback are valid during the call.
- * Reading and writing use buffers of the group: a message that comes in one piece costs no
- * allocation, and a quiet connection holds no buffer. Writing: what is sent is collected and handed
- * to the system once per turn of the loop. Signals: the program ignores SIGPIPE.
+ *   opened, used, closed, and freed; at the end hermes_client_group_free, and the loop run until
+ *   it has nothing left to do. A client may be opened again after it ended.
+ * Threads: a group and its clients belong to the thread that runs the loop; every function here is
+ *   called from that thread. Groups share nothing, so there may be one on each of many threads.
+ * Callbacks: come from the loop, never from inside of a function below. Any function may be called
+ *   from any of them; after hermes_client_free of the client none follows.
+ * Memory: a client owns what it queues and remembers; texts given to it are copied, texts given to
+ *   a callback are valid during the call. Reading and writing use buffers of the group: a message
+ *   that comes in one piece costs no allocation, and a quiet connection holds no buffer.
+ * Writing: what is sent is collected and handed to the system once per turn of the loop.
+ * Signals: the program ignores SIGPIPE.
  *
  * Answers and deliveries. At level 1 a delivery is a bare value, so an answer is only known by what
  * it says. A text counts as an answer when it is, but for white space,

@@ -4,8 +4,9 @@
  *   hermes_drain and hermes_wait (or hermes_stop, which is both), hermes_free.
  * Threads: hermes_publish, hermes_drain and hermes_metric may be called from any thread between
  *   hermes_start and hermes_free; everything else from the one thread that owns the broker. A
- * broker runs threads of its own and needs no loop of the caller's. There are no globals: several
- * brokers may live in one process. Signals: none are installed, and SIGPIPE is never raised. */
+ *   broker runs threads of its own and needs no loop of the caller's. There are no globals:
+ *   several brokers may live in one process.
+ * Signals: none are installed, and SIGPIPE is never raised. */
 #ifndef HERMES_HERMES_H
 #define HERMES_HERMES_H
 

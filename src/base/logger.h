@@ -2,8 +2,10 @@
  *
  * A line is a level, an event (a word or two that never change) and fields. What a stranger can
  * provoke goes through logger_limited: so many lines a second and kind, and the number left out
- * with the next line that is written. Threads: any. Lock: LOG, which is the last in the order;
- * taken by limited lines only (a write of a line is one system call and needs none). */
+ * with the next line that is written.
+ * Threads: any.
+ * Lock: LOG, which is the last in the order; taken by limited lines only (a write of a line is one
+ *   system call and needs none). */
 #ifndef HERMES_BASE_LOGGER_H
 #define HERMES_BASE_LOGGER_H
 

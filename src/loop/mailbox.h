@@ -6,9 +6,10 @@
  * Lock: MAILBOX. A mutex and not a lock-free queue: with uv_async_send's relaxed check a wake-up
  *   can be lost (libuv issue 4584). The bell is rung only when the owner has said that it is about
  *   to sleep, so a busy owner costs its posters no system call; and under no lock, so that the
- * owner does not wake only to wait for it. Memory: the queue grows as it must; posters that a peer
- * drives ask mailbox_crowded and stop reading from that peer. With no memory for an entry the
- * process dies, for what is in the queue must not be lost in silence. */
+ *   owner does not wake only to wait for it.
+ * Memory: the queue grows as it must; posters that a peer drives ask mailbox_crowded and stop
+ *   reading from that peer. With no memory for an entry the process dies, for what is in the queue
+ *   must not be lost in silence. */
 #ifndef HERMES_LOOP_MAILBOX_H
 #define HERMES_LOOP_MAILBOX_H
 
@@ -25,7 +26,7 @@
 enum mail_kind {
     MAIL_CONNECTION, /* to a worker: an accepted socket; word is the descriptor and flags */
     MAIL_MESSAGE,    /* to a worker: item is a counted message for its subscribers */
-    MAIL_RESUME,     /* to a worker: a mailbox that was crowded has room, word tells whose */
+    MAIL_RESUME,     /* to a worker: a mailbox that was crowded has room */
     MAIL_DRAIN,      /* to the acceptor and the workers: end gracefully */
 };
 

@@ -16,6 +16,10 @@ static int set(struct conn *c, struct poller *poller, int operation, int watched
         event.events |= EPOLLIN;
     if (watched & CONN_WRITABLE)
         event.events |= EPOLLOUT;
+    /* Errors and hang-ups are told of whatever one watches for: so only once, not round by round.
+     */
+    if (!watched)
+        event.events = EPOLLET;
     c->watched = watched;
     return epoll_ctl(poller->fd, operation, c->fd, &event);
 }
@@ -26,18 +30,12 @@ bool conn_open(struct conn *c, struct poller *poller, int fd)
     return set(c, poller, EPOLL_CTL_ADD, CONN_READABLE) == 0;
 }
 
+/* It stays in the set even when it is watched for nothing: adding it again might find no room. */
 void conn_watch(struct conn *c, struct poller *poller, bool readable, bool writable)
 {
     int wanted = (readable ? CONN_READABLE : 0) | (writable ? CONN_WRITABLE : 0);
-    int operation = EPOLL_CTL_MOD;
-    if (wanted == c->watched)
-        return;
-    /* Errors and hang-ups are told of whatever one watches for, again and again. */
-    if (!wanted)
-        operation = EPOLL_CTL_DEL;
-    else if (!c->watched)
-        operation = EPOLL_CTL_ADD;
-    MUST(set(c, poller, operation, wanted) == 0);
+    if (wanted != c->watched)
+        MUST(set(c, poller, EPOLL_CTL_MOD, wanted) == 0);
 }
 
 ssize_t conn_read(struct conn *c, void *bytes, size_t len)
@@ -85,12 +83,15 @@ void conn_finish(struct conn *c)
     shutdown(c->fd, SHUT_WR);
 }
 
-void conn_close(struct conn *c, bool reset)
+void conn_close(struct conn *c, struct poller *poller, bool reset)
 {
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
-    close(c->fd); /* which takes it out of the set: no other descriptor is the same socket */
+    /* Closing alone leaves it in the set while a child that a program with an embedded broker has
+     * forked holds the socket, too. */
+    MUST(epoll_ctl(poller->fd, EPOLL_CTL_DEL, c->fd, NULL) == 0);
+    close(c->fd);
     c->fd = -1;
 }

@@ -42,6 +42,6 @@ size_t conn_unacknowledged(struct conn *c);
 void conn_finish(struct conn *c);
 
 /* `reset`: what the kernel has not sent yet is thrown away. */
-void conn_close(struct conn *c, bool reset);
+void conn_close(struct conn *c, struct poller *poller, bool reset);
 
 #endif

@@ -263,11 +263,11 @@ static int written(struct byte_log *log, struct outbox *box, struct write *w, ss
     return bytes < w->len ? OUTBOX_BLOCKED : FLUSH_ON;
 }
 
-static enum outbox_state flush_on(struct byte_log *log, struct outbox *box, struct conn *conn,
-    bool progress, struct outbox_sent *sent)
+enum outbox_state outbox_flush(
+    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
 {
     struct iovec pieces[PIECES_MAX];
-    struct write w = {.pieces = pieces, .progress = progress};
+    struct write w = {.pieces = pieces};
     int state;
     do {
         int count = gather(log, box, pieces);
@@ -287,12 +287,6 @@ static enum outbox_state flush_on(struct byte_log *log, struct outbox *box, stru
     return (enum outbox_state)state;
 }
 
-enum outbox_state outbox_flush(
-    struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
-{
-    return flush_on(log, box, conn, false, sent);
-}
-
 struct iovec outbox_piece(const struct byte_log *log, const struct outbox *box)
 {
     if (box->more || box->first.start == box->first.end)
@@ -309,7 +303,7 @@ enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, s
     bool all = !box->more && box->first.end - box->first.start == piece.iov_len;
     struct write w = {.pieces = &piece, .len = piece.iov_len, .all = all};
     int state = written(log, box, &w, wrote, sent);
-    return state == FLUSH_ON ? flush_on(log, box, conn, true, sent) : (enum outbox_state)state;
+    return state == FLUSH_ON ? outbox_flush(log, box, conn, sent) : (enum outbox_state)state;
 }
 
 bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last)

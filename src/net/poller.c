@@ -25,7 +25,7 @@ static void round_of_events(uv_poll_t *handle, int status, int events)
         what &= c->watched;
         if (found[i].events & EPOLLERR)
             what |= CONN_FAULT;
-        if (what && c->fd >= 0)
+        if (what && c->watched && c->fd >= 0)
             p->ready(c, what);
     }
 }

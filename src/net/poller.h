@@ -1,11 +1,12 @@
 /* All sockets of a worker, watched through one handle of its loop.
  *
  * They are in an epoll set of their own, and the loop watches the set. A uv_poll_t for each would
- * cost 160 bytes more a connection and four more system calls, and with many at once ready the loop
- * walks over them as it does here. The price is one more system call a round.
+ * cost 160 bytes more a connection and three more system calls, and with many at once ready the
+ * loop walks over them as it does here. The price is one more system call a round.
  *
- * Order: poller_open, connections, poller_close when all of them are closed. Threads: the loop's.
- */
+ * Order: poller_open, connections, poller_close when all of them are closed.
+ *
+ * Threads: the loop's. */
 #ifndef HERMES_NET_POLLER_H
 #define HERMES_NET_POLLER_H
 
@@ -16,7 +17,7 @@ struct conn;
 enum {
     CONN_READABLE = 1, /* or the end of the stream is there to be read */
     CONN_WRITABLE = 2,
-    CONN_FAULT = 4, /* an error is pending, watched or not; what came before it can still be read */
+    CONN_FAULT = 4, /* an error is pending; what came before it can still be read */
 };
 
 struct poller {

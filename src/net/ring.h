@@ -1,10 +1,11 @@
 /* The sends of many connections by one system call, on Linux's io_uring.
  *
- * Order: ring_add for each of a round, and nothing else meanwhile; ring_submit; then the results in
- *   ring->sends. What happens to one connection on account of its result cannot touch another's
- * send. Memory: the kernel reads the bytes within ring_submit and at no other time. When that
- * returns no send is under way: bytes may be changed, sockets closed, the ring freed. Threads: one
- * at a time. */
+ * Order: ring_add for each of a round, and nothing else meanwhile; ring_submit; then the results
+ *   in ring->sends. What happens to one connection on account of its result cannot touch another's
+ *   send.
+ * Memory: the kernel reads the bytes within ring_submit and at no other time. When that returns no
+ *   send is under way: bytes may be changed, sockets closed, the ring freed.
+ * Threads: one at a time. */
 #ifndef HERMES_NET_RING_H
 #define HERMES_NET_RING_H
 

@@ -286,11 +286,14 @@ int hermes_start(struct hermes *h)
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
         LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
         LOG_STRING("version", HERMES_VERSION));
-    if (h->shop.no_io_uring)
+    unsigned rings = 0;
+    for (unsigned i = 0; i < workers; i++)
+        rings += h->shop.workers[i].ring != NULL;
+    if (rings > 0)
+        LOG_LINE(&h->logger, LOG_INFO, "sending by io_uring", LOG_NUMBER("workers", rings));
+    if (rings < workers)
         LOG_LINE(&h->logger, LOG_INFO, "sending without io_uring",
-            LOG_STRING("reason", h->shop.no_io_uring));
-    else
-        LOG_LINE(&h->logger, LOG_INFO, "sending by io_uring", LOG_NUMBER("workers", workers));
+            LOG_NUMBER("workers", workers - rings), LOG_STRING("reason", h->shop.no_io_uring));
     return HERMES_OK;
 
 no_threads:

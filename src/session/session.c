@@ -128,7 +128,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     address_drop(w->shop->addresses, s->address);
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
-    conn_close(&s->conn, reset);
+    conn_close(&s->conn, &w->poller, reset);
     s->ended_before = w->ended;
     w->ended = s;
 }

@@ -1,8 +1,9 @@
 /* One client, from the accepted socket to the last byte.
  *
  * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown
- * away), ENDED (until the worker's turn is over). Nothing frees a session but that last step, so a
- * session stays valid for as long as the callback runs that ended it. Ownership: the worker's slab.
+ *   away), ENDED (until the worker's turn is over). Nothing frees a session but that last step, so
+ *   a session stays valid for as long as the callback runs that ended it.
+ * Ownership: the worker's slab.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_SESSION_H
 #define HERMES_SESSION_SESSION_H

@@ -3,8 +3,9 @@
  * Order: each round of the loop polls, which reads from clients and posts what they publish, and
  *   then takes one turn: deliver the mail (append to the log, add spans), flush the sessions that
  *   were touched, one write each, and give back what of the log nobody needs. A turn is sliced:
- * what it leaves is gone on with after the next poll. Threads: all fields are the worker's own but
- * the mailbox and the metrics, and what is set before worker_start. */
+ *   what it leaves is gone on with after the next poll.
+ * Threads: all fields are the worker's own but the mailbox and the metrics, and what is set before
+ *   worker_start. */
 #ifndef HERMES_SESSION_WORKER_H
 #define HERMES_SESSION_WORKER_H
 

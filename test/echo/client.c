@@ -52,7 +52,7 @@ static void client_end(struct client *c)
     c->state = ENDED;
     ws_release(c->echo->readers, &c->reader);
     list_remove(&c->node);
-    conn_close(&c->conn, false);
+    conn_close(&c->conn, &c->echo->poller, false);
     uv_close((uv_handle_t *)&c->closing, timer_closed);
 }
 

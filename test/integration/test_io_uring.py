@@ -15,7 +15,7 @@ from raw import TEXT, command, publish_text
 
 HERE = pathlib.Path(__file__).resolve().parent
 USED = r"info sending by io_uring workers=(\d+)"
-UNUSED = r'info sending without io_uring reason="?([^"\n]+)'
+UNUSED = r'info sending without io_uring workers=\d+ reason="?([^"\n]+)'
 WAYS = ["auto", "off", "refused"]
 
 
