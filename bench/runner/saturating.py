@@ -16,15 +16,17 @@ class Group:
     """Connections of one kind, and the cells measured over them.
 
     peer_cells: those that peers take part in; peer_turns: in how many of the repetitions.
+    starts: how often all servers are started anew meanwhile, where one start differs from the next.
     """
 
-    def __init__(self, part, mode, sizes, cells, peer_cells, peer_turns):
+    def __init__(self, part, mode, sizes, cells, peer_cells, peer_turns, starts=1):
         self.part = part  # fanout, pairs, topics
         self.mode = mode  # as the generator calls it
         self.sizes = sizes  # {option: number}
         self.cells = cells  # [(payload, in flight)]
         self.peer_cells = peer_cells
         self.peer_turns = peer_turns
+        self.starts = starts
 
     def batch(self, inflight):
         """Deliveries that are in flight at once."""
@@ -90,10 +92,33 @@ def in_turn(group, repetition, repetitions):
 
 
 def measure(options, servers, group, report):
-    """Returns the group's generators with their runs; faults go to the report."""
+    """Returns the group's generators with all their runs; faults go to the report."""
     servers = [
         s for s in servers if any(group.takes(s, c, options.most_seconds) for c in group.cells)
     ]
+    found = []
+    starts = min(group.starts, options.repetitions)
+    for start in range(starts):
+        first = options.repetitions * start // starts
+        last = options.repetitions * (start + 1) // starts
+        for generator in measure_once(options, servers, group, range(first, last), report):
+            before = by_name(found, generator.name)
+            if not before:
+                found.append(generator)
+                continue
+            for cell, runs in generator.runs.items():
+                before.runs.setdefault(cell, {}).update(runs)
+    figures.progress("")
+    return found
+
+
+def measure_once(options, servers, group, repetitions, report):
+    """With one start of each server."""
+
+    def takes_part(server, repetition):
+        return not server.is_peer or in_turn(group, repetition, options.repetitions)
+
+    servers = [s for s in servers if any(takes_part(s, r) for r in repetitions)]
     with contextlib.ExitStack() as stack:
         generators = []
         for server in servers:
@@ -105,25 +130,22 @@ def measure(options, servers, group, report):
                 continue
             if not generators[-1].ready():
                 report.fault(server, f"the generator could not connect ({group.label()})")
-        for repetition in range(options.repetitions):
+        for repetition in repetitions:
             for cell in group.cells:
                 for generator in generators[:: -1 if repetition % 2 else 1]:
-                    if generator.gone or not group.takes(
-                        generator.server, cell, options.most_seconds
+                    server = generator.server
+                    if (
+                        not generator.gone
+                        and takes_part(server, repetition)
+                        and group.takes(server, cell, options.most_seconds)
                     ):
-                        continue
-                    if generator.server.is_peer and not in_turn(
-                        group, repetition, options.repetitions
-                    ):
-                        continue
-                    take(options, group, generator, cell, repetition, report)
+                        take(options, group, generator, cell, repetition, report)
             figures.progress(
                 f"{group.part}: {group.label()}: {repetition + 1}/{options.repetitions}"
             )
         for generator in generators:
             if generator.finish() and not generator.gone:
                 report.fault(generator.server, f"the generator failed ({group.label()})")
-    figures.progress("")
     return generators
 
 

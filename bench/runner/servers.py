@@ -89,7 +89,7 @@ def peers(build):
 
     def add(peer, wanting):
         if wanting:
-            notes.append(f"{peer.name}: {wanting} is not there")
+            notes.append(f"without {peer.name}: {wanting} is not there")
         else:
             peer.is_peer = True
             found.append(peer)
