@@ -31,6 +31,7 @@ struct churner {
     bool greeted;
     uint64_t number; /* of the message */
     uint64_t begun, published;
+    uint64_t since; /* that it is connecting, or connected */
 };
 
 struct churn_lane {
@@ -57,7 +58,7 @@ static void begin(struct churner *c)
 {
     c->stage = CHURNER_CONNECTING;
     c->greeted = false;
-    c->begun = uv_hrtime();
+    c->begun = c->since = uv_hrtime();
     c->at->busy++;
     hermes_client_open(c->client);
 }
@@ -94,7 +95,8 @@ static void on_answer(struct hermes_client *client, struct hermes_answer *answer
     struct tally *t = tally_of(c);
     char topic[TOPIC_MOST];
     if (answer->kind == HERMES_ANSWER_INFO && c->stage == CHURNER_CONNECTING) {
-        histogram_record(&t->connect, uv_hrtime() - c->begun);
+        c->since = uv_hrtime();
+        histogram_record(&t->connect, c->since - c->begun);
         t->connects++;
         c->at->lane->open++;
         c->greeted = true;
@@ -197,7 +199,8 @@ static void on_timer(uv_timer_t *timer)
     uint64_t now = uv_hrtime();
     for (size_t i = 0; i < at->count; i++) {
         struct churner *c = &at->churners[i];
-        if (c->stage >= CHURNER_CONNECTING && now > c->begun && now - c->begun > patience)
+        uint64_t most = c->stage == CHURNER_CONNECTING ? 2 * patience : patience;
+        if (c->stage >= CHURNER_CONNECTING && now > c->since && now - c->since > most)
             give_up(c);
         else if (c->stage == CHURNER_RESTING && at->going)
             begin(c);
@@ -274,7 +277,7 @@ static bool all_idle(void *user)
 void churn_stop(struct churn *churn)
 {
     struct stopping s = {churn, 0};
-    run_wait(churn->run, 0, all_idle, &s, churn->run->o->patience + 1);
+    run_wait(churn->run, 0, all_idle, &s, 2 * churn->run->o->patience + 1);
 }
 
 static void lane_close(struct lane *lane, void *user)

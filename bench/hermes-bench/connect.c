@@ -130,7 +130,7 @@ static void lane_open(struct lane *lane, void *user)
     struct connect *connect = user;
     struct connect_lane *at = &connect->lanes[lane->index];
     unsigned lanes = lane->fleet->count;
-    size_t most = connect->run->o->connections > WARM ? connect->run->o->connections : WARM;
+    size_t most = connect->run->o->connections;
     at->connect = connect;
     at->lane = lane;
     at->callers = memory_new(most / lanes + 1, sizeof *at->callers);
@@ -152,6 +152,13 @@ static void lane_ramp(struct lane *lane, void *user)
     uint64_t start = uv_hrtime();
     if (connect->rate > 0)
         start += (uint64_t)(1e9 / connect->rate * lane->index);
+    /* Of the ramp before, who did not get through its end. */
+    for (size_t i = 0; i < at->count; i++) {
+        if (at->callers[i].client)
+            lane->open -= at->callers[i].greeted;
+        hermes_client_free(at->callers[i].client);
+        at->callers[i].client = NULL;
+    }
     at->settled = 0;
     at->count = connect->count / lanes + (lane->index < connect->count % lanes);
     ramp_start(&at->ramp, at->count, connect->rate / lanes, start, RUN_UNDER_WAY);
@@ -194,21 +201,18 @@ static bool nobody_is_open(void *user)
     return open == 0;
 }
 
-static bool ramp(struct connect *connect, size_t count, double rate)
+static void ramp(struct connect *connect, size_t count, double rate)
 {
     struct run *run = connect->run;
     connect->ending = false;
     connect->count = count;
     connect->rate = rate;
     fleet_call(&run->fleet, lane_ramp, connect);
-    /* At a very low rate nothing moves for long. */
-    double patience = rate > 0 && rate < 1 ? 0 : RUN_CONNECT_PATIENCE(run->o);
-    enum run_wait end = run_wait(run, 0, all_settled, connect, patience);
+    enum run_wait end = run_wait(run, 0, all_settled, connect, RUN_CONNECT_PATIENCE(run->o));
     if (end == RUN_STALLED) {
         run->report->faults.unconnected += count - connect->settled;
         report_note(run->report, "%zu connections got no answer.", count - connect->settled);
     }
-    return end == RUN_MET;
 }
 
 static void hang_up(struct connect *connect)
@@ -251,7 +255,6 @@ static void measure(struct connect *connect)
     bool exact = o->pid && settled_rss(run, &r->server.rss_before);
     run->doing = "connecting";
     run_begin(run);
-    run->zero = run->begun;
     ramp(connect, o->connections, o->connect_rate);
     run_end(run, 0);
     run->doing = "holding";
@@ -270,13 +273,14 @@ bool scenario_connect(struct run *run, char *fault, size_t fault_size)
     connect.lanes = memory_new(run->fleet.count, sizeof *connect.lanes);
     fleet_call(&run->fleet, lane_open, &connect);
     run->doing = "warming up";
-    if (ramp(&connect, WARM, 0)) {
-        hang_up(&connect);
-        run_collect(run, true);
-    }
+    /* No more than may be there at a time. */
+    ramp(&connect, run->o->connections < WARM ? run->o->connections : WARM, 0);
+    hang_up(&connect);
+    run_collect(run, true);
     if (!run->interrupted)
         measure(&connect);
     run->doing = "closing";
+    run->closing = true;
     hang_up(&connect);
     fleet_call(&run->fleet, lane_close, &connect);
     unsigned lanes = run->fleet.count;

@@ -10,13 +10,6 @@ static const double RATE_MOST = 1e7;
 static const double DELIVERED = 0.97; /* of what was asked for, to count as held */
 static const double DRAIN_FREE = 0.1; /* seconds */
 
-static void lane_slow(struct lane *lane, void *user)
-{
-    struct load_lane *at = lane->part;
-    *(uint64_t *)user += at->slow;
-    at->slow = 0;
-}
-
 static uint64_t faults_of(const struct report *r)
 {
     const struct report_faults *f = &r->faults;
@@ -30,8 +23,6 @@ static bool try(struct run *run, struct load *load, double rate, struct report_s
     const struct options *o = run->o;
     struct report *r = run->report;
     uint64_t faults = faults_of(r);
-    uint64_t slow = 0;
-    run->zero = uv_hrtime() + run_seconds(o->warmup);
     bool whole = true;
     if (o->warmup > 0) {
         load_start(load, rate, o->warmup);
@@ -44,8 +35,8 @@ static bool try(struct run *run, struct load *load, double rate, struct report_s
     }
     double took = (double)(uv_hrtime() - run->begun) / 1e9;
     run_end(run, whole && took < o->seconds + DRAIN_FREE ? o->seconds : 0);
-    (void)load_unsent(load);
-    fleet_call(&run->fleet, lane_slow, &slow);
+    (void)load_unsent(load); /* what was not delivered says it */
+    uint64_t slow = atomic_exchange(&load->slow, 0);
     *step = (struct report_step){.rate = rate,
         .delivered = (double)r->published / r->seconds,
         .p50 = histogram_at(&r->latency, 0.5),

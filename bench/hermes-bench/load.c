@@ -37,7 +37,7 @@ struct hermes_client *load_client(
     struct load_lane *at, const struct hermes_client_events *events, void *user, size_t turn)
 {
     const struct options *o = at->load->o;
-    size_t batch = 2 * o->window * (o->payload + 128);
+    size_t batch = 2 * (o->window ? o->window : 1) * (o->payload + 128);
     struct hermes_client_options options = {.url = o->url,
         .source = o->sources ? o->source[turn % o->sources] : NULL,
         .events = events,
@@ -213,6 +213,7 @@ void load_close(struct load *load)
     struct run *run = load->run;
     unsigned lanes = run->fleet.count;
     run->doing = "closing";
+    run->closing = true;
     load->ending = true;
     fleet_call(&run->fleet, lane_end, load);
     run_wait(run, uv_hrtime() + run_seconds(CLOSE_PATIENCE), nobody_is_open, load, 0);

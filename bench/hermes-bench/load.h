@@ -57,6 +57,12 @@ struct publisher {
     struct publisher *next_ready;
 };
 
+/* What was due by the schedule, but was not sent. */
+struct load_unsent {
+    uint64_t refused; /* the server took no more */
+    uint64_t behind;  /* the tool did not come to it */
+};
+
 struct load_lane {
     struct load *load;
     struct lane *lane;
@@ -68,12 +74,11 @@ struct load_lane {
     size_t publisher_count;
     struct subscription *subscriptions;
     struct check *checks;
-    size_t ready, settled; /* of those that the ramp opens */
+    size_t settled; /* of those that the ramp opens */
     bool sending;
-    uint64_t visit;           /* of the schedule: rounds times publishers */
-    uint64_t unsent;          /* due, but the server took no more */
+    uint64_t visit; /* of the schedule: rounds times publishers */
+    struct load_unsent unsent;
     size_t complete;          /* subscribers looked at that have all */
-    uint64_t slow;            /* stalled ones that were closed as too slow */
     uint64_t *done;           /* by publisher: deliveries here */
     _Atomic uint64_t *target; /* by publisher: how many make its batch whole */
     struct publisher *_Atomic ready_list;
@@ -92,7 +97,9 @@ struct load {
     char name[16];          /* what topics begin with, different in each run */
     _Atomic bool ending;    /* connections that end now are meant to */
     _Atomic bool
-        too_slow_is_fine; /* closings with 4008 of whoever it is: --find-knee overdoes it */
+        too_slow_is_fine;  /* closings with 4008 of whoever it is: --find-knee overdoes it */
+    _Atomic uint64_t slow; /* that were closed so, or while they were meant not to read */
+    _Atomic size_t subscribers_ready, publishers_ready;
     /* Of the phase. */
     uint64_t start; /* messages are due from here to */
     _Atomic uint64_t until;
@@ -106,7 +113,7 @@ void load_open(struct load *load, struct run *run, struct plan *plan);
  * run cannot go on: interrupted, or with nobody there. */
 bool load_connect(struct load *load, char *fault, size_t fault_size);
 
-/* Those that still wait for an answer count as not connected. */
+/* Those that still wait for an answer count as not connected, unless the run was interrupted. */
 void load_give_up(struct load *load);
 
 /* From now on for so long, at `rate` messages per second of all; 0: as --window says. */
@@ -128,8 +135,17 @@ void load_close(struct load *load);
 /* Every subscriber has come back, and seen a message, or has failed to. */
 bool load_served(struct load *load);
 
-/* What of the schedule the server did not take in time; set to 0. */
-uint64_t load_unsent(struct load *load);
+/* How many have. */
+size_t load_served_count(struct load *load);
+
+/* Since the last asking. */
+struct load_unsent load_unsent(struct load *load);
+
+/* No subscriber is there any more, or no publisher. */
+bool load_deserted(void *load);
+
+/* Says that, and when. */
+void load_note_deserted(struct load *load);
 
 /* ---- on a lane: subscriber.c ---- */
 

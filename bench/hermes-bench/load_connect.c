@@ -29,7 +29,7 @@ static void ramp_publisher(void *user, size_t number, uint64_t moment)
 struct connecting {
     struct load *load;
     bool publishers;
-    size_t settled, ready;
+    size_t settled;
 };
 
 static void lane_connect(struct lane *lane, void *user)
@@ -49,19 +49,14 @@ static void lane_connect(struct lane *lane, void *user)
 static void lane_settled(struct lane *lane, void *user)
 {
     struct connecting *c = user;
-    const struct load_lane *at = &c->load->lanes[lane->index];
-    c->settled += at->settled;
-    for (size_t i = 0; c->publishers && i < at->publisher_count; i++)
-        c->ready += at->publishers[i]->stage == STAGE_READY;
-    if (!c->publishers)
-        c->ready += at->ready;
+    c->settled += c->load->lanes[lane->index].settled;
 }
 
 static bool all_settled(void *user)
 {
     struct connecting *c = user;
     const struct plan *plan = &c->load->plan;
-    c->settled = c->ready = 0;
+    c->settled = 0;
     fleet_call(&c->load->run->fleet, lane_settled, c);
     return c->settled == (c->publishers ? plan->publisher_count : plan->subscriber_count);
 }
@@ -73,8 +68,10 @@ static void lane_give_up(struct lane *lane, void *user)
     ramp_stop(&at->ramp);
     for (size_t i = 0; i < at->subscriber_count; i++)
         if (at->subscribers[i].stage == STAGE_CONNECTING) {
-            lane->tally.faults.unconnected++;
-            tally_say(&lane->tally, "A subscriber got no answer.");
+            if (!load->run->interrupted) {
+                lane->tally.faults.unconnected++;
+                tally_say(&lane->tally, "A subscriber got no answer.");
+            }
             subscriber_cut(&at->subscribers[i]);
         }
 }
@@ -89,10 +86,7 @@ static bool connect_all(struct load *load, bool publishers, char *fault, size_t 
     struct run *run = load->run;
     struct connecting c = {.load = load, .publishers = publishers};
     fleet_call(&run->fleet, lane_connect, &c);
-    /* At a very low rate nothing moves for long. */
-    double rate = load->o->connect_rate;
-    double patience = rate > 0 && rate < 1 ? 0 : RUN_CONNECT_PATIENCE(load->o);
-    enum run_wait end = run_wait(run, 0, all_settled, &c, patience);
+    enum run_wait end = run_wait(run, 0, all_settled, &c, RUN_CONNECT_PATIENCE(load->o));
     if (end == RUN_STALLED)
         load_give_up(load);
     run_collect(run, true);
@@ -100,7 +94,7 @@ static bool connect_all(struct load *load, bool publishers, char *fault, size_t 
         load_give_up(load);
         return false;
     }
-    if (c.ready > 0)
+    if ((publishers ? load->publishers_ready : load->subscribers_ready) > 0)
         return true;
     snprintf(fault, fault_size, "no %s could connect", publishers ? "publisher" : "subscriber");
     return false;

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "report.h"
@@ -36,8 +39,13 @@ static bool write_all(const struct options *o, const struct report *report)
 {
     bool good = true;
     json_t *json = report_json(report);
-    if (!o->quiet)
+    if (!o->quiet) {
         report_table(json, stdout);
+        if (fflush(stdout) != 0) {
+            fprintf(stderr, "hermes-bench: the table could not be printed: %s\n", strerror(errno));
+            good = false;
+        }
+    }
     if (o->json && !report_write(json, o->json)) {
         fprintf(stderr, "hermes-bench: --json %s: %s\n", o->json, strerror(errno));
         good = false;
@@ -48,6 +56,20 @@ static bool write_all(const struct options *o, const struct report *report)
     }
     json_decref(json);
     return good;
+}
+
+/* What a long run comes to is not to end at a name that was mistyped. */
+static bool may_write(const char *option, const char *path, char *fault, size_t fault_size)
+{
+    char copy[4096];
+    if (!path)
+        return true;
+    snprintf(copy, sizeof copy, "%s", path);
+    bool there = access(path, F_OK) == 0;
+    if (access(there ? path : dirname(copy), W_OK) == 0)
+        return true;
+    snprintf(fault, fault_size, "%s %s: %s", option, path, strerror(errno));
+    return false;
 }
 
 static bool run_scenario(struct run *run, char *fault, size_t fault_size)
@@ -70,6 +92,9 @@ static int bench(const struct options *o)
     struct report report;
     struct run run;
     int code;
+    if (!may_write("--json", o->json, fault, sizeof fault) ||
+        !may_write("--html", o->html, fault, sizeof fault))
+        return fail(fault);
     report_init(&report);
     bool ran = run_open(&run, o, &report, scenario_connections(o), fault, sizeof fault) &&
                run_scenario(&run, fault, sizeof fault);
@@ -92,11 +117,21 @@ static int bench(const struct options *o)
     return code;
 }
 
+/* Of the first three, those that were closed: else a connection would take their place, and
+ * whatever is printed. Opened the wrong way round, so that printing fails as it would have. */
+static void hold_descriptors(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     char fault[400];
     int code = EXIT_CLEAN;
+    hold_descriptors();
     switch (options_parse(&options, argc, argv, fault, sizeof fault)) {
     case OPTIONS_HELP:
         fputs(options_help(), stdout);

@@ -126,7 +126,7 @@ json_t *options_json(const struct options *o)
         const char *field = (const char *)o + r->at;
         bool shown = r->scenarios & 1u << o->scenario;
         if (!shown || (r->kind == VALUE_TEXT && r->at != OPTION_ELSEWHERE) ||
-            strcmp(r->name, "quiet") == 0 ||
+            strcmp(r->name, "quiet") == 0 || strcmp(r->name, "pid") == 0 ||
             (strcmp(r->name, "patience") == 0 && !option_given(o, r->name)))
             continue;
         if (strcmp(r->name, "subscribe") == 0)

@@ -30,24 +30,23 @@ static void add(struct series *s, double x, double y)
         s->most = y;
 }
 
-/* Where the time last started over: after connecting, or with another rate of a search. */
-static size_t last_stretch(const json_t *points)
+/* What was before the warm-up, connecting above all, would only make the rest narrow. */
+static size_t first_drawn(const json_t *points, double warmup)
 {
     size_t first = 0;
-    for (size_t i = 1; i < json_array_size(points); i++) {
-        if (report_number(json_array_get(points, i), "at_seconds") <
-            report_number(json_array_get(points, i - 1), "at_seconds"))
-            first = i;
-    }
+    while (first < json_array_size(points) &&
+           report_number(json_array_get(points, first), "at_seconds") < -warmup)
+        first++;
     return first;
 }
 
 /* One value of all points, by time; where there are more than columns, each column has the mean of
  * its points or the worst of them. Where no point has one, the line will be interrupted. */
-static void gather(struct series *s, const json_t *points, const char *key, enum gather how)
+static void gather(struct series *s, const json_t *report, const char *key, enum gather how)
 {
+    const json_t *points = json_object_get(report, "points");
     const size_t count = json_array_size(points);
-    const size_t first = last_stretch(points);
+    const size_t first = first_drawn(points, report_number(report, "warmup_seconds"));
     const size_t each = (count - first) / COLUMNS + 1;
     *s = (struct series){0};
     for (size_t i = first; i < count; i += each) {
@@ -94,7 +93,7 @@ static void over_time(const json_t *report, FILE *out, const struct chart *c)
     struct series s;
     struct plot p;
     char about[200];
-    gather(&s, json_object_get(report, "points"), c->key, MEAN);
+    gather(&s, report, c->key, MEAN);
     if (s.most <= 0 || s.n < 2)
         return;
     snprintf(about, sizeof about, "%s over time, %s%s at most", c->title, c->label(s.most).text,
@@ -109,13 +108,12 @@ static void over_time(const json_t *report, FILE *out, const struct chart *c)
 
 static void latency_over_time(const json_t *report, FILE *out)
 {
-    const json_t *points = json_object_get(report, "points");
     static const struct plot_key keys[] = {{"one", "p99"}, {"three", "p50"}, {NULL, NULL}};
     struct series p50, p99;
     struct plot p;
     char about[200];
-    gather(&p50, points, "p50", MEAN);
-    gather(&p99, points, "p99", WORST);
+    gather(&p50, report, "p50", MEAN);
+    gather(&p99, report, "p99", WORST);
     if (p99.most <= 0 || p99.n < 2)
         return;
     snprintf(about, sizeof about, "Latency over time: p99 from %s to %s",

@@ -3,8 +3,11 @@
 
 #include "load.h"
 
-/* Sent in one turn at most, so that reading gets its turns too. */
-enum { SENDS_A_TURN = 256 };
+/* In one turn at most, so that reading gets its turns too. */
+enum {
+    SENDS_A_TURN = 256,
+    VISITS_A_TURN = 16384, /* nothing is sent in most: the server takes no more */
+};
 
 static const char TEXT_START[] = "{\"topic\":\"";
 static const char TEXT_DATA[] = "\",\"data\":";
@@ -70,14 +73,29 @@ static void catch_up(struct publisher *p, uint64_t round, uint64_t now)
     p->blocked = false;
 }
 
+/* Of a publisher, to the end of the schedule. */
+static uint64_t rounds_due(const struct publisher *p)
+{
+    uint64_t until = until_of(p->at->load);
+    uint64_t first = moment_of(p, 0);
+    uint64_t rounds =
+        until > first ? (uint64_t)((double)(until - first) / p->at->load->interval) : 0;
+    /* Rounding may have it off by one. */
+    while (moment_of(p, rounds) < until)
+        rounds++;
+    while (rounds > 0 && moment_of(p, rounds - 1) >= until)
+        rounds--;
+    return rounds;
+}
+
 static void schedule_ends(struct load_lane *at)
 {
     at->sending = false;
     for (size_t i = 0; i < at->publisher_count; i++) {
         const struct publisher *p = at->publishers[i];
-        uint64_t rounds = at->visit / at->publisher_count + (i < at->visit % at->publisher_count);
-        if (p->stage == STAGE_READY)
-            at->unsent += rounds - p->round;
+        uint64_t due = rounds_due(p);
+        if (p->stage == STAGE_READY && due > p->round)
+            *(p->blocked ? &at->unsent.refused : &at->unsent.behind) += due - p->round;
     }
 }
 
@@ -85,22 +103,26 @@ void publishers_due(void *load_lane)
 {
     struct load_lane *at = load_lane;
     uint64_t now = uv_hrtime();
+    uint64_t patience = run_seconds(at->load->o->patience);
     if (!at->sending)
         return;
-    for (int sends = 0;; sends++) {
+    for (unsigned sends = 0, visits = 0;; visits++) {
         struct publisher *p = at->publishers[at->visit % at->publisher_count];
         uint64_t round = at->visit / at->publisher_count;
         uint64_t moment = moment_of(p, round);
-        if (moment >= until_of(at->load)) {
+        /* A rate far beyond the tool would have it catch up for minutes. */
+        if (moment >= until_of(at->load) || now > until_of(at->load) + patience) {
             schedule_ends(at);
             return;
         }
-        if (moment > now || sends == SENDS_A_TURN) {
+        if (moment > now || sends == SENDS_A_TURN || visits == VISITS_A_TURN) {
             pacer_set(&at->pacer, moment);
             return;
         }
-        if (!p->blocked)
+        if (!p->blocked) {
             catch_up(p, round, now);
+            sends++;
+        }
         at->visit++;
     }
 }
@@ -226,7 +248,7 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
         t->connects++;
         p->at->lane->open++;
         p->greeted = true;
-        p->at->ready++;
+        p->at->load->publishers_ready++;
         settled(p, STAGE_READY);
     } else if (answer->kind == HERMES_ANSWER_ERROR) {
         t->faults.refused++;
@@ -240,7 +262,7 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
     struct publisher *p = user;
     struct tally *t = &p->at->lane->tally;
     p->at->lane->open -= p->greeted;
-    p->at->ready -= p->stage == STAGE_READY;
+    p->at->load->publishers_ready -= p->stage == STAGE_READY;
     if (!p->at->load->ending) {
         t->faults.closed += why->opened;
         t->faults.unconnected += !why->opened;

@@ -26,6 +26,7 @@ void report_fini(struct report *r)
     json_decref(r->notes);
     free(r->points);
     free(r->steps);
+    free(r->rounds);
 }
 
 /* The array with room for one more; it doubles whenever its count is a power of two. */
@@ -46,6 +47,12 @@ void report_add_step(struct report *r, const struct report_step *step)
 {
     r->steps = room(r->steps, r->step_count, sizeof *step);
     r->steps[r->step_count++] = *step;
+}
+
+void report_add_round(struct report *r, double seconds)
+{
+    r->rounds = room(r->rounds, r->round_count, sizeof *r->rounds);
+    r->rounds[r->round_count++] = seconds;
 }
 
 void report_note(struct report *r, const char *format, ...)

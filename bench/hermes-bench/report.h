@@ -16,9 +16,8 @@ enum { REPORT_SHAPE = 1 };
 
 /* One reading, taken some times a second. Rates are those since the point before. */
 struct report_point {
-    /* Seconds since the start of the measurement; negative while warming up. Where it goes back, as
-     * with another rate of a search, only what comes after is drawn. */
-    double at;
+    double
+        at; /* seconds since the start of the measurement, of a search the first; negative before */
     double published, deliveries, connects; /* per second */
     uint64_t connections;                   /* open */
     uint64_t p50, p99, most;                /* latency of what came since the point before; ns */
@@ -51,12 +50,14 @@ struct report {
     double warmup, seconds; /* the measured time without the warm-up */
     json_t *settings;       /* an object: what was asked for, in the order to be shown */
     uint64_t published, deliveries, delivered_bytes, connects, leaves;
+    uint64_t unsent;          /* due by the schedule, but never sent: latency does not know them */
     struct histogram latency; /* from the intended moment of sending to the arrival */
     struct histogram connect; /* from the start of a connection to the greeting */
     struct histogram served;  /* churn: a whole round; storm: from the cut to the first delivery */
     struct report_faults faults;
     struct {
         bool known; /* --pid was given and could be read */
+        bool gone;  /* but not to the end: of CPU and of memory after it there is nothing */
         long pid;
         uint64_t cpu; /* user and system, all threads, within the measured time */
         uint64_t rss_before, rss_after, rss_peak;
@@ -75,6 +76,8 @@ struct report {
     size_t point_count;
     struct report_step *steps; /* --find-knee */
     size_t step_count;
+    double *rounds; /* storm: seconds from the cut until all were served again */
+    size_t round_count;
     double knee; /* the highest rate that held; 0: none */
     char slo[96];
     json_t *notes; /* an array of sentences a reader must see, such as who the bottleneck was */
@@ -85,9 +88,10 @@ struct report {
 void report_init(struct report *r);
 void report_fini(struct report *r);
 
-/* Both copy. Here and below, want of memory ends the program with a message. */
+/* They copy. Here and below, want of memory ends the program with a message. */
 void report_add_point(struct report *r, const struct report_point *point);
 void report_add_step(struct report *r, const struct report_step *step);
+void report_add_round(struct report *r, double seconds);
 void report_note(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Whether nothing of report_faults was seen. */

@@ -11,15 +11,19 @@
  *   saturating        whether a window was kept full; else
  *   rate              what was asked for
  *   totals, rates     published, deliveries, delivered_bytes, connects, leaves
+ *   unsent            messages that were due but never sent
  *   latency, connect, served   each a summary: count, min, mean, p50, p75, p90, p99, p99_9, p99_99,
  *                     max, and buckets, an array of [highest value, count] of those not empty
  *   clean             whether nothing is in
  *   faults            lost, doubled, reordered, disordered, damaged, refused, closed, unconnected
  *   server            pid, cpu, processors, cpu_per_delivery, cpu_per_connect, rss_before,
- * rss_after, rss_peak, connections, rss_per_connection tool              threads, cpu, busiest,
- * machine, late (a summary) points            an array: at_seconds, published, deliveries,
- * connects, connections, p50, p99, max, rss, cpu (in processors) slo, knee, steps  of --find-knee;
- * steps: rate, delivered, p50, p99, p99_9, max, held, why notes             an array of texts */
+ *                     rss_after, rss_peak, connections, rss_per_connection
+ *   tool              threads, cpu, busiest, machine, late (a summary)
+ *   points            an array: at_seconds (negative before the measurement), published,
+ *                     deliveries, connects, connections, p50, p99, max, rss, cpu (in processors)
+ *   slo, knee, steps  of --find-knee; steps: rate, delivered, p50, p99, p99_9, max, held, why
+ *   rounds            of storm: an array, how many seconds it took until all were served again
+ *   notes             an array of texts */
 #include "report.h"
 
 #include <math.h>
@@ -161,6 +165,13 @@ static void put_server(json_t *report, const struct report *r)
     json_t *server = json_object();
     put(report, "server", server);
     put_count(server, "pid", (uint64_t)r->server.pid);
+    put_count(server, "rss_before", r->server.rss_before);
+    put_count(server, "rss_peak", r->server.rss_peak);
+    if (r->server.gone)
+        return;
+    if (r->server.rss_after == 0) /* it did not come to measuring */
+        return;
+    put_count(server, "rss_after", r->server.rss_after);
     put_real(server, "cpu", us(r->server.cpu));
     if (r->seconds > 0)
         put_real(server, "processors", (double)r->server.cpu / 1e9 / r->seconds);
@@ -169,9 +180,6 @@ static void put_server(json_t *report, const struct report *r)
         put_real(server, "cpu_per_delivery", us(r->server.cpu) / (double)r->deliveries);
     if (r->connects && r->deliveries <= r->connects)
         put_real(server, "cpu_per_connect", us(r->server.cpu) / (double)r->connects);
-    put_count(server, "rss_before", r->server.rss_before);
-    put_count(server, "rss_after", r->server.rss_after);
-    put_count(server, "rss_peak", r->server.rss_peak);
     if (r->server.connections) {
         const double grown = (double)r->server.rss_after - (double)r->server.rss_before;
         put_count(server, "connections", r->server.connections);
@@ -238,6 +246,16 @@ static void put_steps(json_t *report, const struct report *r)
     }
 }
 
+static void put_rounds(json_t *report, const struct report *r)
+{
+    if (r->round_count == 0)
+        return;
+    json_t *rounds = json_array();
+    put(report, "rounds", rounds);
+    for (size_t i = 0; i < r->round_count; i++)
+        json_array_append_new(rounds, json_real(r->rounds[i]));
+}
+
 json_t *report_json(const struct report *r)
 {
     json_t *report = json_object();
@@ -251,9 +269,11 @@ json_t *report_json(const struct report *r)
     put(report, "settings", json_deep_copy(r->settings));
     put(report, "machine", machine_json());
     put(report, "saturating", json_boolean(r->saturating));
-    if (!r->saturating)
+    if (r->rate > 0)
         put_real(report, "rate", r->rate);
     put_totals(report, r);
+    if (r->unsent)
+        put_count(report, "unsent", r->unsent);
     put_summary(report, "latency", &r->latency);
     put_summary(report, "connect", &r->connect);
     put_summary(report, "served", &r->served);
@@ -263,6 +283,7 @@ json_t *report_json(const struct report *r)
     put_tool(report, r);
     put_points(report, r);
     put_steps(report, r);
+    put_rounds(report, r);
     put(report, "notes", json_deep_copy(r->notes));
     return report;
 }

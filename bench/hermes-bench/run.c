@@ -15,9 +15,8 @@
 #include "probe.h"
 
 enum {
-    POINTS_MOST = 600,        /* of a run with a known end */
-    LOOK_MS = 4,              /* how often `met` is asked */
-    LEAST_NS = 100 * 1000000, /* between points */
+    POINTS_MOST = 600, /* of a run with a known end */
+    LOOK_MS = 4,       /* how often `met` is asked */
 };
 
 uint64_t run_seconds(double seconds)
@@ -87,7 +86,7 @@ static bool preflight(const struct options *o, size_t connections)
 bool run_open(struct run *run, const struct options *o, struct report *report, size_t connections,
     char *fault, size_t fault_size)
 {
-    *run = (struct run){.o = o, .report = report, .every = LEAST_NS, .doing = "starting"};
+    *run = (struct run){.o = o, .report = report, .every = RUN_LOOK_NS, .doing = "starting"};
     time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
@@ -105,9 +104,10 @@ bool run_open(struct run *run, const struct options *o, struct report *report, s
 
     if (o->pid) {
         report->server.pid = (long)o->pid;
-        report->server.known = process_read((long)o->pid, &run->server_then);
-        report->server.rss_before = report->server.rss_peak = run->server_then.rss;
-        run->peak_before = run->server_then.rss_peak;
+        report->server.known = process_read((long)o->pid, &run->server_point);
+        report->server.rss_before = report->server.rss_peak = run->server_point.rss;
+        run->peak_before = run->server_point.rss_peak;
+        run->server_look = run->server_point;
         if (!report->server.known) {
             snprintf(fault, fault_size, "--pid %zu: %s", o->pid, strerror(errno));
             return false;
@@ -120,11 +120,12 @@ bool run_open(struct run *run, const struct options *o, struct report *report, s
     if (!probe(o->url, o->sources ? o->source[0] : NULL, fault, fault_size))
         return false;
     run->signals = take_signals();
+    run->fresh = memory_new(1, sizeof *run->fresh);
     run->since = memory_new(1, sizeof *run->since);
     run->measured = memory_new(1, sizeof *run->measured);
     run->lane_cpu = memory_new(o->threads, sizeof *run->lane_cpu);
     progress_init(&run->progress, stderr, o->quiet);
-    run->zero = run->point_at = run->moved_at = uv_hrtime();
+    run->opened = run->point_at = run->looked_at = run->moved_at = uv_hrtime();
     uint64_t every = run_seconds(o->warmup + o->seconds) / POINTS_MOST;
     if (every > run->every)
         run->every = every;
@@ -136,78 +137,13 @@ void run_close(struct run *run)
     progress_clear(&run->progress);
     if (run->fleet.lanes)
         fleet_close(&run->fleet);
+    run_date_points(run);
+    free(run->fresh);
     free(run->since);
     free(run->measured);
     free(run->lane_cpu);
     if (run->signals > 0)
         close(run->signals);
-}
-
-/* ---- points ---- */
-
-static void take_tally(struct lane *lane, void *user)
-{
-    struct run *run = user;
-    tally_add(run->since, &lane->tally);
-    tally_clear(&lane->tally);
-    run->connections += lane->open;
-}
-
-static void add_faults(struct run *run)
-{
-    faults_add(&run->report->faults, &run->since->faults);
-    if (run->since->said[0] && json_array_size(run->report->notes) < 20)
-        report_note(run->report, "%s", run->since->said);
-}
-
-static void make_point(struct run *run, uint64_t now)
-{
-    const struct tally *s = run->since;
-    double seconds = (double)(now - run->point_at) / 1e9;
-    struct process_reading server = run->server_then;
-    struct report_point point = {
-        .at = ((double)now - (double)run->zero) / 1e9,
-        .published = (double)s->published / seconds,
-        .deliveries = (double)s->deliveries / seconds,
-        .connects = (double)s->connects / seconds,
-        .connections = run->connections,
-        .p50 = histogram_at(&s->latency, 0.5),
-        .p99 = histogram_at(&s->latency, 0.99),
-        .most = s->latency.most,
-        .cpu = -1,
-    };
-    if (run->report->server.known && process_read((long)run->o->pid, &server)) {
-        point.rss = server.rss;
-        point.cpu = (double)(server.cpu - run->server_then.cpu) / 1e9 / seconds;
-        run->server_then = server;
-        run_note_peak(run, &server);
-    }
-    report_add_point(run->report, &point);
-    uint64_t end = run->ends_at ? run->ends_at : run->waits_to;
-    progress_show(&run->progress, run->doing, &point, end > now ? (double)(end - now) / 1e9 : -1);
-}
-
-void run_collect(struct run *run, bool always)
-{
-    uint64_t now = uv_hrtime();
-    if (!always && now - run->point_at < run->every)
-        return;
-    run->connections = 0;
-    fleet_call(&run->fleet, take_tally, run);
-    const struct tally *s = run->since;
-    if (s->published | s->deliveries | s->connects | s->leaves | s->faults.damaged |
-        s->faults.doubled | s->faults.unconnected)
-        run->moved_at = now;
-    add_faults(run);
-    if (run->measuring)
-        tally_add(run->measured, s);
-    /* Two that are close together would show nothing but noise. */
-    if (now - run->point_at >= run->every / 2)
-        make_point(run, now);
-    else if (now == run->point_at)
-        return;
-    run->point_at = now;
-    tally_clear(run->since);
 }
 
 /* ---- waiting ---- */
@@ -240,7 +176,7 @@ enum run_wait run_wait(
             return RUN_TIME;
         if (patience > 0 && now > run->moved_at && now - run->moved_at > run_seconds(patience))
             return RUN_STALLED;
-        uint64_t next = run->point_at + run->every;
+        uint64_t next = run->looked_at + RUN_LOOK_NS;
         if (until && until < next)
             next = until;
         uint64_t wait = next > now ? (next - now) / 1000000 + 1 : 0;

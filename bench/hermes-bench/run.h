@@ -24,10 +24,13 @@ struct run {
     uint64_t ends_at;  /* for it too, when what is waited for is only a part; else 0 */
     uint64_t waits_to; /* what is waited for at the moment; 0: not known */
 
-    uint64_t zero; /* the moment that points count from */
-    uint64_t point_at, moved_at;
+    uint64_t opened; /* points count from here while the run lasts, in the report from `zero` */
+    uint64_t zero;   /* where the measurement began, of a search the first; 0: not yet */
+    uint64_t point_at, looked_at, moved_at;
     uint64_t every; /* between points; ns */
-    struct process_reading server_then;
+    bool draining;  /* nothing more is sent, what was sent still comes */
+    bool closing;   /* what is seen now says nothing about the server any more */
+    struct process_reading server_point, server_look;
     uint64_t peak_before; /* the server's, of its life before this run */
     uint64_t connections;
 
@@ -36,8 +39,8 @@ struct run {
     uint64_t begun;
     struct process_reading server_begun;
     struct machine_reading machine_begun;
-    uint64_t *lane_cpu; /* when it began */
-    struct tally *since, *measured;
+    uint64_t *lane_cpu;                     /* when it began */
+    struct tally *fresh, *since, *measured; /* of this look, since the last point */
 };
 
 /* Checks the way there, with one connection, before threads start; false with one line in `fault`.
@@ -68,8 +71,18 @@ void run_end(struct run *run, double seconds);
 /* Keeps the highest memory of the server within the run. */
 void run_note_peak(struct run *run, const struct process_reading *server);
 
-/* Adds what the lanes have seen to `since` and makes a point of it when one is due. */
+/* ---- run_points.c ---- */
+
+/* Between two looks at the lanes. A look shows whether anything moves, and progress; a point, of
+ * which a long run has fewer, goes into the report. */
+enum { RUN_LOOK_NS = 100 * 1000000 };
+
+/* Looks at the lanes when it is time, or `always`, and makes a point when one is due. What was seen
+ * before an `always` is in no point behind it. */
 void run_collect(struct run *run, bool always);
+
+/* At the end, when `zero` is known. */
+void run_date_points(struct run *run);
 
 uint64_t run_seconds(double seconds); /* in ns */
 
@@ -77,9 +90,11 @@ uint64_t run_seconds(double seconds); /* in ns */
 enum { RUN_UNDER_WAY = 64 };
 
 /* A connection has twice the patience to come about: a lost SYN alone costs a second, then two,
- * then four. Who waits for connections waits a little longer than each of them. */
+ * then four. Who waits for connections waits a little longer than each of them, and for the next
+ * one of a slow ramp. */
 #define RUN_CONNECT_MS(o) ((uint32_t)((o)->patience * 2000))
-#define RUN_CONNECT_PATIENCE(o) ((o)->patience * 2 + 2)
+#define RUN_CONNECT_PATIENCE(o)                                                                    \
+    ((o)->patience * 2 + 2 + ((o)->connect_rate > 0 ? 1 / (o)->connect_rate : 0))
 
 /* ---- verdict.c ---- */
 

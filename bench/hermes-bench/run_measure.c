@@ -29,7 +29,10 @@ void run_begin(struct run *run)
     if (run->report->server.known)
         process_read((long)run->o->pid, &run->server_begun);
     run->measuring = true;
+    run->draining = false;
     run->begun = uv_hrtime();
+    if (run->zero == 0)
+        run->zero = run->begun;
 }
 
 void run_end(struct run *run, double seconds)
@@ -42,6 +45,10 @@ void run_end(struct run *run, double seconds)
         r->server.cpu = server.cpu - run->server_begun.cpu;
         r->server.rss_after = server.rss;
         run_note_peak(run, &server);
+    } else if (r->server.known && !r->server.gone) {
+        r->server.gone = true;
+        report_note(r, "The server's process %ld was gone before the end: %s.", r->server.pid,
+            "what it took is not known");
     }
     uint64_t *cpu = memory_new(run->fleet.count, sizeof *cpu);
     fleet_call(&run->fleet, read_cpu, cpu);

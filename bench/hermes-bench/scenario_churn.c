@@ -8,17 +8,15 @@ bool scenario_churn(struct run *run, char *fault, size_t fault_size)
     (void)fault;
     (void)fault_size;
     churn_open(&churn, run, o->connections, false);
-    run->zero = uv_hrtime() + run_seconds(o->warmup);
     if (o->warmup > 0) {
         run->doing = "warming up";
         churn_start(&churn);
-        run_wait(run, run->zero, NULL, NULL, 0);
+        run_wait(run, uv_hrtime() + run_seconds(o->warmup), NULL, NULL, 0);
         churn_stop(&churn);
     }
     if (!run->interrupted) {
         run->doing = "measuring";
         run_begin(run);
-        run->zero = run->begun;
         churn_start(&churn);
         run_wait(run, run->begun + run_seconds(o->seconds), NULL, NULL, 0);
         churn_stop(&churn);

@@ -50,63 +50,70 @@ static void make_plan(const struct options *o, struct plan *plan)
 
 /* ---- slow ---- */
 
-struct stalled {
-    struct load *load;
-    size_t stalled, closed;
-};
-
 static void lane_stall(struct lane *lane, void *user)
 {
-    struct stalled *s = user;
-    struct load_lane *at = &s->load->lanes[lane->index];
-    for (size_t i = 0; i < at->subscriber_count; i++) {
+    const struct load *load = user;
+    struct load_lane *at = &load->lanes[lane->index];
+    for (size_t i = 0; i < at->subscriber_count; i++)
         subscriber_stall(&at->subscribers[i]);
-        s->stalled += at->subscribers[i].stalled;
-    }
 }
 
 static void lane_resume(struct lane *lane, void *user)
 {
-    struct stalled *s = user;
-    struct load_lane *at = &s->load->lanes[lane->index];
+    const struct load *load = user;
+    struct load_lane *at = &load->lanes[lane->index];
     for (size_t i = 0; i < at->subscriber_count; i++)
         subscriber_resume(&at->subscribers[i]);
 }
 
-static void lane_count_closed(struct lane *lane, void *user)
+/* They read again: each must then see all of it, or be told that it was too slow. False when some
+ * did not. */
+static bool end_stall(struct run *run, struct load *load)
 {
-    struct stalled *s = user;
-    s->closed += s->load->lanes[lane->index].slow;
+    run->doing = "the stalled ones catch up";
+    fleet_call(&run->fleet, lane_resume, load);
+    return load_wait(load, true);
 }
 
-/* They read again: each must then see all of it, or have been told that it was too slow. */
-static void end_of_stall(struct stalled *s)
+/* When all connections are closed, since a server may say behind all that was missed that the
+ * reader was too slow. */
+static void note_stall(struct run *run, const struct load *load, size_t stalled, bool caught_up)
 {
-    struct run *run = s->load->run;
-    run->doing = "the stalled ones catch up";
-    fleet_call(&run->fleet, lane_resume, s);
-    load_wait(s->load, true);
-    fleet_call(&run->fleet, lane_count_closed, s);
+    size_t closed = load->slow;
     report_note(run->report,
         "%zu subscribers did not read. When they did again, %zu of them had been closed as too "
         "slow "
-        "(4008)%s.",
-        s->stalled, s->closed,
-        s->closed < s->stalled ? ", the others got everything they had missed" : "");
+        "(4008) or for not answering%s.",
+        stalled, closed,
+        caught_up && closed < stalled ? ", the others got all they had missed" : "");
 }
 
 /* ---- all ---- */
 
+static void note_unsent(struct run *run, struct load *load)
+{
+    struct load_unsent unsent = load_unsent(load);
+    run->report->unsent = unsent.refused + unsent.behind;
+    if (unsent.refused > 0)
+        report_note(run->report,
+            "%llu messages were due but never sent, because the server took no more of them. The "
+            "latency does not know them: the rate was beyond the server.",
+            (unsigned long long)unsent.refused);
+    if (unsent.behind > 0)
+        report_note(run->report,
+            "%llu messages were due but never sent, because this tool did not come to it. The "
+            "latency does not know them: the rate was beyond the tool.",
+            (unsigned long long)unsent.behind);
+}
+
 static void measure(struct run *run, struct load *load)
 {
     const struct options *o = run->o;
-    struct stalled stalled = {.load = load};
     struct soak *soak = NULL;
     run->doing = "measuring";
     run_begin(run);
-    run->zero = run->begun;
     if (o->scenario == SCENARIO_SLOW)
-        fleet_call(&run->fleet, lane_stall, &stalled);
+        fleet_call(&run->fleet, lane_stall, load);
     if (o->scenario == SCENARIO_SOAK)
         soak = soak_start(run, load);
     load_start(load, o->rate, o->seconds);
@@ -115,15 +122,8 @@ static void measure(struct run *run, struct load *load)
     bool whole = load_wait(load, false);
     double took = (double)(uv_hrtime() - run->begun) / 1e9;
     run_end(run, o->rate > 0 && whole && took < o->seconds + DRAIN_FREE ? o->seconds : 0);
-    if (stalled.stalled > 0 && !run->stalled)
-        end_of_stall(&stalled);
     soak_free(soak);
-    uint64_t unsent = load_unsent(load);
-    if (unsent > 0)
-        report_note(run->report,
-            "%llu messages were due but never sent, because the server took no more of them. The "
-            "latency does not know them: the rate was beyond the server.",
-            (unsigned long long)unsent);
+    note_unsent(run, load);
 }
 
 bool scenario_load(struct run *run, char *fault, size_t fault_size)
@@ -131,6 +131,7 @@ bool scenario_load(struct run *run, char *fault, size_t fault_size)
     const struct options *o = run->o;
     struct plan plan;
     struct load load;
+    size_t stalled = 0;
     make_plan(o, &plan);
     load_open(&load, run, &plan);
     bool ran = load_connect(&load, fault, fault_size);
@@ -139,15 +140,19 @@ bool scenario_load(struct run *run, char *fault, size_t fault_size)
     } else if (ran) {
         bool warm = true;
         run->doing = "warming up";
-        run->zero = uv_hrtime() + run_seconds(o->warmup);
         if (o->warmup > 0) {
             load_start(&load, o->rate, o->warmup);
             warm = load_wait(&load, false);
         }
         if (warm)
             measure(run, &load);
+        for (size_t i = 0; warm && i < load.plan.subscriber_count; i++)
+            stalled += load.plan.subscribers[i].stalls;
     }
+    bool caught_up = stalled == 0 || end_stall(run, &load);
     load_settle(&load);
     load_close(&load);
+    if (stalled > 0)
+        note_stall(run, &load, stalled, caught_up);
     return ran || run->interrupted;
 }

@@ -63,7 +63,10 @@ void soak_wait(struct soak *soak)
     run->ends_at = end;
     for (uint64_t at = uv_hrtime(); at < end; soak->turn++) {
         at += run_seconds(ROVE_SECONDS);
-        if (run_wait(run, at < end ? at : end, NULL, NULL, 0) == RUN_INTERRUPTED) {
+        enum run_wait how = run_wait(run, at < end ? at : end, load_deserted, soak->load, 0);
+        if (how == RUN_MET)
+            load_note_deserted(soak->load);
+        if (how != RUN_TIME) {
             load_stop(soak->load);
             break;
         }

@@ -95,8 +95,13 @@ static void settled(struct subscriber *s, uint8_t stage)
         s->at->settled++;
         ramp_settled(&s->at->ramp);
     }
-    s->at->ready += stage == STAGE_READY;
+    s->at->load->subscribers_ready += stage == STAGE_READY;
     s->stage = stage;
+}
+
+static void leave(struct subscriber *s)
+{
+    s->at->load->subscribers_ready -= s->stage == STAGE_READY;
 }
 
 static void drop(struct subscriber *s)
@@ -146,15 +151,18 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
 
 static void count_end(struct subscriber *s, const struct hermes_close *why)
 {
-    const struct load *load = s->at->load;
+    struct load *load = s->at->load;
     struct tally *t = tally_of(s);
-    if (load->ending)
+    /* Who does not read does not see a ping either. */
+    bool stalls = s->plan->stalls && why->code == HERMES_CLOSE_INTERNAL;
+    bool slow = why->code == HERMES_CLOSE_TOO_SLOW && (s->plan->stalls || load->too_slow_is_fine);
+    if (why->opened && (slow || stalls)) {
+        load->slow++;
+    } else if (load->ending) {
         return;
-    if (!why->opened) {
+    } else if (!why->opened) {
         t->faults.unconnected++;
         tally_say(t, "A subscriber could not connect: %.*s", (int)why->reason_len, why->reason);
-    } else if (why->code == HERMES_CLOSE_TOO_SLOW && (s->plan->stalls || load->too_slow_is_fine)) {
-        s->at->slow++;
     } else {
         t->faults.closed++;
         tally_say(t, "A subscriber's connection ended: %d %.*s", why->code, (int)why->reason_len,
@@ -166,7 +174,7 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
 {
     struct subscriber *s = user;
     count_end(s, why);
-    s->at->ready -= s->stage == STAGE_READY;
+    leave(s);
     settled(s, STAGE_GONE);
     drop(s);
     (void)c;
@@ -194,7 +202,7 @@ void subscriber_cut(struct subscriber *s)
 {
     if (!s->client)
         return;
-    s->at->ready -= s->stage == STAGE_READY;
+    leave(s);
     drop(s);
     s->stage = STAGE_GONE;
     s->cut = uv_hrtime();

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of a storm, one by one. The slowest is in "served" too. */
+enum { ROUNDS_MOST = 20 };
+
 bool report_verdict(const json_t *report, char *text, size_t size)
 {
     static const char *const fault[][2] = {{"lost", "lost"}, {"doubled", "doubled"},
@@ -122,13 +125,18 @@ static void server(const json_t *of, FILE *out)
         snprintf(text, sizeof text, "%s of CPU per connect", human_duration(connect).text);
         lines_add(&l, text, ", ");
     }
-    snprintf(text, sizeof text, "%s processors in use",
-        human_number(report_number(of, "processors")).text);
-    lines_add(&l, text, ", ");
-    lines_end(&l);
-    lines_start(&l, "");
-    snprintf(text, sizeof text, "memory %s → %s", human_bytes(report_number(of, "rss_before")).text,
-        human_bytes(report_number(of, "rss_after")).text);
+    if (json_object_get(of, "processors")) {
+        snprintf(text, sizeof text, "%s processors in use",
+            human_number(report_number(of, "processors")).text);
+        lines_add(&l, text, ", ");
+        lines_end(&l);
+        lines_start(&l, "");
+    }
+    snprintf(text, sizeof text, "memory %s", human_bytes(report_number(of, "rss_before")).text);
+    if (json_object_get(of, "rss_after"))
+        snprintf(text, sizeof text, "memory %s → %s",
+            human_bytes(report_number(of, "rss_before")).text,
+            human_bytes(report_number(of, "rss_after")).text);
     lines_add(&l, text, ", ");
     snprintf(text, sizeof text, "peak %s", human_bytes(report_number(of, "rss_peak")).text);
     lines_add(&l, text, ", ");
@@ -194,6 +202,25 @@ static void steps(const json_t *report, FILE *out)
     putc('\n', out);
 }
 
+static void rounds(const json_t *of, FILE *out)
+{
+    struct lines l = {out, 0};
+    size_t i;
+    const json_t *round;
+    if (json_array_size(of) == 0)
+        return;
+    lines_start(&l, "rounds");
+    json_array_foreach(of, i, round)
+    {
+        if (i == ROUNDS_MOST) {
+            lines_add(&l, "…", " · ");
+            break;
+        }
+        lines_add(&l, human_duration(json_number_value(round) * 1e6).text, " · ");
+    }
+    lines_end(&l);
+}
+
 void report_table(const json_t *report, FILE *out)
 {
     size_t i;
@@ -210,6 +237,7 @@ void report_table(const json_t *report, FILE *out)
     summary(json_object_get(report, "latency"), out, "latency", &titled);
     summary(json_object_get(report, "connect"), out, "connect", &titled);
     summary(json_object_get(report, "served"), out, "served", &titled);
+    rounds(json_object_get(report, "rounds"), out);
     steps(report, out);
     putc('\n', out);
     server(json_object_get(report, "server"), out);

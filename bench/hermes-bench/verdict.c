@@ -15,7 +15,7 @@ static void judge_lateness(const struct run *run)
     struct report *r = run->report;
     uint64_t late = histogram_at(&r->tool.late, 0.99);
     uint64_t latency = histogram_at(&r->latency, 0.99);
-    if (late < LATE_LEAST || (double)late < LATE_SHARE * (double)latency)
+    if (latency == 0 || late < LATE_LEAST || (double)late < LATE_SHARE * (double)latency)
         return;
     const char *advice = r->tool.machine > FULL ? "This machine's processors were all in use: give "
                                                   "the server or the tool one of its own."
@@ -57,7 +57,11 @@ bool run_judge_slo(struct run *run)
     char why[96];
     if (run->o->slo.count == 0 || run->o->find_knee)
         return true;
-    if (slo_holds(&run->o->slo, &run->report->latency, why, sizeof why))
+    /* What was never sent would have been the slowest. */
+    if (run->report->unsent > 0)
+        snprintf(why, sizeof why, "%llu messages were due but never sent",
+            (unsigned long long)run->report->unsent);
+    else if (slo_holds(&run->o->slo, &run->report->latency, why, sizeof why))
         return true;
     report_note(run->report, "The objective %s was missed: %s.", run->o->slo_text, why);
     return false;

@@ -483,20 +483,53 @@ static void an_hour_of_points_makes_no_heavier_page(void **state)
     json_decref(json);
 }
 
-static void where_the_time_starts_over_only_what_comes_after_is_drawn(void **state)
+static void what_was_before_the_warm_up_is_not_drawn(void **state)
 {
     (void)state;
     struct report_point point = report.points[0];
-    point.at = -5; /* after the ten seconds that setup has put there */
-    point.deliveries = 1;
-    report_add_point(&report, &point);
-    point.at = 5;
-    point.deliveries = 3;
-    report_add_point(&report, &point);
+    report.point_count = 0;
+    report.warmup = 1;
+    const double at[] = {-20, -0.5, 5};
+    for (int i = 0; i < 3; i++) {
+        point.at = at[i];
+        point.deliveries = 9 - 3 * i;
+        report_add_point(&report, &point);
+    }
     json_t *json = report_json(&report);
     char *page = page_of(json);
-    assert_has(page, "Deliveries per second over time, 3/s at most");
+    assert_has(page, "Deliveries per second over time, 6/s at most");
     free(page);
+    json_decref(json);
+}
+
+static void of_a_server_that_was_gone_no_figure_is_made_up(void **state)
+{
+    (void)state;
+    with_server();
+    report.server.gone = true;
+    report.server.cpu = report.server.rss_after = 0;
+    json_t *json = report_json(&report);
+    char *table = form_of(report_table, json);
+    assert_has_not(table, "processors in use");
+    assert_has_not(table, "→");
+    assert_has(table, "peak 12.0 MiB");
+    assert_true(isnan(report_number(json, "server.cpu")));
+    assert_true(isnan(report_number(json, "server.rss_after")));
+    free(table);
+    json_decref(json);
+}
+
+static void rounds_have_a_line_of_their_own(void **state)
+{
+    (void)state;
+    report_add_round(&report, 0.012);
+    report_add_round(&report, 1.5);
+    report_add_round(&report, 0.5);
+    json_t *json = report_json(&report);
+    char *table = form_of(report_table, json);
+    assert_has(table, "rounds    12.0 ms · 1.50 s · 500 ms\n");
+    assert_int_equal(json_array_size(json_object_get(json, "rounds")), 3);
+    free(table);
     json_decref(json);
 }
 
@@ -661,7 +694,9 @@ int main(void)
         TEST(the_page_needs_nothing_but_itself),
         TEST(text_from_outside_is_no_markup_in_the_page),
         TEST(an_hour_of_points_makes_no_heavier_page),
-        TEST(where_the_time_starts_over_only_what_comes_after_is_drawn),
+        TEST(what_was_before_the_warm_up_is_not_drawn),
+        TEST(of_a_server_that_was_gone_no_figure_is_made_up),
+        TEST(rounds_have_a_line_of_their_own),
         TEST(the_better_of_two_is_marked),
         TEST(more_is_better_only_where_nobody_set_the_rate),
         TEST(settings_and_machines_that_differ_are_named),
