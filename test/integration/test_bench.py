@@ -18,7 +18,7 @@ from raw import DEADLINE
 BENCH = pathlib.Path(os.environ.get("HERMES_BUILD", HERMES.parent)) / "hermes-bench"
 FAULTS = ("lost", "doubled", "reordered", "disordered", "damaged", "refused", "closed", "unconnected")
 # 100 messages. What is missing at the end costs the patience, elsewhere it may be long.
-SMALL = ("--warmup", "0", "--seconds", "0.25", "--rate", "400", "--payload", "80", "--patience", "20")
+SMALL = ("--warmup", "0", "--seconds", "0.1", "--rate", "1000", "--payload", "80", "--patience", "20")
 TAIL = (*SMALL[:-1], "1")
 SENT = 100
 
@@ -347,7 +347,7 @@ def test_a_message_as_large_as_the_queue_can_be_sent(bench):
 
 def test_points_count_from_the_start_of_the_measurement(bench):
     with FakeBroker() as broker:
-        done = bench(broker.url, "fanout", "--subscribers", 1, "--warmup", 0.3, *SMALL[2:])
+        done = bench(broker.url, "fanout", "--subscribers", 3, "--connect-rate", 10, "--warmup", 0.3, *SMALL[2:])
         at = [point["at_seconds"] for point in done.report["points"]]
         assert at == sorted(at) and at[0] < 0 < at[-1]
         assert "pid" not in done.report["settings"]
@@ -586,7 +586,7 @@ def test_progress_is_shown_on_a_terminal_only(bench):
 ], ids=lambda words: f"{words[0]}{words[-2]}")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_loads_pass_on_hermes(bench, server, words, threads):
-    done = bench(server.url, *words, "--threads", threads, "--warmup", 0.1, "--seconds", 0.25, "--pid", server.pid)
+    done = bench(server.url, *words, "--threads", threads, "--warmup", 0.05, "--seconds", 0.1, "--pid", server.pid)
     faults(done)
     totals, rate = done.report["totals"], done.report["settings"].get("rate")
     subscribers = {"fanout": 50, "topics": None, "pairs": 1}[words[0]]
@@ -595,7 +595,7 @@ def test_loads_pass_on_hermes(bench, server, words, threads):
     else:
         assert totals["deliveries"] >= 5 * totals["published"] > 0
     if rate:
-        assert totals["published"] == rate / 4
+        assert totals["published"] == rate / 10
     assert done.report["server"]["pid"] == server.pid
     assert done.report["points"]
 
