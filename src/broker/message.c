@@ -2,15 +2,29 @@
 
 #include <stdlib.h>
 
+struct message *message_begin(size_t room)
+{
+    if (room > UINT32_MAX - sizeof(struct message))
+        return NULL;
+    struct message *m = malloc(sizeof *m + room);
+    if (m)
+        *m = (struct message){.references = 1};
+    return m;
+}
+
 struct message *message_new(size_t len)
 {
-    if (len > UINT32_MAX - sizeof(struct message))
-        return NULL;
-    struct message *m = malloc(sizeof *m + len);
-    if (!m)
-        return NULL;
-    *m = (struct message){.references = 1, .count = 1, .len = (uint32_t)len};
+    struct message *m = message_begin(len);
+    if (m) {
+        m->count = 1;
+        m->len = (uint32_t)len;
+    }
     return m;
+}
+
+struct message *message_resize(struct message *m, size_t room)
+{
+    return realloc(m, sizeof *m + room);
 }
 
 void message_drop(struct message *m)

@@ -23,8 +23,16 @@ struct message {
 };
 
 /* One message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL
- * when there is no memory. For several, the caller raises `count`. */
+ * when there is no memory. */
 struct message *message_new(size_t len);
+
+/* No message yet, for the caller to append frames to: it raises `count` and `len` as it fills the
+ * room. NULL when there is no memory. */
+struct message *message_begin(size_t room);
+
+/* Gives it another room, at least its `len`, while it has the one reference. NULL when there is no
+ * memory: it stays as it is then. */
+struct message *message_resize(struct message *m, size_t room);
 
 static inline void message_hold(struct message *m, uint32_t times)
 {

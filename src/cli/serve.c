@@ -13,6 +13,8 @@
 #include "cli/cli.h"
 #include "hermes/hermes.h"
 
+enum { HEAP_KEPT = 4 << 20 };
+
 struct serving {
     struct hermes *hermes;
     uv_loop_t loop;
@@ -158,12 +160,17 @@ static void broker_stopped(void *user)
     uv_async_send(&s->stopped);
 }
 
-/* glibc puts small freed blocks aside and merges them all at once, when a large one is asked for:
- * with a million topics that takes a tenth of a second. */
-static void keep_frees_short(void)
+/* What glibc does by default that a server with much traffic pays for again and again. */
+static void settle_malloc(void)
 {
 #ifdef M_MXFAST
+    /* Small freed blocks are put aside and merged all at once when a large one is asked for: with a
+     * million topics that takes a tenth of a second. */
     mallopt(M_MXFAST, 0);
+    /* 128 KiB free at the end of the heap go back to the system: the messages of one round may well
+     * be more, and each page is cleared and mapped anew in the next. */
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    mallopt(M_MMAP_THRESHOLD, HEAP_KEPT); /* or it would stay at 128 KiB, now that one is set */
 #endif
 }
 
@@ -201,7 +208,7 @@ int cli_serve(int argc, char **argv)
         code = from_arguments(s.hermes, argc, argv);
     if (code == CLI_OK) {
         raise_descriptor_limit();
-        keep_frees_short();
+        settle_malloc();
         code = serve(&s);
     }
     hermes_free(s.hermes);

@@ -9,6 +9,7 @@
 enum {
     SLICE_DELIVERIES = 50000, /* spans added before the loop polls again */
     RUN_BYTES = LOG_CHUNK,    /* of one topic, logged before its subscribers are gone through */
+    BATCH_BYTES = 128 * 1024, /* of mail: more costs the cache more than a larger batch saves */
     PREFETCH = 8,
 };
 
@@ -180,4 +181,13 @@ void worker_deliver(struct worker *w)
 {
     while (!worker_deliver_slice(w))
         worker_relieve(w);
+}
+
+void worker_deliver_early(struct worker *w)
+{
+    if (!mailbox_crowded(&w->box, BATCH_BYTES))
+        return;
+    mailbox_take(&w->box, &w->tray);
+    worker_deliver_slice(w);
+    worker_flush(w, WORKER_FLUSH_SLICE);
 }

@@ -12,7 +12,8 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-enum { GATHER_BYTES = 32 * 1024 };
+/* GATHER_FIRST: room to begin with, while nobody has used more. */
+enum { GATHER_BYTES = 32 * 1024, GATHER_FIRST = 256 };
 
 /* Takes the caller's reference on `m`, whose frames are ready. */
 static void post(struct session *s, uint64_t hash, struct text topic, struct message *m)
@@ -28,21 +29,20 @@ static void post(struct session *s, uint64_t hash, struct text topic, struct mes
 void worker_post_gathered(struct worker *w)
 {
     struct gathered *g = &w->gathered;
-    struct session *s = g->publisher;
-    uint32_t count = g->count;
-    g->publisher = NULL;
-    g->count = 0;
-    if (count == 0)
+    struct message *m = g->message;
+    g->message = NULL;
+    if (!m)
         return;
-    struct message *m = message_new(g->frames.len);
-    if (!m) {
-        for (; count > 0; count--)
-            session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+    if (m->count == 0) {
+        message_drop(m);
         return;
     }
-    memcpy(m->frames, g->frames.data, g->frames.len);
-    m->count = count;
-    post(s, g->hash, buf_text(&g->topic), m);
+    g->usual = m->len;
+    if (m->len < g->room / 2) { /* what waits in a mailbox takes no more than it needs */
+        struct message *smaller = message_resize(m, m->len);
+        m = smaller ? smaller : m;
+    }
+    post(g->publisher, g->hash, buf_text(&g->topic), m);
 }
 
 /* Begins to gather for another topic; false when it may not be used or there is no memory. */
@@ -52,15 +52,32 @@ static bool gather_for(struct session *s, struct text topic)
     struct gathered *g = &w->gathered;
     if (!session_topic_allowed(s, topic))
         return false;
-    buf_clear(&g->frames);
     buf_clear(&g->topic);
     buf_append_text(&g->topic, topic);
-    if (g->topic.failed) {
+    g->room = g->usual > GATHER_FIRST ? g->usual : GATHER_FIRST;
+    g->message = g->topic.failed ? NULL : message_begin(g->room);
+    if (!g->message) {
         session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
         return false;
     }
     g->hash = registry_hash(&w->shop->route.registry, topic);
     g->publisher = s;
+    return true;
+}
+
+/* Room for `more` bytes; false when there is no memory. */
+static bool gather_room(struct gathered *g, size_t more)
+{
+    size_t room = g->room;
+    while (room - g->message->len < more)
+        room *= 2;
+    if (room == g->room)
+        return true;
+    struct message *bigger = message_resize(g->message, room);
+    if (!bigger)
+        return false;
+    g->message = bigger;
+    g->room = room;
     return true;
 }
 
@@ -86,8 +103,8 @@ void session_publish(struct session *s, struct text topic, struct text data)
 {
     struct worker *w = s->worker;
     struct gathered *g = &w->gathered;
-    if (g->publisher != s || !text_equal(buf_text(&g->topic), topic) ||
-        g->frames.len + data.len > GATHER_BYTES) {
+    if (!g->message || !text_equal(buf_text(&g->topic), topic) ||
+        g->message->len + data.len > GATHER_BYTES) {
         worker_post_gathered(w);
         if (data.len > GATHER_BYTES / 2) {
             publish_large(s, topic, data);
@@ -96,11 +113,14 @@ void session_publish(struct session *s, struct text topic, struct text data)
         if (!gather_for(s, topic))
             return;
     }
-    ws_frame(&g->frames, WS_TEXT, data.at, data.len);
-    if (!g->frames.failed) {
-        g->count++;
+    if (!gather_room(g, WS_HEAD_MAX + data.len)) {
+        worker_post_gathered(w);
+        session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
         return;
     }
-    worker_post_gathered(w);
-    session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+    struct message *m = g->message;
+    m->len += (uint32_t)ws_head((uint8_t *)m->frames + m->len, WS_TEXT, data.len);
+    memcpy(m->frames + m->len, data.at, data.len);
+    m->len += (uint32_t)data.len;
+    m->count++;
 }

@@ -340,6 +340,7 @@ void session_ready(struct conn *conn, int events)
     if (events & CONN_READABLE && s->state != SESSION_ENDED)
         for (int i = 0; i < READS_A_ROUND && session_read(s); i++)
             ;
+    worker_deliver_early(s->worker);
     worker_relieve(s->worker);
 }
 

@@ -6,7 +6,7 @@
 #include "base/die.h"
 #include "session/session.h"
 
-enum { FLUSH_SLICE = 512, READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
+enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
 
 /* --- the round of the loop -------------------------------------------------------------------- */
 
@@ -57,7 +57,7 @@ static void worker_turn(uv_prepare_t *prepare)
     struct worker *w = prepare->data;
     mailbox_take(&w->box, &w->tray);
     bool finished = worker_deliver_slice(w);
-    worker_flush(w, FLUSH_SLICE);
+    worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
     let_waiters_go(w);
     metric_set(&w->metrics, METRIC_mailbox_bytes,
@@ -223,7 +223,6 @@ void worker_fini(struct worker *w)
     ws_pool_free(w->readers);
     ring_free(w->ring);
     buf_fini(&w->gathered.topic);
-    buf_fini(&w->gathered.frames);
     buf_fini(&w->scratch);
     free(w->paused);
     free(w->queue.sessions);

@@ -57,7 +57,8 @@ struct workshop {
     void *user;
 };
 
-enum { READ_BUFFER = 64 * 1024 };
+/* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. */
+enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512 };
 
 struct flush_queue {
     struct session **sessions; /* NULL: ended meanwhile */
@@ -66,13 +67,14 @@ struct flush_queue {
     size_t cap;
 };
 
-/* What a session has published to one topic and is not posted yet; empty between two reads. */
+/* What a session has published to one topic and is not posted yet; nothing between two reads. */
 struct gathered {
-    struct session *publisher; /* NULL: nothing */
+    struct session *publisher;
     struct buf topic;
     uint64_t hash;
-    struct buf frames;
-    uint32_t count;
+    struct message *message; /* NULL: nothing */
+    size_t room;             /* of its frames */
+    size_t usual;            /* what the last one came to */
 };
 
 struct worker {
@@ -134,6 +136,9 @@ void worker_deliver(struct worker *w);
 
 /* delivery.c: one slice of the same; false when there is more. */
 bool worker_deliver_slice(struct worker *w);
+
+/* delivery.c: delivers and flushes already within a poll's round, when there is enough of it. */
+void worker_deliver_early(struct worker *w);
 
 /* delivery.c: queues a session that has something to send. */
 void worker_touch(struct worker *w, struct session *s);

@@ -32,6 +32,29 @@ static void a_length_beyond_the_weight_s_range_is_refused(void **state)
     assert_null(message_new(UINT32_MAX));
     assert_null(message_new(UINT32_MAX - sizeof(struct message) + 1));
     assert_null(message_new(SIZE_MAX));
+    assert_null(message_begin(UINT32_MAX));
+}
+
+static void one_that_is_begun_is_filled_and_gets_another_room(void **state)
+{
+    (void)state;
+    struct message *m = message_begin(10);
+    assert_non_null(m);
+    assert_int_equal(m->len, 0);
+    assert_int_equal(m->count, 0);
+    memset(m->frames, 'x', 10);
+    m->len = 10;
+    m->count = 3;
+    m = message_resize(m, 1 << 16);
+    assert_non_null(m);
+    memset(m->frames + 10, 'y', (1 << 16) - 10);
+    m->len = 20;
+    m = message_resize(m, 20);
+    assert_non_null(m);
+    assert_int_equal(m->len, 20);
+    assert_int_equal(m->count, 3);
+    assert_memory_equal(m->frames, "xxxxxxxxxxyyyyyyyyyy", 20);
+    message_drop(m);
 }
 
 enum { THREADS = 4, EACH = 5000 };
@@ -68,6 +91,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_message_has_room_and_one_reference),
+        cmocka_unit_test(one_that_is_begun_is_filled_and_gets_another_room),
         cmocka_unit_test(a_length_beyond_the_weight_s_range_is_refused),
         cmocka_unit_test(it_stays_until_the_last_reference_is_dropped),
     };

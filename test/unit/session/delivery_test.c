@@ -12,8 +12,8 @@
 enum {
     CROWD = 600,
     SLICE = 50000, /* as in delivery.c */
-    FLUSHED = 512, /* as in worker.c */
-    QUEUE = 256,   /* the flush queue's first size */
+    FLUSHED = WORKER_FLUSH_SLICE,
+    QUEUE = 256, /* the flush queue's first size */
 };
 
 static void crowd_open(struct rig *r, struct client *crowd, size_t count)
@@ -35,8 +35,8 @@ static void crowd_drop(struct rig *r, struct client *crowd, size_t count)
     rig_settle(r);
 }
 
-/* Seen to fail with SLICE_DELIVERIES at 500000, with FLUSH_SLICE at 5120, and without the look at
- * the flush queue in worker_turn. */
+/* Seen to fail with SLICE_DELIVERIES at 500000, with WORKER_FLUSH_SLICE at 5120, and without the
+ * look at the flush queue in worker_turn. */
 static void a_turn_leaves_what_is_more_than_a_slice_for_the_next(void **state)
 {
     (void)state;
@@ -220,6 +220,42 @@ static void mail_for_subscribers_that_have_left_is_dropped(void **state)
     rig_close(&r);
 }
 
+/* Seen to fail without worker_deliver_early in session_ready. */
+static void much_mail_is_delivered_before_the_poll_s_round_is_over(void **state)
+{
+    (void)state;
+    enum { LARGE = 40 * 1000, SMALL = 1000, COUNT = 4 };
+    struct rig r;
+    struct client publishers[COUNT];
+    struct client subscriber;
+    static char text[LARGE];
+    rig_open(&r, 1, rig_limits());
+    client_open(&r, 0, &subscriber, 0);
+    client_subscribe(&r, &subscriber, "t");
+    for (int i = 0; i < COUNT; i++)
+        client_open(&r, 0, &publishers[i], 0);
+    for (int large = 0; large < 2; large++) {
+        struct buf b = {0};
+        int waiting = 0;
+        int len = snprintf(text, sizeof text, "{\"topic\":\"t\",\"data\":\"%0*d\"}",
+            (large ? LARGE : SMALL) - 40, 0);
+        add_frame(&b, PEER_TEXT, text, (size_t)len);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(peer_send_bytes(&publishers[i].peer, b.data, b.len));
+        buf_fini(&b);
+        uv_run(&r.shop.workers[0].loop, UV_RUN_NOWAIT); /* the turn, then the poll */
+        assert_int_equal(ioctl(subscriber.peer.fd, FIONREAD, &waiting), 0);
+        assert_int_equal(waiting > 0, large);
+        for (int i = 0; i < COUNT; i++)
+            client_expect(&r, &subscriber, "\"000");
+        client_expect_nothing(&r, &subscriber);
+    }
+    for (int i = 0; i < COUNT; i++)
+        client_drop(&r, &publishers[i]);
+    client_drop(&r, &subscriber);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +264,7 @@ int main(void)
         cmocka_unit_test(the_log_is_given_back_though_the_queue_is_never_empty),
         cmocka_unit_test(the_oldest_queued_is_the_first_that_has_something_in_the_log),
         cmocka_unit_test(mail_for_subscribers_that_have_left_is_dropped),
+        cmocka_unit_test(much_mail_is_delivered_before_the_poll_s_round_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

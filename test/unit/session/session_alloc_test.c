@@ -70,6 +70,9 @@ static void a_join_without_memory_changes_nothing(void **state)
     rig_close(&r);
 }
 
+#define LONG                                                                                       \
+    "\"0123456789............................................................................\""
+
 /* Seen to fail with one error for all that was gathered. */
 static void each_publish_without_memory_is_answered(void **state)
 {
@@ -81,13 +84,14 @@ static void each_publish_without_memory_is_answered(void **state)
     client_subscribe(&r, &c, "t");
     rig_settle(&r);
     unsigned n = 1;
+    unsigned rounds = 0;
     for (bool failed = true; failed; n++) {
         struct buf b = {0};
         int published = 0, refused = 0;
         const char *payload;
         size_t len;
         for (int i = 0; i < 4; i++)
-            add_text(&b, "{\"topic\":\"t\",\"data\":\"0123456789012345678901234567890123456789\"}");
+            add_text(&b, "{\"topic\":\"t\",\"data\":" LONG "}");
         alloc_fail(n);
         session_receive(c.session, b.data, b.len);
         failed = alloc_failed();
@@ -99,14 +103,15 @@ static void each_publish_without_memory_is_answered(void **state)
                 payload, len, "{\"type\":\"error\",\"message\":\"" HERMES_TEXT_NOT_PUBLISHED);
         }
         assert_int_equal(published + refused, 4);
-        assert_int_equal(refused > 0, failed);
+        assert_true(failed || refused == 0);
+        rounds += refused > 0;
         client_expect_nothing(&r, &c);
         if (failed) { /* as on a worker that has published nothing yet */
             buf_fini(&r.shop.workers[0].gathered.topic);
-            buf_fini(&r.shop.workers[0].gathered.frames);
+            r.shop.workers[0].gathered.usual = 0;
         }
     }
-    assert_true(n > 4);
+    assert_int_equal(rounds, 3); /* the topic, the message, more room; giving room back may fail */
     client_drop(&r, &c);
     rig_close(&r);
 }
