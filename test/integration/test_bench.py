@@ -290,8 +290,9 @@ def test_what_could_not_even_be_sent_in_time_is_in_the_latency_too(bench):
 
     with FakeBroker(on_publish=on_publish) as broker:
         done = bench(broker.url, "fanout", "--subscribers", 1, "--warmup", 0, "--seconds", 3.5, "--rate", 40,
-                     "--payload", "1m")
-        assert sum(n for highest, n in done.report["latency"]["buckets"] if highest > 1000000) >= 35
+                     "--payload", "1m", "--patience", 20)
+        late = sum(n for highest, n in done.report["latency"]["buckets"] if highest > 1000000)
+        assert late + done.report.get("unsent", 0) >= 35
         faults(done)
 
 
@@ -651,9 +652,10 @@ def test_storm_sees_who_is_not_let_in_again(bench):
 
 
 def test_slow_subscribers_are_closed_and_that_is_no_fault(bench, start_server):
+    """By a window, so that the others are never as far behind as that, however slow the machine."""
     server = start_server(workers=1, max_backlog_bytes="3m")
-    done = bench(server.url, "slow", "--subscribers", 4, "--stalled", 0.5, "--payload", "64k", "--rate", 150,
-                 "--seconds", 2, "--warmup", 0.1, "--pid", server.pid)
+    done = bench(server.url, "slow", "--subscribers", 4, "--stalled", 0.5, "--payload", "512k", "--window", 2,
+                 "--seconds", 2, "--warmup", 0, "--pid", server.pid)
     faults(done)
     assert any("2 subscribers did not read" in note and "2 of them had been closed" in note
                for note in done.report["notes"])
@@ -666,21 +668,25 @@ def test_subscribers_that_were_slow_for_a_moment_get_all_of_it(bench, server):
     assert any("0 of them had been closed" in note for note in done.report["notes"])
 
 
+# Of two subscribers, by the number of its connection: they connect in order, but are not always served so.
+STALLED = 2
+
+
 def test_what_a_slow_subscriber_never_gets_is_lost(bench):
-    with FakeBroker(lambda one, n, data: [] if one.order == 1 and n == SENT - 1 else [data]) as broker:
+    with FakeBroker(lambda one, n, data: [] if one.number == STALLED and n == SENT - 1 else [data]) as broker:
         done = bench(broker.url, "slow", "--subscribers", 2, "--stalled", 0.5, *TAIL, code=1)
         faults(done, lost=1)
         assert not any("got all" in note for note in done.report["notes"])
 
 
 def test_what_another_never_gets_is_not_put_down_to_the_slow_ones(bench):
-    with FakeBroker(lambda one, n, data: [] if one.order == 0 and n == SENT - 1 else [data]) as broker:
+    with FakeBroker(lambda one, n, data: [] if one.number == STALLED - 1 and n == SENT - 1 else [data]) as broker:
         faults(bench(broker.url, "slow", "--subscribers", 2, "--stalled", 0.5, *TAIL, code=1), lost=1)
 
 
 def test_a_slow_subscriber_that_answered_no_ping_may_be_closed(bench):
     def deliver(one, n, data):
-        if one.order == 1 and n == SENT - 1:
+        if one.number == STALLED and n == SENT - 1:
             one.send(data)
             one.close(1011)
             return []
