@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/die.h"
 #include "base/list.h"
 #include "net/listen.h"
 
-enum { RETRY_MS = 100 };
+enum { RETRY_MS = 100, BUSY_NS = 1000000, REST_NS = 500000 };
 
 static void accept_ready(uv_poll_t *poll, int status, int events);
 
@@ -110,14 +111,28 @@ static bool accept_one(struct acceptor *a, int listener)
     }
 }
 
+/* While connections come one by one but fast, a short sleep lets some of them gather: waking this
+ * thread and a worker for each costs more than all else that Hermes does for it. Nobody waits for
+ * it who comes alone. */
+static void rest(struct acceptor *a)
+{
+    uint64_t now = uv_hrtime();
+    if (now - a->woken < BUSY_NS)
+        nanosleep(&(struct timespec){.tv_nsec = REST_NS}, NULL);
+    a->woken = uv_hrtime();
+}
+
 static void accept_ready(uv_poll_t *poll, int status, int events)
 {
     struct acceptor *a = poll->data;
     (void)status;
     (void)events;
     int fd = LIST_ITEM(poll, struct listener, poll)->fd;
-    for (int i = 0; i < ACCEPTS_A_WAKE && accept_one(a, fd); i++)
-        ;
+    int accepted = 0;
+    while (accepted < ACCEPTS_A_WAKE && accept_one(a, fd))
+        accepted++;
+    if (accepted < ACCEPTS_A_WAKE)
+        rest(a);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

@@ -50,6 +50,7 @@ struct acceptor {
     size_t listener_count;
     int port;
     unsigned next;         /* worker */
+    uint64_t woken;        /* when it last had something to accept, ns */
     int64_t allowance;     /* connections that may still come, in thousandths */
     uint64_t allowance_ms; /* when that was last raised */
     bool draining;
