@@ -243,7 +243,6 @@ static void shop_init(struct hermes *h, unsigned workers)
     shop->user = h;
     shop->route.crowded = CROWDED_BYTES;
     shop->io_uring = number(h, SETTING_io_uring) == 0;
-    shop->no_io_uring = shop->io_uring ? NULL : "switched off";
     atomic_store(&shop->connections, 0);
     atomic_store(&shop->unready, false);
     registry_init(&shop->route.registry, workers);
@@ -255,6 +254,22 @@ static void warn_of_ignored(struct hermes *h)
         LOG_LINE(&h->logger, LOG_WARN, "unknown setting ignored",
             LOG_STRING("name", h->ignored.data + at));
     buf_clear(&h->ignored);
+}
+
+static void log_way_of_sending(struct hermes *h, unsigned workers)
+{
+    const char *reason = NULL;
+    unsigned rings = 0;
+    for (unsigned i = 0; i < workers; i++) {
+        const char *lacking = h->shop.workers[i].no_ring;
+        rings += lacking == NULL;
+        reason = lacking ? lacking : reason;
+    }
+    if (rings > 0)
+        LOG_LINE(&h->logger, LOG_INFO, "sending by io_uring", LOG_NUMBER("workers", rings));
+    if (rings < workers)
+        LOG_LINE(&h->logger, LOG_INFO, "sending without io_uring",
+            LOG_NUMBER("workers", workers - rings), LOG_STRING("reason", reason));
 }
 
 int hermes_start(struct hermes *h)
@@ -286,14 +301,7 @@ int hermes_start(struct hermes *h)
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
         LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
         LOG_STRING("version", HERMES_VERSION));
-    unsigned rings = 0;
-    for (unsigned i = 0; i < workers; i++)
-        rings += h->shop.workers[i].ring != NULL;
-    if (rings > 0)
-        LOG_LINE(&h->logger, LOG_INFO, "sending by io_uring", LOG_NUMBER("workers", rings));
-    if (rings < workers)
-        LOG_LINE(&h->logger, LOG_INFO, "sending without io_uring",
-            LOG_NUMBER("workers", workers - rings), LOG_STRING("reason", h->shop.no_io_uring));
+    log_way_of_sending(h, workers);
     return HERMES_OK;
 
 no_threads:

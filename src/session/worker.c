@@ -117,10 +117,22 @@ void worker_drain(struct worker *w)
 
 /* --- start and stop --------------------------------------------------------------------------- */
 
+void worker_open_ring(struct worker *w)
+{
+    if (w->shop->io_uring)
+        w->ring = ring_new(&w->no_ring);
+    else
+        w->no_ring = "switched off";
+}
+
 static void worker_main(void *user)
 {
     struct worker *w = user;
+    worker_open_ring(w);
+    uv_sem_post(&w->begun);
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    ring_free(w->ring);
+    w->ring = NULL;
     w->shop->ended(w->shop->user);
 }
 
@@ -160,12 +172,6 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
     shop->route.boxes[index] = &w->box;
-    if (shop->io_uring) {
-        const char *reason;
-        w->ring = ring_new(&reason);
-        if (!w->ring)
-            shop->no_io_uring = reason;
-    }
     return 0;
 
 no_poller:
@@ -181,7 +187,14 @@ no_loop:
 
 int worker_start(struct worker *w)
 {
-    return uv_thread_create(&w->thread, worker_main, w);
+    int code = uv_sem_init(&w->begun, 0);
+    if (code != 0)
+        return code;
+    code = uv_thread_create(&w->thread, worker_main, w);
+    if (code == 0)
+        uv_sem_wait(&w->begun);
+    uv_sem_destroy(&w->begun);
+    return code;
 }
 
 void worker_join(struct worker *w)

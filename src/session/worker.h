@@ -50,7 +50,6 @@ struct workshop {
     struct worker *workers;
     unsigned count;
     bool io_uring;               /* to be tried */
-    const char *no_io_uring;     /* why a worker is without */
     _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
     _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
     void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
@@ -81,6 +80,7 @@ struct worker {
     struct workshop *shop;
     unsigned index;
     uv_thread_t thread;
+    uv_sem_t begun; /* the thread runs, and has its ring or not */
     uv_loop_t loop;
     struct mailbox box;
     struct tray tray;
@@ -96,7 +96,8 @@ struct worker {
     size_t log_settled;  /* its chunks when the flush queue was last empty */
     uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;
-    struct ring *ring; /* NULL: every session is sent to by itself */
+    struct ring *ring;   /* NULL: every session is sent to by itself */
+    const char *no_ring; /* why none was to be had; NULL: it was */
     struct ws_pool *readers;
     struct gathered gathered;
     struct buf scratch;                   /* for answers */
@@ -116,8 +117,13 @@ struct worker {
 /* Makes the loop and what is on it; a libuv error code or 0. On an error nothing is left. */
 int worker_init(struct worker *w, struct workshop *shop, unsigned index);
 
-/* Starts the thread; a libuv error code or 0. */
+/* Starts the thread and waits until it has begun; a libuv error code or 0. */
 int worker_start(struct worker *w);
+
+/* Gives it its ring, where there may be one. On the thread that will run the worker: the kernel
+ * interrupts whoever has made a ring or used it, also when the ring has ended, and that must not
+ * be a thread of the program around the broker. */
+void worker_open_ring(struct worker *w);
 
 /* Waits for the thread, which ends when it was told to drain and its last session is gone. */
 void worker_join(struct worker *w);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 #include <uv.h>
 
 #include <cmocka.h>
@@ -249,6 +250,30 @@ static void a_broker_that_got_no_threads_can_be_started_again(void **state)
 
 /* --- publishing ------------------------------------------------------------------------------- */
 
+/* Broken by rings that this thread makes and frees: the kernel then interrupts it. */
+static void the_end_of_a_broker_interrupts_nobody(void **state)
+{
+    enum { SUBSCRIBERS = 8, LIVES = 20 };
+    (void)state;
+    for (int life = 0; life < LIVES; life++) {
+        struct peer peers[SUBSCRIBERS];
+        struct hermes *h = fresh();
+        assert_int_equal(hermes_start(h), HERMES_OK);
+        for (int i = 0; i < SUBSCRIBERS; i++) {
+            assert_true(peer_open(&peers[i], hermes_port(h)));
+            assert_true(peer_subscribe(&peers[i], "t"));
+        }
+        assert_int_equal(publish(h, "t", "1"), HERMES_OK);
+        for (int i = 0; i < SUBSCRIBERS; i++) {
+            hear(&peers[i], "1");
+            peer_drop(&peers[i], false);
+        }
+        hermes_free(h);
+        for (int i = 0; i < 10; i++)
+            assert_int_equal(nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL), 0);
+    }
+}
+
 static void a_publish_says_what_is_wrong_with_it(void **state)
 {
     struct hermes *h = fresh();
@@ -465,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_busy_port_is_told_and_starting_can_be_tried_again),
         cmocka_unit_test(a_host_that_is_not_here_is_told),
         cmocka_unit_test(a_broker_that_got_no_threads_can_be_started_again),
+        cmocka_unit_test(the_end_of_a_broker_interrupts_nobody),
         cmocka_unit_test(a_publish_says_what_is_wrong_with_it),
         cmocka_unit_test(what_is_published_comes_byte_for_byte_and_in_order),
         cmocka_unit_test(metrics_are_known_by_name),

@@ -58,8 +58,11 @@ static inline void rig_open(struct rig *r, unsigned workers, struct session_limi
     r->shop.workers = aligned_alloc(64, bytes);
     assert_non_null(r->shop.workers);
     memset(r->shop.workers, 0, bytes);
-    for (; r->shop.count < workers; r->shop.count++)
-        assert_int_equal(worker_init(&r->shop.workers[r->shop.count], &r->shop, r->shop.count), 0);
+    for (; r->shop.count < workers; r->shop.count++) {
+        struct worker *w = &r->shop.workers[r->shop.count];
+        assert_int_equal(worker_init(w, &r->shop, r->shop.count), 0);
+        worker_open_ring(w);
+    }
 }
 
 static inline int64_t rig_metric(struct rig *r, enum metric which)

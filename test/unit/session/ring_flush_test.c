@@ -16,7 +16,7 @@ static struct worker *open_or_skip(struct rig *r, struct session_limits limits)
 {
     rig_open(r, 1, limits);
     if (!r->shop.workers[0].ring) {
-        print_message("no io_uring here: %s\n", r->shop.no_io_uring);
+        print_message("no io_uring here: %s\n", r->shop.workers[0].no_ring);
         rig_close(r);
         skip();
     }
