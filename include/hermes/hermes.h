@@ -6,7 +6,8 @@
  *   hermes_start and hermes_free; everything else from the one thread that owns the broker. A
  *   broker runs threads of its own and needs no loop of the caller's. There are no globals:
  *   several brokers may live in one process.
- * Signals: none are installed, and SIGPIPE is never raised. */
+ * Signals: none are installed, and SIGPIPE is never raised. Where libuv's loops have io_uring (1.45
+ *   and later), the kernel may interrupt a call of the thread that has stopped a broker (EINTR). */
 #ifndef HERMES_HERMES_H
 #define HERMES_HERMES_H
 

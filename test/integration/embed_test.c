@@ -250,11 +250,14 @@ static void a_broker_that_got_no_threads_can_be_started_again(void **state)
 
 /* --- publishing ------------------------------------------------------------------------------- */
 
-/* Broken by rings that this thread makes and frees: the kernel then interrupts it. */
+/* Broken by rings that this thread makes and frees: the kernel then interrupts it. From 1.45 on
+ * libuv's loops have rings of their own, which do the same. */
 static void the_end_of_a_broker_interrupts_nobody(void **state)
 {
     enum { SUBSCRIBERS = 8, LIVES = 20 };
     (void)state;
+    if (uv_version() >= (1 << 16 | 45 << 8))
+        skip();
     for (int life = 0; life < LIVES; life++) {
         struct peer peers[SUBSCRIBERS];
         struct hermes *h = fresh();

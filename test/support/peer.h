@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,22 @@ struct peer {
 };
 
 /* Only the socket. `receive_bytes`: the size of its buffer; 0: as the system has it. */
+/* Connects, whatever interrupts it: with a patience set, the system does not go on by itself. */
+static inline bool peer_connects(int fd, const struct sockaddr_in *to)
+{
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (connect(fd, (const struct sockaddr *)to, sizeof *to) == 0)
+        return true;
+    if (errno != EINTR)
+        return false;
+    while (poll(&writable, 1, PEER_PATIENCE * 1000) < 0)
+        if (errno != EINTR)
+            return false;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
+}
+
 static inline bool peer_connect(struct peer *p, int port, int receive_bytes)
 {
     struct sockaddr_in to = {
@@ -63,7 +80,7 @@ static inline bool peer_connect(struct peer *p, int port, int receive_bytes)
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(p->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(p->fd, (struct sockaddr *)&to, sizeof to) == 0)
+    if (peer_connects(p->fd, &to))
         return true;
     close(p->fd);
     p->fd = -1;
