@@ -1,4 +1,7 @@
-/* One worker's side of the topics: who subscribes here, and to what.
+/* One worker's side of the topics and the patterns: who subscribes here, and to what.
+ *
+ * A pattern that somebody here subscribes to is a local topic like any other; it has a struct
+ * pattern where a topic has its struct registry_topic.
  *
  * A subscription is one entry on either side, each knowing the place of the other, so that joining,
  * leaving and the end of a subscriber with many topics cost O(1) a subscription.
@@ -12,7 +15,9 @@
 
 #include "base/map.h"
 #include "base/slab.h"
+#include "broker/patterns.h"
 #include "broker/registry.h"
+#include "broker/rules.h"
 
 struct local_topic;
 
@@ -20,6 +25,8 @@ struct local_topic;
 struct subscription {
     struct local_topic *topic; /* NULL: a free slot */
     uint32_t place;            /* in the topic's places */
+    uint8_t policy;            /* enum policy */
+    bool watches;              /* is told of joins and leaves */
 };
 
 /* Whoever can subscribe; part of the caller's own struct. Up to SUBSCRIBER_LINEAR subscriptions lie
@@ -40,13 +47,30 @@ struct place {
 };
 
 struct local_topic {
-    struct registry_topic *registered;
+    union {
+        struct registry_topic *registered;
+        struct pattern *pattern;
+        const void *key; /* either of them */
+    };
+    uint64_t hash;
     union {
         struct place one;
         struct place *many;
     };
     uint32_t count;
-    uint32_t cap; /* 1: inline */
+    uint32_t cap;     /* 1: inline */
+    uint32_t plain;   /* the first so many places are of level 1, the others of level 2 */
+    uint32_t lenient; /* subscriptions whose policy is not to disconnect */
+    uint32_t watchers;
+    uint32_t serial : 31; /* no two that have been here lately share hash and serial */
+    uint32_t is_pattern : 1;
+};
+
+/* What a local topic is made for. */
+struct local_key {
+    uint64_t hash;
+    void *key; /* struct registry_topic or struct pattern */
+    bool is_pattern;
 };
 
 enum { LOCAL_PARTS = 64 };
@@ -55,18 +79,22 @@ enum { LOCAL_PARTS = 64 };
 struct local_topics {
     struct map parts[LOCAL_PARTS];
     struct slab topics;
+    uint32_t serial;
 };
 
 void local_init(struct local_topics *l);
 void local_fini(struct local_topics *l);
 
-/* The topic with subscribers here, or NULL. */
-struct local_topic *local_find(
-    const struct local_topics *l, uint64_t hash, const struct registry_topic *registered);
+/* The topic or pattern with subscribers here, or NULL. */
+struct local_topic *local_find(const struct local_topics *l, uint64_t hash, const void *key);
 
 /* The same by name, for who does not hold the registry's topic. */
 struct local_topic *local_find_named(
     const struct local_topics *l, const struct registry *r, uint64_t hash, struct text name);
+
+/* The same for a pattern. */
+struct local_topic *local_find_pattern(
+    const struct local_topics *l, const struct patterns *p, uint64_t hash, struct text text);
 
 static inline struct place *local_places(struct local_topic *topic)
 {
@@ -78,12 +106,26 @@ void subscriber_init(struct subscriber *s);
 /* The subscription to that topic, or NULL. */
 struct subscription *subscriber_find(struct subscriber *s, const struct local_topic *topic);
 
+/* The same for who only remembers a topic that may be gone. */
+struct subscription *subscriber_find_by(struct subscriber *s, uint64_t hash, uint32_t serial);
+
 /* Any one of its subscriptions, or NULL when it has none left. */
 struct local_topic *subscriber_any(struct subscriber *s);
 
+/* How a subscription is made. */
+struct join {
+    bool enveloped; /* level 2 */
+    enum policy policy;
+    bool watches;
+};
+
 /* Adds a subscription that is not there yet, with the local topic if that is new; false (and
  * nothing changed) when there is no memory. */
-bool local_join(struct local_topics *l, struct registry_topic *registered, struct subscriber *s);
+bool local_join(struct local_topics *l, struct local_key key, struct subscriber *s,
+    struct join join);
+
+/* Changes a subscription that is there. */
+void local_change(struct subscription *subscription, enum policy policy, bool watches);
 
 /* Takes a subscription out; true when it was the topic's last here, and the local topic is gone. */
 bool local_leave(struct local_topics *l, struct local_topic *topic, struct subscriber *s);

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "broker/patterns.h"
+
 struct message *message_begin(size_t room)
 {
     if (room > UINT32_MAX - sizeof(struct message))
@@ -31,6 +33,9 @@ void message_drop(struct message *m)
 {
     /* Whoever holds the only reference need not count it down: nobody else can be counting. */
     if (atomic_load_explicit(&m->references, memory_order_acquire) == 1 ||
-        atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1)
+        atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1) {
+        if (m->matches)
+            match_set_drop(m->matches);
         free(m);
+    }
 }

@@ -10,16 +10,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
+
+struct match_set;
 struct registry_topic;
 
 struct message {
     _Atomic uint32_t references;
-    uint32_t count;                     /* of messages; one frame each */
+    uint32_t count;                     /* of messages; one frame each. 0: a join or a leave */
     uint64_t offset;                    /* of the first; given under the stripe lock */
     uint64_t hash;                      /* of its topic */
     const struct registry_topic *topic; /* compared, never followed: it may be gone */
+    struct match_set *matches;          /* the patterns that match its topic, held; NULL: none */
+    const void *except;                 /* compared, never followed: who does not get it, or NULL */
     uint32_t len;
-    char frames[]; /* `len` bytes, ready for the wire */
+    char frames[]; /* `len` bytes, ready for the wire: RFC 6455 frames as at level 1 */
 };
 
 /* One message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL
@@ -40,6 +45,26 @@ static inline void message_hold(struct message *m, uint32_t times)
 }
 
 void message_drop(struct message *m);
+
+/* Takes apart the frame that starts at `frame`: unmasked, its length in 2, 4 or 10 bytes in front of
+ * the data (RFC 6455 section 5.2). Returns the next one's start. */
+static inline const char *message_frame(const char *frame, struct text *data)
+{
+    const unsigned char *at = (const unsigned char *)frame;
+    size_t len = at[1];
+    size_t head = 2;
+    if (len == 126) {
+        len = (size_t)at[2] << 8 | at[3];
+        head = 4;
+    } else if (len == 127) {
+        len = 0;
+        for (int i = 2; i < 10; i++)
+            len = len << 8 | at[i];
+        head = 10;
+    }
+    *data = (struct text){frame + head, len};
+    return frame + head + len;
+}
 
 /* What it costs in memory, for accounts. */
 static inline uint32_t message_weight(const struct message *m)

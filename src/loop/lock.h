@@ -11,6 +11,8 @@
 
 /* The order of all locks there are. */
 enum lock_rank {
+    LOCK_RULES,     /* which rules are in force */
+    LOCK_PATTERNS,  /* the index of patterns */
     LOCK_STRIPE,    /* one stripe of the topic registry */
     LOCK_ADDRESSES, /* connections per address */
     LOCK_MAILBOX,   /* one worker's mailbox */

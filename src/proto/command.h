@@ -1,40 +1,72 @@
-/* What a client asks for: one text frame decoded (PROTOCOL level 1, and the topics command).
+/* What a client asks for: one text frame decoded (PROTOCOL levels 1 and 2).
  *
- * Memory: none of its own but what jansson needs for the topics command; texts point into the
- *   frame, where escaped strings are decoded in place. `data` is the exact text of the value, of
- *   which not one byte is changed. Of a repeated key the last counts. */
+ * Memory: none of its own but what jansson needs for anything beyond publish, subscribe and
+ *   unsubscribe; texts point into the frame, where escaped strings are decoded in place. `data` is
+ *   the exact text of the value, of which not one byte is changed. Of a repeated key the last
+ *   counts. */
 #ifndef HERMES_PROTO_COMMAND_H
 #define HERMES_PROTO_COMMAND_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/text.h"
 
 enum command_kind {
-    COMMAND_PUBLISH,     /* topic, data */
-    COMMAND_SUBSCRIBE,   /* topic */
-    COMMAND_UNSUBSCRIBE, /* topic */
-    COMMAND_TOPICS,      /* prefix, after, limit */
+    COMMAND_PUBLISH,     /* topic, data; echo */
+    COMMAND_SUBSCRIBE,   /* topic, topics or pattern; since, replay, policy, presence */
+    COMMAND_UNSUBSCRIBE, /* topic, topics or pattern */
+    COMMAND_TOPICS,      /* prefix, after, limit; pattern */
+    COMMAND_PRESENCE,    /* topic */
+    COMMAND_HISTORY,     /* topic; since, limit */
+    COMMAND_AUTH,        /* token */
+    COMMAND_PING,        /* nothing */
     COMMAND_BAD_JSON,    /* not JSON at all */
     COMMAND_MALFORMED,   /* JSON, but not an object; no usable topic (absent, no string, empty);
                           * type that is no string or unknown; neither type nor data; publish
-                          * without data; topics with a field of the wrong type or limit */
+                          * without data; a field of the wrong type or out of its bounds */
     COMMAND_BAD_TOPIC,   /* the topic has a lone surrogate escape: no UTF-8 can stand for it */
+    COMMAND_BAD_PATTERN, /* the same of a pattern */
 };
 
-enum { TOPICS_LIMIT_DEFAULT = 100, TOPICS_LIMIT_MAX = 1000 };
+enum {
+    COMMAND_LIMIT_DEFAULT = 100,
+    COMMAND_LIMIT_MAX = 1000,
+    COMMAND_ID_MAX = 64, /* bytes of a string, digits of an integer */
+};
+
+enum command_policy { COMMAND_POLICY_NONE, COMMAND_DISCONNECT, COMMAND_DROP_OLDEST, COMMAND_LATEST };
 
 struct command {
     enum command_kind kind;
-    struct text topic;
+    unsigned limit;     /* 1 to COMMAND_LIMIT_MAX */
+    struct text topic;  /* empty: `topics` or `pattern` is given */
     struct text data;
     struct text prefix; /* empty: all topics */
     struct text after;  /* empty: from the first */
-    unsigned limit;     /* 1 to TOPICS_LIMIT_MAX */
+    /* Level 2 only. */
+    const char *fault;   /* of COMMAND_MALFORMED: what is wrong, a sentence, static; else NULL */
+    struct text id;      /* its raw JSON, to be given back; empty: none, or none that may be */
+    struct text topics;  /* the raw JSON of an array of at least one string, none of them empty:
+                          * for command_next_topic */
+    struct text pattern; /* empty: none */
+    struct text token;
+    struct text epoch;   /* of `since`, when has_since */
+    uint64_t since;      /* its offset */
+    uint32_t replay;     /* messages; more than that is cut to UINT32_MAX */
+    uint8_t policy;      /* enum command_policy */
+    bool has_since;
+    bool presence;
+    bool quiet; /* "echo":false */
 };
 
-/* `text` is one frame's payload: UTF-8, writable. Never fails but by the kinds above. */
-void command_decode(struct command *c, char *text, size_t len);
+/* `text` is one frame's payload: UTF-8, writable; `level` is 1 or 2. Never fails but by the kinds
+ * above. */
+void command_decode(struct command *c, char *text, size_t len, int level);
+
+/* Takes the next name out of `*topics`, decoding it in place in the frame, so that an array can be
+ * gone through once; false at the end. A name with a lone surrogate is given as empty. */
+bool command_next_topic(struct text *topics, struct text *name);
 
 #endif

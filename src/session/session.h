@@ -51,6 +51,7 @@ struct session {
     bool pinged : 1;      /* a ping is out */
     bool deaf : 1;        /* closing, and its input cannot be understood any more */
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
+    bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal;      /* enum connection_refusal, until the head is answered */
 
     struct subscriber subscriber;
@@ -58,6 +59,8 @@ struct session {
     uint32_t ahead;           /* of our ping, in the kernel, when that was last looked at */
     uint32_t sent;            /* bytes, since our ping or longer */
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
+    uint32_t lenient;         /* subscriptions whose policy is not to disconnect */
+    uint32_t reached;         /* the worker's `choosing` when a delivery last got here */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */
     struct deadline deadline; /* handshake, ping, pong or close, by the state */
@@ -67,6 +70,8 @@ struct session {
         struct session *ended_before; /* ENDED */
     };
     struct late_pong *late_pong;
+    struct arrears *arrears; /* gaps it is to be told of, see session/slow.h; NULL: none */
+    uint64_t client;         /* its id for others */
     struct address *address; /* NULL: not counted */
     struct conn conn;
 };

@@ -25,6 +25,7 @@
 #include "net/poller.h"
 #include "net/ring.h"
 #include "proto/ws_in.h"
+#include "session/marks.h"
 
 struct session;
 
@@ -93,6 +94,7 @@ struct worker {
     struct session *ended; /* to be freed at the end of the turn */
     struct local_topics topics;
     struct byte_log log;
+    struct marks marks;  /* in the log */
     size_t log_settled;  /* its chunks when the flush queue was last empty */
     uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;

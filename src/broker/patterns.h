@@ -1,0 +1,89 @@
+/* The global index of the patterns that anybody subscribes to: given a topic, which of them match,
+ * and which workers want it.
+ *
+ * A topic keeps the answer (struct match_set) until the index changes: `generation` tells. So a
+ * publish pays one look at a number while nobody uses patterns, or while none came or went.
+ *
+ * Ownership: patterns and match sets are counted; a set holds its patterns.
+ * Threads: any. Lock: PATTERNS, which comes before all others. */
+#ifndef HERMES_BROKER_PATTERNS_H
+#define HERMES_BROKER_PATTERNS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "base/text.h"
+#include "loop/lock.h"
+
+struct pattern {
+    uint64_t hash; /* the registry's, of its text; set for good, like the text */
+    _Atomic uint32_t references;
+    _Atomic uint32_t subscribers; /* of all workers */
+    _Atomic uint32_t watchers;    /* those of them who are told of joins and leaves */
+    uint32_t text_len;
+    uint64_t workers[]; /* a bit each worker that has subscribers, under the lock; then the text */
+};
+
+/* The patterns that match one topic, for good: what comes later makes a new one. */
+struct match_set {
+    _Atomic uint32_t references;
+    uint32_t count;
+    struct text topic;         /* its name, copied into the same allocation */
+    uint64_t *workers;         /* a bit each worker that has subscribers to any of them */
+    struct pattern *patterns[]; /* oldest first */
+};
+
+struct pattern_node;
+
+struct patterns {
+    struct lock lock;
+    unsigned worker_words;
+    _Atomic uint32_t count;      /* of patterns */
+    _Atomic uint64_t generation; /* changes whenever an answer may have changed; starts at 1 */
+    struct pattern_node *root GUARDED_BY(lock);
+    uint64_t serial GUARDED_BY(lock); /* of the newest pattern, so that the oldest is known */
+};
+
+void patterns_init(struct patterns *p, unsigned workers);
+
+/* Nobody may subscribe any more. */
+void patterns_fini(struct patterns *p);
+
+struct text pattern_text(const struct patterns *p, const struct pattern *pattern);
+
+/* One more subscriber on that worker: finds or makes the pattern, which must be a good one, and
+ * stays valid until the worker's last subscriber has left. NULL when there is no memory. */
+struct pattern *patterns_join(struct patterns *p, uint64_t hash, struct text text, unsigned worker,
+    bool watches);
+
+/* One subscriber less; `last`: that worker's last one, and `pattern` must not be used any more. */
+void patterns_leave(
+    struct patterns *p, struct pattern *pattern, unsigned worker, bool last, bool watches);
+
+static inline bool patterns_used(const struct patterns *p)
+{
+    return atomic_load_explicit(&p->count, memory_order_seq_cst) > 0;
+}
+
+static inline uint64_t patterns_generation(const struct patterns *p)
+{
+    return atomic_load_explicit(&p->generation, memory_order_seq_cst);
+}
+
+/* The patterns that match: `*set` with one reference, or NULL for none. `*generation` is that of
+ * the answer. False when there is no memory. Costs as much as there are matches and segments, not
+ * patterns. */
+bool patterns_match(
+    struct patterns *p, struct text topic, struct match_set **set, uint64_t *generation);
+
+static inline void match_set_hold(struct match_set *set)
+{
+    atomic_fetch_add_explicit(&set->references, 1, memory_order_relaxed);
+}
+
+/* NULL is ignored. */
+void match_set_drop(struct match_set *set);
+
+#endif
