@@ -36,6 +36,7 @@ struct rule {
     enum access publish;
     enum access subscribe;
     size_t max_bytes; /* of a message's data; 0: WS_MAX_MESSAGE_BYTES alone counts */
+    size_t literal;   /* of `match`, before its first wildcard; set by rules_new */
 };
 
 struct rules {
@@ -51,6 +52,7 @@ extern const struct rule rule_default;
 /* Takes the list over, and the texts in it, which free() frees one by one. NULL when there is no
  * memory: they stay the caller's. */
 struct rules *rules_new(struct rule *list, size_t count);
+void rules_list_free(struct rule *list, size_t count); /* as rules_drop would */
 void rules_hold(struct rules *rules);
 void rules_drop(struct rules *rules); /* NULL is ignored */
 
