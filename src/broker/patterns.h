@@ -23,6 +23,8 @@ struct pattern {
     _Atomic uint32_t subscribers; /* of all workers */
     _Atomic uint32_t watchers;    /* those of them who are told of joins and leaves */
     uint32_t text_len;
+    uint64_t serial;      /* the older, the smaller */
+    struct pattern *next; /* the index's, under its lock */
     uint64_t workers[]; /* a bit each worker that has subscribers, under the lock; then the text */
 };
 
@@ -30,19 +32,17 @@ struct pattern {
 struct match_set {
     _Atomic uint32_t references;
     uint32_t count;
-    struct text topic;         /* its name, copied into the same allocation */
-    uint64_t *workers;         /* a bit each worker that has subscribers to any of them */
+    struct text topic;          /* its name, copied into the same allocation */
+    uint64_t *workers;          /* a bit each worker that has subscribers to any of them */
     struct pattern *patterns[]; /* oldest first */
 };
-
-struct pattern_node;
 
 struct patterns {
     struct lock lock;
     unsigned worker_words;
     _Atomic uint32_t count;      /* of patterns */
     _Atomic uint64_t generation; /* changes whenever an answer may have changed; starts at 1 */
-    struct pattern_node *root GUARDED_BY(lock);
+    struct pattern *first GUARDED_BY(lock);
     uint64_t serial GUARDED_BY(lock); /* of the newest pattern, so that the oldest is known */
 };
 
@@ -55,8 +55,8 @@ struct text pattern_text(const struct patterns *p, const struct pattern *pattern
 
 /* One more subscriber on that worker: finds or makes the pattern, which must be a good one, and
  * stays valid until the worker's last subscriber has left. NULL when there is no memory. */
-struct pattern *patterns_join(struct patterns *p, uint64_t hash, struct text text, unsigned worker,
-    bool watches);
+struct pattern *patterns_join(
+    struct patterns *p, uint64_t hash, struct text text, unsigned worker, bool watches);
 
 /* One subscriber less; `last`: that worker's last one, and `pattern` must not be used any more. */
 void patterns_leave(
