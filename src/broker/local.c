@@ -26,19 +26,19 @@ static struct map *part_of(struct local_topics *l, uint64_t hash)
     return &l->parts[hash >> 58];
 }
 
-static bool is_registered_as(const void *item, const void *wanted)
+static bool has_key(const void *item, const void *wanted)
 {
-    return ((const struct local_topic *)item)->registered == wanted;
+    return ((const struct local_topic *)item)->key == wanted;
 }
 
-struct local_topic *local_find(
-    const struct local_topics *l, uint64_t hash, const struct registry_topic *registered)
+struct local_topic *local_find(const struct local_topics *l, uint64_t hash, const void *key)
 {
-    return map_find(&l->parts[hash >> 58], hash, is_registered_as, registered);
+    return map_find(&l->parts[hash >> 58], hash, has_key, key);
 }
 
 struct named {
     const struct registry *registry;
+    const struct patterns *patterns;
     struct text name;
 };
 
@@ -46,13 +46,27 @@ static bool is_named(const void *item, const void *wanted)
 {
     const struct named *n = wanted;
     const struct local_topic *topic = item;
-    return text_equal(registry_name(n->registry, topic->registered), n->name);
+    return !topic->is_pattern &&
+           text_equal(registry_name(n->registry, topic->registered), n->name);
+}
+
+static bool is_pattern_of(const void *item, const void *wanted)
+{
+    const struct named *n = wanted;
+    const struct local_topic *topic = item;
+    return topic->is_pattern && text_equal(pattern_text(n->patterns, topic->pattern), n->name);
 }
 
 struct local_topic *local_find_named(
     const struct local_topics *l, const struct registry *r, uint64_t hash, struct text name)
 {
-    return map_find(&l->parts[hash >> 58], hash, is_named, &(struct named){r, name});
+    return map_find(&l->parts[hash >> 58], hash, is_named, &(struct named){r, NULL, name});
+}
+
+struct local_topic *local_find_pattern(
+    const struct local_topics *l, const struct patterns *p, uint64_t hash, struct text text)
+{
+    return map_find(&l->parts[hash >> 58], hash, is_pattern_of, &(struct named){NULL, p, text});
 }
 
 /* --- the subscriber's side -------------------------------------------------------------------- */
@@ -69,7 +83,7 @@ static struct subscription *slots(struct subscriber *s)
 
 static uint32_t home(const struct local_topic *topic, uint32_t cap)
 {
-    return (uint32_t)topic->registered->hash & (cap - 1);
+    return (uint32_t)topic->hash & (cap - 1);
 }
 
 struct subscription *subscriber_find(struct subscriber *s, const struct local_topic *topic)
@@ -83,6 +97,21 @@ struct subscription *subscriber_find(struct subscriber *s, const struct local_to
     }
     for (uint32_t i = home(topic, s->cap); slot[i].topic; i = (i + 1) & (s->cap - 1))
         if (slot[i].topic == topic)
+            return &slot[i];
+    return NULL;
+}
+
+struct subscription *subscriber_find_by(struct subscriber *s, uint64_t hash, uint32_t serial)
+{
+    struct subscription *slot = slots(s);
+    if (s->cap <= SUBSCRIBER_LINEAR) {
+        for (uint32_t i = 0; i < s->count; i++)
+            if (slot[i].topic->hash == hash && slot[i].topic->serial == serial)
+                return &slot[i];
+        return NULL;
+    }
+    for (uint32_t i = (uint32_t)hash & (s->cap - 1); slot[i].topic; i = (i + 1) & (s->cap - 1))
+        if (slot[i].topic->hash == hash && slot[i].topic->serial == serial)
             return &slot[i];
     return NULL;
 }
@@ -192,31 +221,85 @@ static bool topic_reserve(struct local_topic *topic)
     return topic_resize(topic, topic->cap == 1 ? 4 : topic->cap + topic->cap / 2);
 }
 
-static void topic_remove(struct local_topic *topic, uint32_t at)
+/* Puts a place where it belongs and tells the other half. */
+static void place_at(struct place *places, uint32_t at, struct place place)
+{
+    places[at] = place;
+    slots(place.subscriber)[place.slot].place = at;
+}
+
+/* The places lie in three segments: level 1, level 2, and those of level 2 who watch. */
+enum segment { PLAIN, ENVELOPED, WATCHING };
+
+static enum segment segment_of(struct join join)
+{
+    return !join.enveloped ? PLAIN : join.watches ? WATCHING : ENVELOPED;
+}
+
+/* Makes a free place at the end of a segment, for which there is room: the first place of each
+ * segment behind it goes to that segment's end. */
+static uint32_t place_open(struct local_topic *topic, enum segment segment)
 {
     struct place *places = local_places(topic);
-    places[at] = places[--topic->count];
-    if (at < topic->count)
-        slots(places[at].subscriber)[places[at].slot].place = at;
-    if (topic->cap > 16 && topic->count < topic->cap / 4)
-        (void)topic_resize(topic, topic->cap / 2);
+    uint32_t hole = topic->count++;
+    if (segment == WATCHING) {
+        topic->watchers++;
+        return hole;
+    }
+    uint32_t first = hole - topic->watchers;
+    if (first != hole)
+        place_at(places, hole, places[first]);
+    hole = first;
+    if (segment == ENVELOPED)
+        return hole;
+    first = topic->plain++;
+    if (first != hole)
+        place_at(places, hole, places[first]);
+    return first;
+}
+
+/* The reverse: the last place of its own segment and of each behind it moves forward. */
+static void place_close(struct local_topic *topic, uint32_t at)
+{
+    struct place *places = local_places(topic);
+    uint32_t watching = topic->count - topic->watchers;
+    if (at < topic->plain) {
+        uint32_t last = --topic->plain;
+        if (at != last)
+            place_at(places, at, places[last]);
+        at = last;
+    }
+    if (at >= watching) {
+        topic->watchers--;
+    } else {
+        if (at != watching - 1)
+            place_at(places, at, places[watching - 1]);
+        at = watching - 1;
+    }
+    uint32_t last = --topic->count;
+    if (at != last)
+        place_at(places, at, places[last]);
 }
 
 static void topic_free(struct local_topics *l, struct local_topic *topic)
 {
-    map_remove(part_of(l, topic->registered->hash), topic->registered->hash, topic);
+    map_remove(part_of(l, topic->hash), topic->hash, topic);
     if (topic->cap > 1)
         free(topic->many);
     slab_free(&l->topics, topic);
 }
 
-static struct local_topic *topic_new(struct local_topics *l, struct registry_topic *registered)
+static struct local_topic *topic_new(struct local_topics *l, struct local_key key)
 {
     struct local_topic *topic = slab_new(&l->topics);
     if (!topic)
         return NULL;
-    *topic = (struct local_topic){.registered = registered, .cap = 1};
-    if (!map_add(part_of(l, registered->hash), registered->hash, topic)) {
+    *topic = (struct local_topic){.key = key.key,
+        .hash = key.hash,
+        .cap = 1,
+        .serial = ++l->serial & INT32_MAX,
+        .is_pattern = key.is_pattern};
+    if (!map_add(part_of(l, key.hash), key.hash, topic)) {
         slab_free(&l->topics, topic);
         return NULL;
     }
@@ -225,11 +308,12 @@ static struct local_topic *topic_new(struct local_topics *l, struct registry_top
 
 /* --- both ------------------------------------------------------------------------------------- */
 
-bool local_join(struct local_topics *l, struct registry_topic *registered, struct subscriber *s)
+bool local_join(
+    struct local_topics *l, struct local_key key, struct subscriber *s, struct join join)
 {
-    struct local_topic *topic = local_find(l, registered->hash, registered);
+    struct local_topic *topic = local_find(l, key.hash, key.key);
     if (!topic)
-        topic = topic_new(l, registered);
+        topic = topic_new(l, key);
     if (!topic)
         return false;
     if (!topic_reserve(topic) || !subscriber_reserve(s)) {
@@ -237,20 +321,39 @@ bool local_join(struct local_topics *l, struct registry_topic *registered, struc
             topic_free(l, topic);
         return false;
     }
-    local_places(topic)[topic->count] = (struct place){s, 0};
-    settle(slots(s), s->cap, s->count, (struct subscription){topic, topic->count});
-    topic->count++;
+    uint32_t place = place_open(topic, segment_of(join));
+    local_places(topic)[place] = (struct place){s, 0};
+    settle(slots(s), s->cap, s->count,
+        (struct subscription){topic, place, (uint8_t)join.policy, join.watches});
     s->count++;
+    topic->lenient += join.policy != POLICY_DISCONNECT;
     return true;
+}
+
+void local_change(struct subscription *subscription, enum policy policy, bool watches)
+{
+    struct local_topic *topic = subscription->topic;
+    topic->lenient -= subscription->policy != POLICY_DISCONNECT;
+    topic->lenient += policy != POLICY_DISCONNECT;
+    subscription->policy = (uint8_t)policy;
+    if (subscription->watches == watches)
+        return;
+    struct place place = local_places(topic)[subscription->place];
+    place_close(topic, subscription->place);
+    place_at(local_places(topic), place_open(topic, watches ? WATCHING : ENVELOPED), place);
+    subscription->watches = watches;
 }
 
 bool local_leave(struct local_topics *l, struct local_topic *topic, struct subscriber *s)
 {
     struct subscription *subscription = subscriber_find(s, topic);
     MUST(subscription);
+    topic->lenient -= subscription->policy != POLICY_DISCONNECT;
     uint32_t place = subscription->place;
     subscriber_remove(s, (uint32_t)(subscription - slots(s)));
-    topic_remove(topic, place);
+    place_close(topic, place);
+    if (topic->cap > 16 && topic->count < topic->cap / 4)
+        (void)topic_resize(topic, topic->cap / 2);
     if (topic->count > 0)
         return false;
     topic_free(l, topic);
