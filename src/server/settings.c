@@ -49,8 +49,10 @@ bool settings_init(struct settings *s)
 
 void settings_fini(struct settings *s)
 {
-    free(s->host);
-    s->host = NULL;
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        free(s->texts[i]);
+        s->texts[i] = NULL;
+    }
 }
 
 /* How long the list of words is that a choice's help begins with. */
@@ -128,8 +130,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
             snprintf(error, size, "out of memory");
             return HERMES_NO_MEMORY;
         }
-        free(s->host);
-        s->host = copy;
+        free(s->texts[i]);
+        s->texts[i] = copy;
         return 0;
     }
     uint64_t number;

@@ -16,7 +16,7 @@ enum setting {
 
 struct settings {
     uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, or the place of a choice */
-    char *host;
+    char *texts[SETTING_COUNT];      /* of those that are texts, never NULL; NULL of the others */
 };
 
 /* All defaults; false when there is no memory. */
