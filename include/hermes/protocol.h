@@ -51,6 +51,7 @@
 
 /* Subprotocol names (Sec-WebSocket-Protocol). */
 #define HERMES_PROTOCOL_V1 "hermes.v1"
+#define HERMES_PROTOCOL_V2 "hermes.v2"
 
 /* Values of "type". */
 #define HERMES_TYPE_SUBSCRIBE "subscribe"
@@ -61,6 +62,39 @@
 #define HERMES_TYPE_ERROR "error"
 #define HERMES_TYPE_ACK_SUBSCRIBE "ack_subscribe"
 #define HERMES_TYPE_ACK_UNSUBSCRIBE "ack_unsubscribe"
+/* The same, at level 2 only. */
+#define HERMES_TYPE_PRESENCE "presence"
+#define HERMES_TYPE_HISTORY "history"
+#define HERMES_TYPE_AUTH "auth"
+#define HERMES_TYPE_PING "ping"
+#define HERMES_TYPE_PONG "pong"
+#define HERMES_TYPE_ACK_PUBLISH "ack_publish"
+#define HERMES_TYPE_ACK_AUTH "ack_auth"
+#define HERMES_TYPE_MESSAGE "message"
+#define HERMES_TYPE_GAP "gap"
+#define HERMES_TYPE_JOIN "join"
+#define HERMES_TYPE_LEAVE "leave"
+#define HERMES_TYPE_RECONNECT "reconnect"
+
+/* Values of "policy". */
+#define HERMES_POLICY_DISCONNECT "disconnect"
+#define HERMES_POLICY_DROP_OLDEST "drop_oldest"
+#define HERMES_POLICY_LATEST "latest"
+
+/* Values of "code" in an error. */
+#define HERMES_ERROR_BAD_JSON "bad_json"
+#define HERMES_ERROR_MALFORMED "malformed"
+#define HERMES_ERROR_BAD_TOPIC "bad_topic"
+#define HERMES_ERROR_BAD_PATTERN "bad_pattern"
+#define HERMES_ERROR_NOT_SUBSCRIBED "not_subscribed"
+#define HERMES_ERROR_UNAUTHORIZED "unauthorized"
+#define HERMES_ERROR_FORBIDDEN "forbidden"
+#define HERMES_ERROR_TOKEN_EXPIRED "token_expired"
+#define HERMES_ERROR_RATE_LIMITED "rate_limited"
+#define HERMES_ERROR_TOO_MANY_SUBSCRIPTIONS "too_many_subscriptions"
+#define HERMES_ERROR_TOO_LARGE "too_large"
+#define HERMES_ERROR_NO_HISTORY "no_history"
+#define HERMES_ERROR_UNAVAILABLE "unavailable"
 
 /* Message texts. The topic's name follows where a text ends with a space; a text that ends with
  * _START is a beginning, behind which a server says more. */

@@ -11,8 +11,8 @@
 #include "base/text.h"
 
 struct envelope {
-    struct buf head; /* up to the data */
-    struct buf tail; /* from behind the offset on */
+    struct buf head;  /* up to the data */
+    struct buf tail;  /* from behind the offset on */
     size_t topic_len; /* of the topic as a JSON string, quotes included */
 };
 

@@ -4,13 +4,16 @@
 #include <mbedtls/sha1.h>
 #include <mbedtls/version.h>
 
+#include "hermes/protocol.h"
+
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
 #define mbedtls_sha1 mbedtls_sha1_ret
 #endif
 
 /* The subprotocols spoken here, the best first. */
 static const char *const subprotocols[] = {
-    "hermes.v1",
+    HERMES_PROTOCOL_V2,
+    HERMES_PROTOCOL_V1,
 };
 
 static const struct answer {

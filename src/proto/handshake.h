@@ -21,7 +21,7 @@ struct request {
     const char *reason;   /* of a refusal: one sentence for a person, static */
     bool head_only;       /* HEAD: no body in the answer */
     struct text key;      /* of an upgrade: Sec-WebSocket-Key */
-    struct text protocol; /* the chosen subprotocol, "hermes.v1" or empty; static */
+    struct text protocol; /* the chosen subprotocol, "hermes.v2", "hermes.v1" or empty; static */
 };
 
 /* Decides what a request head asks for. */

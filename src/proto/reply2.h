@@ -1,7 +1,7 @@
 /* What the server says at level 2 on its own account: each appends one whole WebSocket frame.
  *
- * `id` is the raw JSON of the command's id (see proto/command.h), empty when it had none. Acks carry
- * the keys of level 1 as well. */
+ * `id` is the raw JSON of the command's id (see proto/command.h), empty when it had none. Acks
+ * carry the keys of level 1 as well. */
 #ifndef HERMES_PROTO_REPLY2_H
 #define HERMES_PROTO_REPLY2_H
 
@@ -55,7 +55,8 @@ void reply2_published(
     struct buf *out, struct text id, struct text topic, uint64_t offset, uint64_t subscribers);
 void reply2_pong(struct buf *out, struct text id);
 
-/* `topic` and `pattern` may be empty: the keys are left out then. */
+/* `topic` and `pattern` may be empty: the keys are left out then. Behind a message that ends with a
+ * space comes the name of the one that is given. */
 void reply2_error(struct buf *out, enum error_code code, struct text message, struct text id,
     struct text topic, struct text pattern);
 
