@@ -22,7 +22,19 @@
  *   - an error with one of the fixed texts of protocol.h, or any error while the client has no
  *     subscription.
  * Everything else is a delivery. What stays ambiguous: somebody who publishes a value that reads
- * exactly as one of these, to a topic that the client is subscribed to, has it taken for one. */
+ * exactly as one of these, to a topic that the client is subscribed to, has it taken for one.
+ *
+ * Level 2 (options.level). Every text says what it is, so nothing is ambiguous, whatever anybody
+ * publishes. Commands of the library carry ids of its own, strings that begin with #; a program
+ * gives a token with what it asks, any number, and finds it in the answer. A server that does not
+ * speak level 2 is not connected to.
+ *
+ * Recovery. At level 2 a client remembers how far it has come in each topic that it is subscribed
+ * to, and goes on from there on its next connection: messages missed meanwhile are delivered, none
+ * is delivered twice. Its answer of kind HERMES_ANSWER_SUBSCRIBED says whether that was possible:
+ * HERMES_RECOVERED_NO means that messages are lost (or the topic is not the one it was), so that
+ * the program has to reload what they told from elsewhere. Subscriptions by pattern are just made
+ * anew. What a gap (on_gap) tells is lost at once, and is not delivered later. */
 #ifndef HERMES_CLIENT_H
 #define HERMES_CLIENT_H
 
@@ -57,6 +69,7 @@ enum hermes_client_result {
     HERMES_CLIENT_BUSY = -10,      /* already open, or not ended yet */
     HERMES_CLIENT_NO_MEMORY = -11, /* nothing was changed */
     HERMES_CLIENT_SYSTEM = -12,    /* the operating system refused */
+    HERMES_CLIENT_NOT_LEVEL = -13, /* works only at level 2 */
 };
 
 /* One sentence without a full stop, for a person. Static. */
@@ -80,14 +93,29 @@ HERMES_API void hermes_client_group_free(struct hermes_client_group *group);
 /* ---- what a client tells ---- */
 
 enum hermes_answer_kind {
-    HERMES_ANSWER_INFO,           /* message */
-    HERMES_ANSWER_SUBSCRIBED,     /* topic; after a reconnect once again for each subscription */
-    HERMES_ANSWER_UNSUBSCRIBED,   /* topic */
-    HERMES_ANSWER_NOT_SUBSCRIBED, /* topic: an unsubscribe that had nothing to end */
+    HERMES_ANSWER_INFO,           /* message; at level 2 client */
+    HERMES_ANSWER_SUBSCRIBED,     /* topic; after a reconnect once again for each subscription; at
+                                   * level 2 also epoch, offset, recovered; or pattern */
+    HERMES_ANSWER_UNSUBSCRIBED,   /* topic, or at level 2 pattern */
+    HERMES_ANSWER_NOT_SUBSCRIBED, /* the same: an unsubscribe that had nothing to end */
     HERMES_ANSWER_TOPICS,         /* rows by hermes_answer_topic; next, next_len */
-    HERMES_ANSWER_ERROR,          /* message */
+    HERMES_ANSWER_ERROR,          /* message; at level 2 code, and topic or pattern if it is about
+                                   * one; of a command with a token the token */
+    /* Level 2 only. */
+    HERMES_ANSWER_HISTORY,   /* topic, epoch, offset, recovered; rows by hermes_answer_message */
+    HERMES_ANSWER_PRESENCE,  /* topic; rows by hermes_answer_client */
+    HERMES_ANSWER_PUBLISHED, /* topic, offset, subscribers, id: of a publish by
+                              * hermes_client_send_text; others come by on_published */
+    HERMES_ANSWER_OTHER,     /* anything else: text */
 };
 
+enum hermes_recovered {
+    HERMES_RECOVERED_UNASKED, /* no `since` was sent with the command */
+    HERMES_RECOVERED_NO,      /* messages behind it are lost, or the epoch is another: reload */
+    HERMES_RECOVERED_YES,     /* all messages behind it follow, or are there */
+};
+
+/* Texts that an answer does not have are NULL with 0, numbers 0. */
 struct hermes_answer {
     enum hermes_answer_kind kind;
     const char *topic;
@@ -96,9 +124,26 @@ struct hermes_answer {
     size_t message_len;
     const char *next; /* NULL on the last page: else the `after` of the next one */
     size_t next_len;
-    const char *rows; /* these three are hermes_answer_topic's */
+    const char *rows; /* these three belong to the functions that take out rows */
     const char *rows_end;
     void *space;
+    /* Level 2 only. */
+    uint64_t token; /* of what is answered; 0 when it had none */
+    const char *pattern;
+    size_t pattern_len;
+    const char *epoch; /* opaque; offsets of the topic count within it */
+    size_t epoch_len;
+    uint64_t offset; /* of the topic's newest message, 0 before the first */
+    enum hermes_recovered recovered;
+    uint64_t subscribers;
+    const char *code; /* as PROTOCOL has them: "forbidden", "bad_pattern" ... */
+    size_t code_len;
+    const char *client; /* how the server calls this connection, in presence too */
+    size_t client_len;
+    const char *id; /* as it stands in the JSON: of a command by hermes_client_send_text */
+    size_t id_len;
+    const char *text; /* the whole text as it came */
+    size_t text_len;
 };
 
 struct hermes_topic {
@@ -113,6 +158,79 @@ struct hermes_topic {
  * row is valid until the next one is taken. */
 HERMES_API bool hermes_answer_topic(struct hermes_answer *answer, struct hermes_topic *row);
 
+/* A message of a topic's history. */
+struct hermes_message {
+    uint64_t offset;
+    const char *data; /* the exact JSON text */
+    size_t data_len;
+    const char *text; /* the row as it came: a JSON object */
+    size_t text_len;
+};
+
+/* As hermes_answer_topic, for HERMES_ANSWER_HISTORY; oldest first. */
+HERMES_API bool hermes_answer_message(struct hermes_answer *answer, struct hermes_message *row);
+
+/* The same for HERMES_ANSWER_PRESENCE: the id of one client that is subscribed. */
+HERMES_API bool hermes_answer_client(
+    struct hermes_answer *answer, const char **client, size_t *client_len);
+
+/* ---- what a client tells at level 2 besides ---- */
+
+struct hermes_delivery {
+    const char *topic;
+    size_t topic_len;
+    const char *data; /* the exact JSON text that was published */
+    size_t data_len;
+    uint64_t offset; /* in the topic, from 1; of the epoch that its HERMES_ANSWER_SUBSCRIBED told */
+    const char *pattern; /* the one by which it came; NULL: the topic itself is subscribed */
+    size_t pattern_len;
+    const char *text; /* the whole text as it came */
+    size_t text_len;
+};
+
+/* Messages that will not come: this subscriber was too slow for its policy. */
+struct hermes_gap {
+    const char *topic;
+    size_t topic_len;
+    uint64_t from; /* offsets of the first and the last */
+    uint64_t to;
+    const char *text;
+    size_t text_len;
+};
+
+/* Another client subscribed to the topic, or its subscription ended. */
+struct hermes_member {
+    const char *topic;
+    size_t topic_len;
+    const char *client; /* its id */
+    size_t client_len;
+    bool joined; /* false: it left */
+    const char *text;
+    size_t text_len;
+};
+
+enum hermes_publish_outcome {
+    HERMES_PUBLISH_ACCEPTED, /* offset, subscribers */
+    HERMES_PUBLISH_REFUSED,  /* code, message */
+    HERMES_PUBLISH_UNKNOWN, /* the connection ended before the answer: it may be published or not */
+};
+
+/* What became of a publish that asked for an answer. */
+struct hermes_published {
+    uint64_t token;
+    enum hermes_publish_outcome outcome;
+    uint64_t offset; /* 0: the topic has neither subscribers nor history, so nobody got it */
+    uint64_t subscribers;
+    const char *topic; /* as the server says it; may be NULL */
+    size_t topic_len;
+    const char *code;
+    size_t code_len;
+    const char *message;
+    size_t message_len;
+    const char *text; /* the whole answer as it came; NULL when none did */
+    size_t text_len;
+};
+
 struct hermes_close {
     int code;           /* the server's, HERMES_CLOSE_NO_CODE or HERMES_CLOSE_LOST */
     const char *reason; /* the server's, or why there is no connection; not terminated */
@@ -125,7 +243,8 @@ struct hermes_close {
     unsigned retry_ms; /* until the next attempt */
 };
 
-/* All may be NULL. With neither on_data nor on_answer no text is looked into. */
+/* All may be NULL. With neither on_data nor on_answer (nor any of level 2) no text is looked into.
+ */
 struct hermes_client_events {
     /* Connected; subscriptions of an earlier connection are on their way ahead of what is queued.
      */
@@ -133,6 +252,7 @@ struct hermes_client_events {
     /* Every text frame, before it is told apart. Writable, so that a JSON reader may work in it;
      * when it is changed, what follows reads the change. */
     void (*on_message)(struct hermes_client *c, char *text, size_t len, void *user);
+    /* At level 2 for programs without on_delivery. */
     void (*on_data)(struct hermes_client *c, const char *data, size_t len, void *user);
     void (*on_answer)(struct hermes_client *c, struct hermes_answer *answer, void *user);
     /* The server has read everything that was sent before hermes_client_confirm(token). */
@@ -142,6 +262,14 @@ struct hermes_client_events {
     /* A connection, or an attempt at one, is over. Without will_retry nothing follows until the
      * client is opened again. */
     void (*on_close)(struct hermes_client *c, const struct hermes_close *why, void *user);
+
+    /* Level 2 only. */
+    void (*on_delivery)(struct hermes_client *c, const struct hermes_delivery *d, void *user);
+    void (*on_gap)(struct hermes_client *c, const struct hermes_gap *gap, void *user);
+    void (*on_member)(struct hermes_client *c, const struct hermes_member *member, void *user);
+    /* Once for each publish that asked for it: at the answer, or when the connection that it was
+     * handed to is over (before on_close). */
+    void (*on_published)(struct hermes_client *c, const struct hermes_published *p, void *user);
 };
 
 /* ---- a client ---- */
@@ -162,6 +290,7 @@ struct hermes_client_options {
     uint32_t retry_ms; /* back-off: at random up to this, doubled each time; 500; NEVER: no retry */
     uint32_t retry_max_ms;   /* the most it is doubled to; 30 s */
     size_t max_queued_bytes; /* 16 MiB */
+    unsigned level; /* 1 (which 0 stands for) or 2, which is a subprotocol: name no other then */
 };
 
 /* Checks and copies the options. HERMES_CLIENT_BAD_URL, _NO_TLS, _BAD_OPTION, _NO_MEMORY; `*out` is
@@ -207,6 +336,75 @@ HERMES_API int hermes_client_unsubscribe(struct hermes_client *c, const char *to
 HERMES_API int hermes_client_topics(struct hermes_client *c, const char *prefix, size_t prefix_len,
     const char *after, size_t after_len, unsigned limit);
 
+/* ---- commands of level 2 ----
+ * At level 1 they answer HERMES_CLIENT_NOT_LEVEL. */
+
+enum hermes_slow {
+    HERMES_SLOW_DEFAULT,     /* what the server's rules say, else disconnect */
+    HERMES_SLOW_DISCONNECT,  /* who is too slow is closed with HERMES_CLOSE_TOO_SLOW */
+    HERMES_SLOW_DROP_OLDEST, /* the oldest messages are left out, and a gap tells */
+    HERMES_SLOW_LATEST,      /* of each topic the newest message is kept, and a gap tells */
+};
+
+struct hermes_subscribe_options {
+    const char *epoch; /* messages behind that epoch's `offset` first; NULL: not asked */
+    size_t epoch_len;
+    uint64_t offset;
+    uint32_t replay; /* at most that many of the newest messages first; not with `epoch` */
+    enum hermes_slow policy;
+    bool presence; /* on_member for this topic */
+    uint64_t token;
+};
+
+/* As hermes_client_subscribe. The options are remembered too; on a later connection the client goes
+ * on where it was, instead of what `epoch` and `replay` ask for. For a topic that is subscribed
+ * already, policy, presence and token are changed, nothing is replayed. HERMES_CLIENT_BAD_OPTION:
+ * both `epoch` and `replay`, or a policy that is none. */
+HERMES_API int hermes_client_subscribe_with(struct hermes_client *c, const char *topic, size_t len,
+    const struct hermes_subscribe_options *options);
+
+/* Subscribes to all topics that a pattern matches: of its segments, which are separated by `:`, `*`
+ * stands for exactly one and a final `>` for one or more. What is not a pattern the server refuses
+ * (HERMES_ANSWER_ERROR, "bad_pattern"). `options` may be NULL; HERMES_CLIENT_BAD_OPTION also when
+ * they name `epoch` or `replay`. */
+HERMES_API int hermes_client_subscribe_pattern(struct hermes_client *c, const char *pattern,
+    size_t len, const struct hermes_subscribe_options *options);
+HERMES_API int hermes_client_unsubscribe_pattern(
+    struct hermes_client *c, const char *pattern, size_t len);
+
+struct hermes_publish_options {
+    bool ack; /* on_published tells what became of it, with `token` */
+    uint64_t token;
+    bool no_echo; /* not delivered to this client itself */
+};
+
+/* As hermes_client_publish. An answer that is due for it survives a connection as the publish does:
+ * when it was not handed to the system it is sent and answered on the next one. */
+HERMES_API int hermes_client_publish_with(struct hermes_client *c, const char *topic,
+    size_t topic_len, const char *data, size_t data_len,
+    const struct hermes_publish_options *options);
+
+struct hermes_history_options {
+    const char *epoch; /* messages behind that epoch's `offset`, oldest first; NULL: the newest */
+    size_t epoch_len;
+    uint64_t offset;
+    unsigned limit; /* 1 to 1000 messages; 0: the server's default */
+    uint64_t token;
+};
+
+/* Asks for messages that the server keeps of a topic; `options` may be NULL. The answer is
+ * HERMES_ANSWER_HISTORY, or HERMES_ANSWER_ERROR with the code "no_history". HERMES_CLIENT_NOT_OPEN,
+ * _BAD_TOPIC, _FULL, _TOO_LARGE, _NO_MEMORY. */
+HERMES_API int hermes_client_history(struct hermes_client *c, const char *topic, size_t len,
+    const struct hermes_history_options *options);
+
+/* Asks who is subscribed to a topic, by a pattern too. Its answer, HERMES_ANSWER_PRESENCE, may come
+ * behind those to later commands. Errors as above. */
+HERMES_API int hermes_client_presence(
+    struct hermes_client *c, const char *topic, size_t len, uint64_t token);
+
+/* ---- publishing ---- */
+
 /* Publishes one JSON text, byte for byte. Without a connection it waits in the queue. What was not
  * handed to the system when a connection ends is sent on the next one; of what was handed over, the
  * server may have read all, some or nothing: hermes_client_confirm tells. HERMES_CLIENT_BAD_TOPIC,
@@ -216,7 +414,9 @@ HERMES_API int hermes_client_publish(struct hermes_client *c, const char *topic,
 
 /* Sends one text frame as it is, unchecked but for being UTF-8 (a server closes a connection for
  * that), and queues it as a publish. Answers to commands sent in this way are deliveries. A text
- * that begins as a command of this library ends with a connection as that would. */
+ * that begins as a command of this library ends with a connection as that would. At level 2 an
+ * answer to it comes by on_answer, with its `id`, which does not begin with # inside of a string.
+ */
 HERMES_API int hermes_client_send_text(struct hermes_client *c, const char *text, size_t len);
 
 /* Asks the server (by a ping, which it answers in order) to confirm that it has read all that was
