@@ -38,13 +38,18 @@ struct history {
     struct history_budget *budget;
     struct history_block *first; /* NULL: empty */
     struct history_block *last;
-    uint64_t oldest;   /* offset of its first message; of the next one when it is empty */
-    uint32_t count;    /* messages */
-    uint32_t skip;     /* bytes of frames in front, of messages that are gone already */
-    size_t bytes;      /* of its messages' data */
+    uint64_t oldest; /* offset of its first message; of the next one when it is empty */
+    size_t bytes;    /* of its messages' data */
+    uint32_t count;  /* messages */
+    /* the front row, which has the first message */
+    uint32_t at;   /* where it is in the first block */
+    uint32_t skip; /* bytes of its frames, of messages that are gone already */
+    uint32_t left; /* messages that are not */
 };
 
-void history_init(struct history *h, struct history_limits limits, struct history_budget *budget);
+/* `next` is the offset that the topic's next message will have. */
+void history_init(
+    struct history *h, struct history_limits limits, struct history_budget *budget, uint64_t next);
 void history_fini(struct history *h);
 
 /* Applies other limits, and forgets what is beyond them. */
@@ -55,7 +60,7 @@ void history_limit(struct history *h, struct history_limits limits, uint64_t now
  * has a gap. */
 bool history_add(struct history *h, struct message *m, uint64_t now_us);
 
-/* Forgets what is too old. */
+/* Forgets what is too old: what was published `age_us` ago or earlier. */
 void history_expire(struct history *h, uint64_t now_us);
 
 /* When the oldest message was published; the history is not empty. */
@@ -71,19 +76,20 @@ struct history_view {
     uint64_t first;
     uint64_t last;
     size_t bytes; /* at most so many of data */
-    struct history_block *block;
-    size_t at; /* the next row in `block` */
+    /* what it holds, from one block to the other; NULL: nothing */
+    struct history_block *held;
     struct history_block *end;
-    size_t end_at;
-    uint32_t skip;
-    /* of the row that is being read */
-    const char *frame;
+    /* where it reads */
+    struct history_block *block; /* NULL: not begun */
+    uint64_t next;               /* offset of the next message */
+    const char *frame;           /* its frame, while its row has some left */
     uint32_t left;
+    uint32_t at; /* the next row in `block` */
 };
 
 /* A view of those with an offset from `from` on that are still kept: of more than `most`, the
  * first ones, or with `newest` the last ones. Always to be given to history_view_fini. The history
- * may be NULL: nothing. */
+ * may be NULL: nothing. What is too old already and not yet forgotten is there too. */
 struct history_view history_view(
     const struct history *h, uint64_t from, uint32_t most, bool newest);
 

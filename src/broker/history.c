@@ -1,0 +1,412 @@
+#include "broker/history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+
+/* A message of more bytes of frames is not copied. */
+enum { COPY_BYTES = 4096, BLOCK_BYTES = 16384 };
+
+/* A message as it was published, or what the limits leave of it; its frames follow. */
+struct row {
+    uint64_t us;
+    uint32_t count;
+    uint32_t len; /* of the frames */
+};
+
+/* Rows of messages that follow each other. Bytes once written stay as they are while anybody else
+ * holds it. `next` and `len` are final when another block has come behind it: until then a view
+ * that ends in it must not look at them. */
+struct history_block {
+    struct history_block *next;
+    struct message *message; /* held, in place of the one row's frames; NULL: they are here */
+    const char *frames;      /* of the held one, from its first frame that is kept on */
+    uint64_t first;          /* offset of its first row's first message */
+    _Atomic uint32_t references;
+    uint32_t len;
+    uint32_t room; /* for rows */
+    char rows[] __attribute__((aligned(8)));
+};
+
+static struct row *row_at(struct history_block *b, uint32_t at)
+{
+    return (struct row *)(void *)(b->rows + at);
+}
+
+static const char *row_frames(struct history_block *b, uint32_t at)
+{
+    return b->message ? b->frames : b->rows + at + sizeof(struct row);
+}
+
+/* With the row's own head, and so that the next one is aligned. */
+static uint32_t row_size(uint32_t len)
+{
+    return (uint32_t)sizeof(struct row) + ((len + 7) & ~7u);
+}
+
+static uint32_t row_end(struct history_block *b, uint32_t at)
+{
+    return b->message ? b->len : at + row_size(row_at(b, at)->len);
+}
+
+static size_t block_size(const struct history_block *b)
+{
+    return sizeof *b + b->room + (b->message ? message_weight(b->message) : 0);
+}
+
+static void block_drop(struct history_block *b)
+{
+    /* As with messages: nobody can be counting beside whoever holds the only reference. */
+    if (atomic_load_explicit(&b->references, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1) {
+        if (b->message)
+            message_drop(b->message);
+        free(b);
+    }
+}
+
+/* --- forgetting ------------------------------------------------------------------------------- */
+
+/* The front block goes, whose messages are off the counts already. */
+static void let_go(struct history *h)
+{
+    struct history_block *b = h->first;
+    h->first = b == h->last ? NULL : b->next;
+    if (!h->first)
+        h->last = NULL;
+    atomic_fetch_sub_explicit(&h->budget->used, block_size(b), memory_order_relaxed);
+    block_drop(b);
+}
+
+/* The row at `h->at` of the first block is the front one now. */
+static void row_begin(struct history *h)
+{
+    h->skip = 0;
+    h->left = row_at(h->first, h->at)->count;
+}
+
+/* The front row has no message left. The last block is kept though it is empty then: the next row
+ * may go there. */
+static void row_gone(struct history *h)
+{
+    h->at = row_end(h->first, h->at);
+    if (h->first == h->last) {
+        if (h->at == h->first->len)
+            return;
+    } else if (h->at == h->first->len) {
+        let_go(h);
+        h->at = 0;
+    }
+    row_begin(h);
+}
+
+/* Forgets so many messages of the front row, which has them. */
+static void forget_in_row(struct history *h, uint32_t count)
+{
+    const char *begin = row_frames(h->first, h->at) + h->skip;
+    const char *frame = begin;
+    for (uint32_t i = 0; i < count; i++) {
+        struct text data;
+        frame = message_frame(frame, &data);
+        h->bytes -= data.len;
+    }
+    h->oldest += count;
+    h->count -= count;
+    h->left -= count;
+    h->skip += (uint32_t)(frame - begin);
+    if (h->left == 0)
+        row_gone(h);
+}
+
+static void forget(struct history *h, uint32_t count)
+{
+    while (count > 0) {
+        uint32_t here = count < h->left ? count : h->left;
+        forget_in_row(h, here);
+        count -= here;
+    }
+}
+
+/* Forgets what is too old, but for so many of the newest. */
+static void forget_old(struct history *h, uint64_t now_us, uint32_t keep)
+{
+    while (h->count > keep && now_us - row_at(h->first, h->at)->us >= h->limits.age_us) {
+        uint32_t may = h->count - keep;
+        forget_in_row(h, may < h->left ? may : h->left);
+    }
+}
+
+/* Forgets one by one until there is room for so many bytes of data, or there are few left. */
+static void forget_bytes(struct history *h, size_t more, uint32_t keep)
+{
+    while (h->count > keep && h->bytes + more > h->limits.bytes)
+        forget_in_row(h, 1);
+}
+
+static void clear(struct history *h)
+{
+    h->oldest += h->count;
+    h->count = 0;
+    h->left = 0;
+    h->bytes = 0;
+    while (h->first)
+        let_go(h);
+}
+
+void history_expire(struct history *h, uint64_t now_us)
+{
+    if (h->limits.age_us == 0)
+        return;
+    forget_old(h, now_us, h->limits.retain ? 1 : 0);
+    if (h->count == 0)
+        clear(h);
+}
+
+void history_evict(struct history *h)
+{
+    struct history_block *b = h->first;
+    if (b == h->last)
+        clear(h);
+    else
+        while (h->first == b)
+            forget_in_row(h, h->left);
+}
+
+void history_limit(struct history *h, struct history_limits limits, uint64_t now_us)
+{
+    h->limits = limits;
+    if (h->count > limits.messages)
+        forget(h, h->count - limits.messages);
+    if (limits.bytes > 0)
+        forget_bytes(h, 0, 1);
+    history_expire(h, now_us);
+    if (h->count == 0)
+        clear(h);
+}
+
+/* --- adding ----------------------------------------------------------------------------------- */
+
+/* What the limits leave of a message: its last `count` frames. */
+struct part {
+    const char *frames;
+    uint32_t len;
+    uint32_t count;
+    size_t bytes; /* of data */
+};
+
+static struct part part_of(const struct message *m, const struct history_limits *limits)
+{
+    struct part p = {m->frames, m->len, m->count, 0};
+    struct text data;
+    const char *frame = m->frames;
+    for (uint32_t i = 0; i < m->count; i++) {
+        frame = message_frame(frame, &data);
+        p.bytes += data.len;
+    }
+    while (p.count > limits->messages ||
+           (limits->bytes > 0 && p.bytes > limits->bytes && p.count > 1)) {
+        const char *next = message_frame(p.frames, &data);
+        p.len -= (uint32_t)(next - p.frames);
+        p.frames = next;
+        p.bytes -= data.len;
+        p.count--;
+    }
+    return p;
+}
+
+/* A large one is held, unless that would hold much that is not kept. */
+static bool is_held(const struct message *m, const struct part *p)
+{
+    return p->len > COPY_BYTES && p->len >= m->len / 2;
+}
+
+/* The last block, with its room for the row; NULL when it has none. */
+static struct history_block *room_at_end(struct history *h, uint32_t row)
+{
+    struct history_block *b = h->last;
+    if (!b || b->message)
+        return NULL;
+    if (h->count > 0)
+        return b->room - b->len >= row ? b : NULL;
+    /* All its messages are gone: it starts over, if nobody reads them and it is not too large. */
+    if (b->room < row || b->room > 2 * row ||
+        atomic_load_explicit(&b->references, memory_order_acquire) != 1)
+        return NULL;
+    b->len = 0;
+    h->at = 0;
+    return b;
+}
+
+/* The first one is made for its row alone, so that a single small message costs little; the next
+ * ones so that a full history has few, of which the one that is half forgotten wastes little. */
+static uint32_t room_for(const struct history *h, uint32_t row)
+{
+    size_t half = (h->bytes + (size_t)h->count * sizeof(struct row)) / 2;
+    if (half > BLOCK_BYTES)
+        half = BLOCK_BYTES;
+    return half > row ? (uint32_t)half & ~7u : row;
+}
+
+static struct history_block *block_add(struct history *h, uint32_t room, struct message *held)
+{
+    if (h->count == 0)
+        clear(h);
+    struct history_block *b = malloc(sizeof *b + room);
+    if (!b)
+        return NULL;
+    *b = (struct history_block){.message = held, .references = 1, .room = room};
+    atomic_fetch_add_explicit(&h->budget->used, block_size(b), memory_order_relaxed);
+    if (h->last)
+        h->last->next = b;
+    else
+        h->first = b;
+    h->last = b;
+    return b;
+}
+
+bool history_add(struct history *h, struct message *m, uint64_t now_us)
+{
+    MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
+    struct part p = part_of(m, &h->limits);
+    uint64_t first = m->offset + (m->count - p.count);
+    uint32_t keep = p.count < m->count ? 0 : h->limits.messages - p.count;
+    if (h->limits.age_us > 0)
+        forget_old(h, now_us, 0);
+    if (h->count > keep)
+        forget(h, h->count - keep);
+    if (h->limits.bytes > 0)
+        forget_bytes(h, p.bytes, 0);
+    if (h->count == 0)
+        h->oldest = first;
+    if (p.count == 0) {
+        clear(h);
+        return true;
+    }
+
+    bool held = is_held(m, &p);
+    uint32_t row = held ? (uint32_t)sizeof(struct row) : row_size(p.len);
+    struct history_block *b = held ? NULL : room_at_end(h, row);
+    if (!b) {
+        b = block_add(h, held ? row : room_for(h, row), held ? m : NULL);
+        if (!b) {
+            clear(h);
+            h->oldest = m->offset + m->count;
+            return false;
+        }
+    }
+    if (held) {
+        message_hold(m, 1);
+        b->frames = p.frames;
+    } else {
+        memcpy(b->rows + b->len + sizeof(struct row), p.frames, p.len);
+    }
+    *row_at(b, b->len) = (struct row){now_us, p.count, p.len};
+    if (b->len == 0)
+        b->first = first;
+    if (h->count == 0) {
+        h->at = b->len;
+        row_begin(h);
+    }
+    b->len += row;
+    h->count += p.count;
+    h->bytes += p.bytes;
+    return true;
+}
+
+void history_init(
+    struct history *h, struct history_limits limits, struct history_budget *budget, uint64_t next)
+{
+    *h = (struct history){.limits = limits, .budget = budget, .oldest = next};
+}
+
+void history_fini(struct history *h)
+{
+    clear(h);
+}
+
+uint64_t history_oldest_us(const struct history *h)
+{
+    return row_at(h->first, h->at)->us;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+struct history_view history_view(const struct history *h, uint64_t from, uint32_t most, bool newest)
+{
+    if (!h || h->count == 0)
+        return (struct history_view){.first = 1};
+    struct history_view v = {
+        .first = from > h->oldest ? from : h->oldest, .last = h->oldest + h->count - 1};
+    if (v.first > v.last || most == 0)
+        return (struct history_view){.first = 1};
+    if (v.last - v.first >= most) {
+        if (newest)
+            v.first = v.last - most + 1;
+        else
+            v.last = v.first + most - 1;
+    }
+    struct history_block *b = h->first;
+    while (b != h->last && b->next->first <= v.first)
+        b = b->next;
+    v.held = b;
+    for (;; b = b->next) {
+        atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
+        v.bytes += b->message ? row_at(b, 0)->len : b->len;
+        if (b == h->last || b->next->first > v.last)
+            break;
+    }
+    v.end = b;
+    if (v.bytes > h->bytes)
+        v.bytes = h->bytes;
+    return v;
+}
+
+/* The row at `at`, whose first message is `next`, or the one in the next block. */
+static void view_row(struct history_view *v)
+{
+    if (v->block != v->end && v->at == v->block->len) {
+        v->block = v->block->next;
+        v->at = 0;
+    }
+    v->frame = row_frames(v->block, v->at);
+    v->left = row_at(v->block, v->at)->count;
+    v->at = row_end(v->block, v->at);
+}
+
+/* Finds the first message. */
+static void view_begin(struct history_view *v)
+{
+    struct text data;
+    v->block = v->held;
+    v->next = v->held->first;
+    for (view_row(v); v->first - v->next >= v->left; view_row(v))
+        v->next += v->left;
+    for (; v->next < v->first; v->next++, v->left--)
+        v->frame = message_frame(v->frame, &data);
+}
+
+bool history_view_next(struct history_view *v, uint64_t *offset, struct text *data)
+{
+    if (!v->held)
+        return false;
+    if (!v->block)
+        view_begin(v);
+    if (v->next > v->last)
+        return false;
+    if (v->left == 0)
+        view_row(v);
+    v->frame = message_frame(v->frame, data);
+    v->left--;
+    *offset = v->next++;
+    return true;
+}
+
+void history_view_fini(struct history_view *v)
+{
+    while (v->held) {
+        struct history_block *b = v->held;
+        v->held = b == v->end ? NULL : b->next;
+        block_drop(b);
+    }
+}
