@@ -6,9 +6,11 @@
 #define HERMES_BROKER_TOPIC_ORDER_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "base/text.h"
+
+struct registry;
+struct registry_topic;
 
 struct order_node {
     struct order_node *left;
@@ -17,21 +19,32 @@ struct order_node {
 
 struct topic_order {
     struct order_node *root;
-    /* The name and the priority of a node, given by whoever embeds it. */
-    struct text (*name)(const struct order_node *node, const void *user);
-    uint64_t (*priority)(const struct order_node *node);
-    const void *user;
 };
 
-/* Adds one whose name is not there yet. */
-void topic_order_add(struct topic_order *o, struct order_node *node);
+/* Adds a topic whose name is not there yet. O(log n), like all here. */
+void topic_order_add(struct topic_order *o, const struct registry *r, struct registry_topic *topic);
 
 /* Removes one that is there. */
-void topic_order_remove(struct topic_order *o, struct order_node *node);
+void topic_order_remove(
+    struct topic_order *o, const struct registry *r, struct registry_topic *topic);
 
-/* The first one whose name comes after `name`, or is it when `inclusive`; NULL for none. O(log n).
- */
-struct order_node *topic_order_after(
-    const struct topic_order *o, struct text name, bool inclusive);
+/* So many nodes of the way back are remembered; what lies further up is searched for again. */
+enum { TOPIC_WALK_MOST = 24 };
+
+/* A walk through the topics in name order, for as long as nothing is added or removed. */
+struct topic_walk {
+    const struct topic_order *order;
+    const struct registry *registry;
+    unsigned depth;
+    bool cut; /* the way was longer */
+    const struct order_node *path[TOPIC_WALK_MOST];
+};
+
+/* From the first topic whose name comes after `name`, or is it when `inclusive`. */
+void topic_walk_begin(struct topic_walk *w, const struct topic_order *o, const struct registry *r,
+    struct text name, bool inclusive);
+
+/* The next topic, or NULL. */
+const struct registry_topic *topic_walk_next(struct topic_walk *w);
 
 #endif
