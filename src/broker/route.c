@@ -1,28 +1,56 @@
 #include "broker/route.h"
 
+#include "base/clock.h"
 #include "base/die.h"
+#include "broker/past.h"
+#include "broker/search.h"
+
+void route_init(struct route *r, unsigned workers, size_t history_bytes)
+{
+    registry_init(&r->registry, workers, history_bytes);
+    patterns_init(&r->patterns, workers);
+    atomic_init(&r->watching_patterns, 0);
+}
+
+void route_fini(struct route *r)
+{
+    registry_fini(&r->registry);
+    patterns_fini(&r->patterns);
+}
 
 /* A set of workers. */
 struct workers {
     uint64_t words[MAILBOX_WAITERS_MAX / 64];
 };
 
-/* Posts to every worker in the topic's set; one reference each, the caller's among them. Who has to
- * be woken for it is put into `asleep`. */
-static int post_all(
-    struct route *r, const struct registry_topic *topic, struct message *m, struct workers *asleep)
+static uint32_t subscribers(const struct search *s, const struct match_set *matches)
 {
+    uint32_t sum = s->topic->subscribers;
+    for (uint32_t i = 0; matches && i < matches->count; i++)
+        sum += atomic_load_explicit(&matches->patterns[i]->subscribers, memory_order_relaxed);
+    return sum;
+}
+
+/* --- posting ---------------------------------------------------------------------------------- */
+
+/* Posts to every interested worker; one reference each. Who has to be woken for it is put into
+ * `asleep`. Returns a worker that lags behind, or -1. */
+static int post_all(const struct search *s, struct message *m, struct workers *asleep)
+{
+    struct route *r = s->route;
     int crowded = -1;
     uint32_t posts = 0;
+    const struct match_set *matches = m->matches;
     for (size_t word = 0; word < r->registry.worker_words; word++)
-        posts += (uint32_t)__builtin_popcountll(topic->workers[word]);
-    MUST_DEBUG(posts > 0);
+        posts += (uint32_t)__builtin_popcountll(search_interest(s, matches, word));
+    if (posts == 0)
+        return -1;
     message_hold(m, posts);
     struct mail mail = {.kind = MAIL_MESSAGE,
         .weight = message_weight(m) + (uint32_t)sizeof(struct mail),
         .item = m};
     for (size_t word = 0; word < r->registry.worker_words; word++) {
-        for (uint64_t set = topic->workers[word]; set != 0; set &= set - 1) {
+        for (uint64_t set = search_interest(s, matches, word); set != 0; set &= set - 1) {
             unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);
             enum mailbox_put put = mailbox_put(r->boxes[worker], mail);
             if (put == MAILBOX_CLOSED)
@@ -43,44 +71,152 @@ static void wake_all(struct route *r, const struct workers *asleep)
             mailbox_ring(r->boxes[word * 64 + (size_t)__builtin_ctzll(set)]);
 }
 
-struct route_result route_publish(
-    struct route *r, uint64_t hash, struct text topic, struct message *m)
+static void address_to(const struct search *s, struct message *m)
+{
+    m->hash = s->hash;
+    m->topic = s->topic;
+    m->matches = search_matches(s);
+    if (m->matches)
+        match_set_hold(m->matches);
+}
+
+/* Keeps a numbered message; the topic keeps some. */
+static void keep(struct search *s, struct message *m, uint64_t now_us)
+{
+    struct kept *kept = s->topic->kept;
+    bool empty = kept->history.count == 0;
+    if (history_add(&kept->history, m, now_us) && empty)
+        keepers_filled(&s->stripe->keepers, kept);
+}
+
+struct route_result route_publish(struct route *r, struct route_rule rule, uint64_t hash,
+    struct text topic, struct message *m) NO_THREAD_SAFETY_ANALYSIS
 {
     struct route_result result = {.crowded = -1};
     struct workers asleep = {{0}};
-    struct stripe *stripe = registry_stripe(&r->registry, hash);
-    lock_take(&stripe->lock);
-    struct registry_topic *found = registry_find(&r->registry, stripe, hash, topic);
-    if (found) {
-        m->hash = hash;
-        m->topic = found;
-        m->offset = found->offset + 1;
-        result.offset = found->offset += m->count;
-        result.subscribers = found->subscribers;
-        result.crowded = post_all(r, found, m, &asleep);
+    struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
+    bool keeps = rule.rule->history.messages > 0;
+    uint64_t now_us = 0;
+    if (!search_begin(&s)) {
+        result.failed = true;
+        message_drop(m);
+        return result;
     }
-    lock_give(&stripe->lock);
+    if (!s.topic && (s.fresh || keeps))
+        result.failed = !search_make(&s);
+    if (s.topic) {
+        keeps |= s.topic->kept != NULL;
+        if (keeps) {
+            now_us = clock_ns() / 1000;
+            search_apply_rule(&s, now_us);
+        }
+        search_keep(&s);
+        address_to(&s, m);
+        s.topic->quiet = 0;
+        m->offset = s.topic->offset + 1;
+        result.offset = s.topic->offset += m->count;
+        result.subscribers = subscribers(&s, m->matches);
+        if (s.topic->kept)
+            keep(&s, m, now_us);
+        result.crowded = post_all(&s, m, &asleep);
+        if (result.subscribers == 0)
+            registry_release(&r->registry, s.stripe, s.topic);
+    }
+    search_end(&s);
     wake_all(r, &asleep);
+    if (keeps)
+        registry_trim(&r->registry);
     message_drop(m);
     return result;
 }
 
-struct registry_topic *route_subscribe(struct route *r, unsigned worker, struct tray *tray,
-    uint64_t hash, struct text topic, bool *made)
+void route_event(
+    struct route *r, struct route_rule rule, uint64_t hash, struct text topic, struct message *m)
 {
-    struct stripe *stripe = registry_stripe(&r->registry, hash);
-    lock_take(&stripe->lock);
-    struct registry_topic *found = registry_join(&r->registry, stripe, hash, topic, worker, made);
-    mailbox_take(r->boxes[worker], tray);
-    lock_give(&stripe->lock);
-    return found;
+    struct workers asleep = {{0}};
+    struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
+    if (search_begin(&s)) {
+        if (s.topic)
+            search_keep(&s);
+        address_to(&s, m);
+        post_all(&s, m, &asleep);
+        search_end(&s);
+        wake_all(r, &asleep);
+    }
+    message_drop(m);
 }
 
-bool route_unsubscribe(struct route *r, unsigned worker, struct registry_topic *topic, bool last)
+/* --- subscribing ------------------------------------------------------------------------------ */
+
+struct route_joined route_subscribe(struct route *r, struct route_rule rule, unsigned worker,
+    struct tray *tray, uint64_t hash, struct text topic, bool watches,
+    const struct route_past *past) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct route_joined joined = {.topic = NULL};
+    struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
+    search_plain(&s);
+    joined.made = !s.topic && search_make(&s);
+    if (s.topic) {
+        registry_join(s.stripe, s.topic, worker, watches);
+        search_apply_rule(&s, clock_ns() / 1000);
+        mailbox_take(r->boxes[worker], tray);
+        joined.topic = s.topic;
+        joined.epoch = s.topic->epoch;
+        joined.offset = s.topic->offset;
+        joined.subscribers = s.topic->subscribers;
+        if (past)
+            joined.past = past_view(&s, past, true, UINT32_MAX, &joined.recovered);
+    }
+    search_end(&s);
+    return joined;
+}
+
+bool route_unsubscribe(
+    struct route *r, unsigned worker, struct registry_topic *topic, bool last, bool watched)
 {
     struct stripe *stripe = registry_stripe(&r->registry, topic->hash);
     lock_take(&stripe->lock);
-    bool gone = registry_leave(stripe, topic, worker, last);
+    bool gone = registry_leave(&r->registry, stripe, topic, worker, last, watched);
     lock_give(&stripe->lock);
     return gone;
+}
+
+void route_watch(struct route *r, struct registry_topic *topic, int by)
+{
+    struct stripe *stripe = registry_stripe(&r->registry, topic->hash);
+    lock_take(&stripe->lock);
+    topic->watchers += (uint32_t)by;
+    lock_give(&stripe->lock);
+}
+
+bool route_watched(struct route *r, struct registry_topic *topic)
+{
+    if (atomic_load_explicit(&r->watching_patterns, memory_order_relaxed) > 0)
+        return true;
+    struct stripe *stripe = registry_stripe(&r->registry, topic->hash);
+    lock_take(&stripe->lock);
+    bool watched = topic->watchers > 0;
+    lock_give(&stripe->lock);
+    return watched;
+}
+
+bool route_audience(struct route *r, struct route_rule rule, uint64_t hash, struct text topic,
+    uint64_t *workers, struct match_set **matches)
+{
+    struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
+    *matches = NULL;
+    for (size_t word = 0; word < MAILBOX_WAITERS_MAX / 64; word++)
+        workers[word] = 0;
+    if (!search_begin(&s))
+        return false;
+    if (s.topic)
+        search_keep(&s);
+    struct match_set *matching = search_matches(&s);
+    for (size_t word = 0; word < r->registry.worker_words; word++)
+        workers[word] = search_interest(&s, matching, word);
+    if (matching)
+        match_set_hold(matching);
+    *matches = matching;
+    search_end(&s);
+    return true;
 }

@@ -1,0 +1,73 @@
+#include "broker/search.h"
+
+#include "broker/sweep.h"
+
+/* A topic that not everyone may subscribe to is not for patterns. */
+static bool by_pattern(const struct search *s)
+{
+    return patterns_used(&s->route->patterns) && s->rule.rule->subscribe == ACCESS_EVERYONE;
+}
+
+void search_plain(struct search *s) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct registry *registry = &s->route->registry;
+    s->stripe = registry_stripe(registry, s->hash);
+    lock_take(&s->stripe->lock);
+    s->topic = registry_find(registry, s->stripe, s->hash, s->name);
+}
+
+/* The index of the patterns is not asked under the stripe, so the topic is looked for twice then. */
+bool search_begin(struct search *s) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct route *r = s->route;
+    search_plain(s);
+    if (!by_pattern(s) ||
+        (s->topic && s->topic->generation == patterns_generation(&r->patterns)))
+        return true;
+    lock_give(&s->stripe->lock);
+    if (!patterns_match(&r->patterns, s->name, &s->fresh, &s->generation))
+        return false;
+    search_plain(s);
+    return true;
+}
+
+bool search_make(struct search *s) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct registry *registry = &s->route->registry;
+    if (s->stripe->transients > SWEEP_CROWDED)
+        sweep_transients(registry, s->stripe, SWEEP_FOR_NEW, 1);
+    s->topic = registry_make(registry, s->stripe, s->hash, s->name);
+    return s->topic != NULL;
+}
+
+void search_keep(struct search *s)
+{
+    struct registry_topic *topic = s->topic;
+    if (s->generation <= topic->generation)
+        return; /* not asked, or somebody else asked later */
+    match_set_drop(topic->matches);
+    topic->matches = s->fresh;
+    topic->generation = s->generation;
+    s->fresh = NULL;
+}
+
+struct match_set *search_matches(const struct search *s)
+{
+    if (!by_pattern(s))
+        return NULL;
+    return s->topic ? s->topic->matches : s->fresh;
+}
+
+void search_end(struct search *s) NO_THREAD_SAFETY_ANALYSIS
+{
+    lock_give(&s->stripe->lock);
+    match_set_drop(s->fresh);
+}
+
+void search_apply_rule(struct search *s, uint64_t now_us) NO_THREAD_SAFETY_ANALYSIS
+{
+    const struct kept *kept = s->topic->kept;
+    const struct history_limits *limits = &s->rule.rule->history;
+    if (kept ? kept->version < s->rule.version : limits->messages > 0)
+        registry_keep(&s->route->registry, s->stripe, s->topic, *limits, s->rule.version, now_us);
+}
