@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/die.h"
-#include "broker/pattern.h"
 
 void patterns_init(struct patterns *p, unsigned workers)
 {
@@ -12,13 +11,14 @@ void patterns_init(struct patterns *p, unsigned workers)
     p->worker_words = (workers + 63) / 64;
     atomic_init(&p->count, 0);
     atomic_init(&p->generation, 1);
-    p->first = NULL;
+    pattern_tree_init(&p->tree);
     p->serial = 0;
 }
 
 void patterns_fini(struct patterns *p)
 {
     MUST(!patterns_used(p));
+    pattern_tree_fini(&p->tree);
     lock_fini(&p->lock);
 }
 
@@ -33,30 +33,37 @@ static void pattern_drop(struct pattern *pattern)
         free(pattern);
 }
 
-static struct pattern *pattern_new(struct patterns *p, uint64_t hash, struct text text)
+/* --- joining and leaving ---------------------------------------------------------------------- */
+
+/* The index's reference is the first one. */
+static struct pattern *add(struct patterns *p, uint64_t hash, struct text text) REQUIRES(p->lock)
 {
     size_t set = p->worker_words * sizeof(uint64_t);
     struct pattern *pattern = malloc(sizeof *pattern + set + text.len);
     if (!pattern)
         return NULL;
     *pattern = (struct pattern){
-        .hash = hash, .references = 1, .text_len = (uint32_t)text.len, .serial = ++p->serial};
+        .hash = hash, .serial = p->serial + 1, .references = 1, .text_len = (uint32_t)text.len};
     memset(pattern->workers, 0, set);
     memcpy((char *)pattern->workers + set, text.at, text.len);
+    if (!pattern_tree_add(&p->tree, text, pattern)) {
+        free(pattern);
+        return NULL;
+    }
+    p->serial++;
+    atomic_fetch_add_explicit(&p->count, 1, memory_order_seq_cst);
     return pattern;
 }
 
-static struct pattern *find(struct patterns *p, uint64_t hash, struct text text)
+/* A pattern that comes or goes does so with its first or last worker. */
+static void set_worker(struct patterns *p, struct pattern *pattern, unsigned worker, bool there)
+    REQUIRES(p->lock)
 {
-    struct pattern *at = p->first;
-    while (at && !(at->hash == hash && text_equal(pattern_text(p, at), text)))
-        at = at->next;
-    return at;
-}
-
-/* After the change, so that no answer from before it passes for one from after it. */
-static void changed(struct patterns *p)
-{
+    uint64_t bit = UINT64_C(1) << (worker % 64);
+    uint64_t *word = &pattern->workers[worker / 64];
+    if (there == ((*word & bit) != 0))
+        return;
+    *word ^= bit;
     atomic_fetch_add_explicit(&p->generation, 1, memory_order_seq_cst);
 }
 
@@ -64,21 +71,14 @@ struct pattern *patterns_join(
     struct patterns *p, uint64_t hash, struct text text, unsigned worker, bool watches)
 {
     lock_take(&p->lock);
-    struct pattern *pattern = find(p, hash, text);
-    if (!pattern && (pattern = pattern_new(p, hash, text))) {
-        pattern->next = p->first;
-        p->first = pattern;
-        atomic_fetch_add(&p->count, 1);
-    }
+    struct pattern *pattern = pattern_tree_find(&p->tree, text);
+    if (!pattern)
+        pattern = add(p, hash, text);
     if (pattern) {
-        uint64_t bit = UINT64_C(1) << (worker % 64);
-        atomic_fetch_add(&pattern->subscribers, 1);
+        atomic_fetch_add_explicit(&pattern->subscribers, 1, memory_order_relaxed);
         if (watches)
-            atomic_fetch_add(&pattern->watchers, 1);
-        if (!(pattern->workers[worker / 64] & bit)) {
-            pattern->workers[worker / 64] |= bit;
-            changed(p);
-        }
+            atomic_fetch_add_explicit(&pattern->watchers, 1, memory_order_relaxed);
+        set_worker(p, pattern, worker, true);
     }
     lock_give(&p->lock);
     return pattern;
@@ -88,58 +88,80 @@ void patterns_leave(
     struct patterns *p, struct pattern *pattern, unsigned worker, bool last, bool watches)
 {
     if (watches)
-        atomic_fetch_sub(&pattern->watchers, 1);
+        MUST(atomic_fetch_sub_explicit(&pattern->watchers, 1, memory_order_relaxed) > 0);
+    if (!last) {
+        MUST(atomic_fetch_sub_explicit(&pattern->subscribers, 1, memory_order_relaxed) > 1);
+        return;
+    }
     lock_take(&p->lock);
-    bool gone = atomic_fetch_sub(&pattern->subscribers, 1) == 1;
-    if (gone) {
-        struct pattern **at = &p->first;
-        while (*at != pattern)
-            at = &(*at)->next;
-        *at = pattern->next;
-        atomic_fetch_sub(&p->count, 1);
+    uint32_t before = atomic_fetch_sub_explicit(&pattern->subscribers, 1, memory_order_relaxed);
+    MUST(before > 0);
+    if (before == 1) {
+        pattern_tree_remove(&p->tree, pattern_text(p, pattern));
+        atomic_fetch_sub_explicit(&p->count, 1, memory_order_seq_cst);
     }
-    if (last) {
-        pattern->workers[worker / 64] &= ~(UINT64_C(1) << (worker % 64));
-        changed(p);
-    }
+    set_worker(p, pattern, worker, false);
     lock_give(&p->lock);
-    if (gone)
+    if (before == 1)
         pattern_drop(pattern);
+}
+
+/* --- matching --------------------------------------------------------------------------------- */
+
+static struct match_set *match_set_new(const struct patterns *p, uint32_t count, struct text topic)
+{
+    struct match_set *set;
+    size_t patterns = count * sizeof set->patterns[0];
+    size_t workers = p->worker_words * sizeof set->workers[0];
+    patterns = (patterns + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
+    set = malloc(sizeof *set + patterns + workers + topic.len);
+    if (!set)
+        return NULL;
+    *set = (struct match_set){.references = 1, .count = count};
+    char *behind = (char *)set->patterns + patterns;
+    set->workers = memset(behind, 0, workers);
+    set->topic = (struct text){memcpy(behind + workers, topic.at, topic.len), topic.len};
+    return set;
+}
+
+static struct match_set *collect(
+    const struct patterns *p, struct pattern *first, uint32_t count, struct text topic)
+{
+    struct match_set *set = match_set_new(p, count, topic);
+    if (!set)
+        return NULL;
+    for (struct pattern *at = first; at; at = at->next) {
+        atomic_fetch_add_explicit(&at->references, 1, memory_order_relaxed);
+        set->patterns[--count] = at;
+        for (unsigned i = 0; i < p->worker_words; i++)
+            set->workers[i] |= at->workers[i];
+    }
+    return set;
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const struct pattern *const *x = a;
+    const struct pattern *const *y = b;
+    return ((*x)->serial > (*y)->serial) - ((*x)->serial < (*y)->serial);
 }
 
 bool patterns_match(
     struct patterns *p, struct text topic, struct match_set **set, uint64_t *generation)
 {
     uint32_t count = 0;
-    struct match_set *made = NULL;
     *set = NULL;
     lock_take(&p->lock);
     *generation = patterns_generation(p);
-    for (struct pattern *at = p->first; at; at = at->next)
-        count += pattern_matches(pattern_text(p, at), topic);
-    if (count > 0) {
-        size_t words = p->worker_words * sizeof(uint64_t);
-        made = malloc(sizeof *made + count * sizeof made->patterns[0] + words + topic.len);
-        if (!made) {
-            lock_give(&p->lock);
-            return false;
-        }
-        *made = (struct match_set){.references = 1, .count = count};
-        made->workers = (uint64_t *)(void *)(made->patterns + count);
-        memset(made->workers, 0, words);
-        memcpy(made->workers + p->worker_words, topic.at, topic.len);
-        made->topic = (struct text){(char *)(made->workers + p->worker_words), topic.len};
-        for (struct pattern *at = p->first; at; at = at->next)
-            if (pattern_matches(pattern_text(p, at), topic)) {
-                made->patterns[--count] = at;
-                atomic_fetch_add(&at->references, 1);
-                for (unsigned i = 0; i < p->worker_words; i++)
-                    made->workers[i] |= at->workers[i];
-            }
-    }
+    struct pattern *first = pattern_tree_match(&p->tree, topic);
+    for (const struct pattern *at = first; at; at = at->next)
+        count++;
+    if (count > 0)
+        *set = collect(p, first, count, topic);
     lock_give(&p->lock);
-    *set = made;
-    return true;
+    if (count > 1 && *set)
+        qsort((*set)->patterns, count, sizeof(*set)->patterns[0], by_age);
+    return count == 0 || *set;
 }
 
 void match_set_drop(struct match_set *set)

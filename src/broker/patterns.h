@@ -4,8 +4,13 @@
  * A topic keeps the answer (struct match_set) until the index changes: `generation` tells. So a
  * publish pays one look at a number while nobody uses patterns, or while none came or went.
  *
+ * Order: the index changes first, the generation after it, both under the lock; so an answer is
+ *   never taken for one of a later generation, and who has joined is in all that is asked for then.
  * Ownership: patterns and match sets are counted; a set holds its patterns.
- * Threads: any. Lock: PATTERNS, which comes before all others. */
+ * Memory: a match set is as large as there are matches. Strangers choose how many: with 10,000
+ *   patterns one of them can have thousands match each of thousands of topics, so whoever keeps
+ *   sets should only keep the small ones.
+ * Threads: any. Lock: PATTERNS, which comes before all others but RULES. */
 #ifndef HERMES_BROKER_PATTERNS_H
 #define HERMES_BROKER_PATTERNS_H
 
@@ -13,18 +18,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/map.h"
 #include "base/text.h"
+#include "broker/pattern_tree.h"
 #include "loop/lock.h"
 
 struct pattern {
-    uint64_t hash; /* the registry's, of its text; set for good, like the text */
+    uint64_t hash;   /* the registry's, of its text; set for good, like the text and the serial */
+    uint64_t serial; /* the older, the smaller */
     _Atomic uint32_t references;
     _Atomic uint32_t subscribers; /* of all workers */
     _Atomic uint32_t watchers;    /* those of them who are told of joins and leaves */
     uint32_t text_len;
-    uint64_t serial;      /* the older, the smaller */
-    struct pattern *next; /* the index's, under its lock */
+    struct pattern *next; /* while matching, under the lock */
     uint64_t workers[]; /* a bit each worker that has subscribers, under the lock; then the text */
 };
 
@@ -42,7 +47,7 @@ struct patterns {
     unsigned worker_words;
     _Atomic uint32_t count;      /* of patterns */
     _Atomic uint64_t generation; /* changes whenever an answer may have changed; starts at 1 */
-    struct pattern *first GUARDED_BY(lock);
+    struct pattern_tree tree GUARDED_BY(lock);
     uint64_t serial GUARDED_BY(lock); /* of the newest pattern, so that the oldest is known */
 };
 
@@ -58,7 +63,8 @@ struct text pattern_text(const struct patterns *p, const struct pattern *pattern
 struct pattern *patterns_join(
     struct patterns *p, uint64_t hash, struct text text, unsigned worker, bool watches);
 
-/* One subscriber less; `last`: that worker's last one, and `pattern` must not be used any more. */
+/* One subscriber less; `last`: that worker's last one, and `pattern` must not be used any more but
+ * by who holds a set with it. Takes the lock for the last one only. */
 void patterns_leave(
     struct patterns *p, struct pattern *pattern, unsigned worker, bool last, bool watches);
 
@@ -74,7 +80,7 @@ static inline uint64_t patterns_generation(const struct patterns *p)
 
 /* The patterns that match: `*set` with one reference, or NULL for none. `*generation` is that of
  * the answer. False when there is no memory. Costs as much as there are matches and segments, not
- * patterns. */
+ * patterns; what strangers can make of it is said in broker/pattern_tree.h. */
 bool patterns_match(
     struct patterns *p, struct text topic, struct match_set **set, uint64_t *generation);
 

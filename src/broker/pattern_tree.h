@@ -1,0 +1,64 @@
+/* Patterns by their segments: the part of the index that knows which of them match a topic.
+ *
+ * A node stands for a row of segments, its label, behind those of the nodes above it; patterns that
+ * begin alike share nodes. A node with neither a pattern nor a second child is one with its child,
+ * so there are fewer than two nodes a pattern, however long the patterns are.
+ *
+ * Matching looks at the nodes whose labels match the topic's segments so far, each once: at most
+ * twice as many as there are patterns, and at most 2^(k+1) for a topic of k segments, whatever
+ * patterns others have made. It needs no memory and no stack, as deep as a topic may be.
+ *
+ * Memory: about 64 bytes a node and its label; its literal children are a map, 16 bytes a slot.
+ * Threads: the caller sees to it that there is one at a time, for matching too. */
+#ifndef HERMES_BROKER_PATTERN_TREE_H
+#define HERMES_BROKER_PATTERN_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/text.h"
+
+struct pattern;
+
+struct pattern_children {
+    struct map literal;        /* by the hash of their labels' first segments */
+    struct pattern_node *star; /* whose label begins with `*` */
+};
+
+struct pattern_node {
+    struct pattern_children children;
+    struct pattern *exact; /* the pattern that ends here */
+    struct pattern *rest;  /* the one that has only a `>` behind this */
+    /* while matching: */
+    struct pattern_node *next; /* to look at */
+    const char *topic;         /* where its label has to match */
+    uint32_t label_len;
+    char *label; /* behind the node in its allocation, unless it grew */
+};
+
+struct pattern_tree {
+    struct hash_key key;
+    struct pattern_node root; /* has no label */
+};
+
+void pattern_tree_init(struct pattern_tree *t);
+
+/* It is empty. */
+void pattern_tree_fini(struct pattern_tree *t);
+
+/* The pattern with that text, or NULL. */
+struct pattern *pattern_tree_find(const struct pattern_tree *t, struct text text);
+
+/* Adds a good pattern that is not there; false when there is no memory. */
+bool pattern_tree_add(struct pattern_tree *t, struct text text, struct pattern *pattern);
+
+/* Removes one that is there. */
+void pattern_tree_remove(struct pattern_tree *t, struct text text);
+
+/* Those that match, in no order, linked by their `next`. */
+struct pattern *pattern_tree_match(struct pattern_tree *t, struct text topic);
+
+#endif
