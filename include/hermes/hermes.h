@@ -61,21 +61,29 @@ HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value)
  * for programs that hand over a whole environment. */
 HERMES_API void hermes_ignore(struct hermes *h, const char *name);
 
-/* Binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
+/* Reads the rules file (WS_CONFIG), binds, starts the threads and returns when connections are
+ * accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
-/* The last error of hermes_set or hermes_start: one line without a newline. Valid until the next.
- */
+/* Reads the rules file anew, which hermes_set may have given another name; with an empty one there
+ * are no rules any more. They hold for hermes_publish from then on, for clients in a moment.
+ * HERMES_INVALID (what is in it), HERMES_SYSTEM (it cannot be read) and HERMES_NO_MEMORY leave the
+ * old rules in force; logged either way. HERMES_STOPPED changes nothing. */
+HERMES_API int hermes_reload(struct hermes *h);
+
+/* The last error of hermes_set, hermes_start or hermes_reload: one line without a newline. Valid
+ * until the next. */
 HERMES_API const char *hermes_error(const struct hermes *h);
 
 /* The port that is listened on (the one found, when 0 was asked for); 0 before hermes_start. */
 HERMES_API int hermes_port(const struct hermes *h);
 
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
- * of one thread keep their order. Copies both; returns before the subscribers have it.
- * HERMES_INVALID (topic, also one over the limit, or JSON), HERMES_TOO_LARGE (data),
- * HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait when workers lag behind: look at the metric
- * "mailbox_bytes". */
+ * of one thread keep their order. Whom the topic's rule lets publish does not matter. Copies both;
+ * returns before the subscribers have it.
+ * HERMES_INVALID (topic, also one over the limit, or JSON), HERMES_TOO_LARGE (data, also by the
+ * topic's rule), HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait when workers lag behind: look at
+ * the metric "mailbox_bytes". */
 HERMES_API int hermes_publish(
     struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len);
 

@@ -36,17 +36,22 @@ static void print_help(void)
     const struct hermes_setting *settings = hermes_settings(&count);
     printf(
         "usage: hermes serve [--FLAG VALUE]...\n\n"
-        "Runs the server until SIGTERM or SIGINT; a second one ends it at once. Every setting is\n"
-        "a flag and a variable of the environment; the flag wins.\n\n");
+        "Runs the server until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads the\n"
+        "rules file (WS_CONFIG) anew. Every setting is a flag and a variable of the environment;\n"
+        "the flag wins.\n\n");
     for (size_t i = 0; i < count; i++) {
         printf("  --%s, %s\n      %s", settings[i].flag, settings[i].variable, settings[i].help);
         if (*settings[i].value)
             printf(" (default %s)", settings[i].value);
         putchar('\n');
     }
-    printf("\nSizes take k, m, g; times are seconds or take ms, s, m, h.\n\n"
-           "exit code: 0 after a signal, 1 when it cannot start\n\n"
-           "example: WS_PORT=8080 hermes serve --log-level debug\n");
+    printf(
+        "\nSizes take k, m, g; times are seconds or take ms, s, m, h.\n\n"
+        "A rules file says what holds for topics, by the first rule that matches (README.md has\n"
+        "all keys): {\"rules\": [{\"match\": \"stock:*\", \"history\": 100, \"policy\": "
+        "\"latest\"}]}\n\n"
+        "exit code: 0 after a signal, 1 when it cannot start\n\n"
+        "example: WS_PORT=8080 hermes serve --log-level debug\n");
 }
 
 /* --- settings --------------------------------------------------------------------------------- */
@@ -128,6 +133,10 @@ static void signalled(uv_poll_t *poll, int status, int events)
     (void)events;
     if (read(s->signal_fd, &signal, sizeof signal) != (ssize_t)sizeof signal)
         return;
+    if (signal.ssi_signo == SIGHUP) {
+        hermes_reload(s->hermes); /* which logs what came of it */
+        return;
+    }
     if (s->draining) {
         fprintf(stderr, "hermes: second signal: ending at once\n");
         _exit(128 + (int)signal.ssi_signo);
@@ -136,13 +145,14 @@ static void signalled(uv_poll_t *poll, int status, int events)
     hermes_drain(s->hermes);
 }
 
-/* A descriptor to read SIGTERM and SIGINT from, which no longer interrupt anything. */
+/* A descriptor to read SIGTERM, SIGINT and SIGHUP from, which no longer interrupt anything. */
 static int open_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }

@@ -4,340 +4,29 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/pattern.h"
 #include "hermes/hermes.h"
+#include "server/rule_json.h"
 
-enum {
-    SHOWN_NAME = 200, /* bytes of a path, its last ones, so that what follows has room */
-    SHOWN_WORD = 40,  /* of what stands in the file */
-    HISTORY_MAX = 1000000,
-};
-
-#define SECONDS_MAX 1e9
-#define HISTORY_BYTES_MAX 1099511627776.0
-#define MESSAGE_BYTES_MAX 1073741824.0
-
-struct reading {
-    const char *name;
-    size_t topic_bytes;
-    size_t number; /* of the rule, from 1; 0: outside of them */
-    const char *key;
-    char *error;
-    size_t size;
-};
-
-/* Both print as one line whatever the file and its name hold. */
-static void one_line(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
-            *text = '?';
-}
-
-static int refuse(const struct reading *r, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* "NAME: rule 3: history: " and what is wrong. */
-static int refuse(const struct reading *r, int code, const char *format, ...)
-{
-    char rule[32] = "";
-    char what[300];
-    size_t len = strlen(r->name);
-    bool cut = len > SHOWN_NAME;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
-    va_end(args);
-    if (r->number > 0)
-        snprintf(rule, sizeof rule, "rule %zu: ", r->number);
-    snprintf(r->error, r->size, "%s%s: %s%.*s%s%s", cut ? "..." : "",
-        cut ? r->name + len - SHOWN_NAME : r->name, rule, SHOWN_WORD, r->key ? r->key : "",
-        r->key ? ": " : "", what);
-    one_line(r->error);
-    return code;
-}
-
-static int refuse_memory(const struct reading *r)
-{
-    return refuse(r, HERMES_NO_MEMORY, "out of memory");
-}
-
-static const char *kind(const json_t *value)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "a list";
-    case JSON_STRING:
-        return "a text";
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "true or false";
-    case JSON_NULL:
-        break;
-    }
-    return "null";
-}
-
-/* --- the values of a rule --------------------------------------------------------------------- */
-
-/* 0, or from `least` to `most`; `unit` and what 0 is are told to whoever gave another. */
-struct range {
-    double least;
-    double most;
-    bool whole;
-    const char *unit;
-    const char *zero;
-};
-
-static int number(const struct reading *r, const json_t *value, struct range range, double *out)
-{
-    char least[32] = "";
-    if (!range.whole)
-        snprintf(least, sizeof least, "or %.15g ", range.least);
-    if (!json_is_number(value))
-        return refuse(r, HERMES_INVALID, "is %s: give a number, 0 (%s) %sto %.15g %s", kind(value),
-            range.zero, least, range.most, range.unit);
-    double given = json_number_value(value);
-    if (given != 0 && (given < range.least || given > range.most))
-        return refuse(r, HERMES_INVALID, "%.15g is out of range: give 0 (%s) %sto %.15g %s", given,
-            range.zero, least, range.most, range.unit);
-    if (range.whole && given != floor(given))
-        return refuse(r, HERMES_INVALID, "%.15g is not whole: give 0 (%s) to %.15g %s", given,
-            range.zero, range.most, range.unit);
-    *out = given;
-    return HERMES_OK;
-}
-
-static int boolean(const struct reading *r, const json_t *value, bool *out)
-{
-    if (!json_is_boolean(value))
-        return refuse(r, HERMES_INVALID, "is %s: give true or false", kind(value));
-    *out = json_is_true(value);
-    return HERMES_OK;
-}
-
-/* `words` in the order of the enum's values, such as "one, two". */
-static int word(const struct reading *r, const json_t *value, const char *words, unsigned *out)
-{
-    if (!json_is_string(value))
-        return refuse(r, HERMES_INVALID, "is %s: give one of %s", kind(value), words);
-    const char *given = json_string_value(value);
-    const char *at = words;
-    for (unsigned place = 0; *at; place++) {
-        size_t len = strcspn(at, ",");
-        if (len == strlen(given) && memcmp(at, given, len) == 0) {
-            *out = place;
-            return HERMES_OK;
-        }
-        at += len + strspn(at + len, ", ");
-    }
-    return refuse(r, HERMES_INVALID, "\"%.*s\" is none of its words: give one of %s", SHOWN_WORD,
-        given, words);
-}
-
-static int read_match(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    if (!json_is_string(value))
-        return refuse(r, HERMES_INVALID,
-            "is %s: give a topic or a pattern, such as \"stock:*\" or \"sensor:>\"", kind(value));
-    struct text pattern = {json_string_value(value), json_string_length(value)};
-    const char *fault = pattern_fault(pattern, r->topic_bytes);
-    if (fault)
-        return refuse(
-            r, HERMES_INVALID, "\"%.*s\" is no pattern: %s", SHOWN_WORD, pattern.at, fault);
-    char *copy = malloc(pattern.len);
-    if (!copy)
-        return refuse_memory(r);
-    memcpy(copy, pattern.at, pattern.len);
-    rule->match = (struct text){copy, pattern.len};
-    return HERMES_OK;
-}
-
-static int read_history(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    double given;
-    int code = number(r, value, (struct range){1, HISTORY_MAX, true, "messages", "none"}, &given);
-    if (code == HERMES_OK)
-        rule->history.messages = (uint32_t)given;
-    return code;
-}
-
-static int read_history_seconds(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    double given;
-    int code =
-        number(r, value, (struct range){0.001, SECONDS_MAX, false, "seconds", "no limit"}, &given);
-    if (code == HERMES_OK)
-        rule->history.age_us = (uint64_t)(given * 1e6);
-    return code;
-}
-
-static int read_history_bytes(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    double given;
-    int code =
-        number(r, value, (struct range){1, HISTORY_BYTES_MAX, true, "bytes", "no limit"}, &given);
-    if (code == HERMES_OK)
-        rule->history.bytes = (uint64_t)given;
-    return code;
-}
-
-static int read_retain(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    return boolean(r, value, &rule->history.retain);
-}
-
-static int read_presence(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    return boolean(r, value, &rule->presence);
-}
-
-static int read_access(const struct reading *r, const json_t *value, enum access *out)
-{
-    unsigned place;
-    int code = word(r, value, "everyone, authenticated, token, nobody", &place);
-    if (code == HERMES_OK)
-        *out = (enum access)place;
-    return code;
-}
-
-static int read_publish(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    return read_access(r, value, &rule->publish);
-}
-
-static int read_subscribe(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    return read_access(r, value, &rule->subscribe);
-}
-
-static int read_policy(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    unsigned place;
-    int code = word(r, value, "disconnect, drop_oldest, latest", &place);
-    if (code == HERMES_OK)
-        rule->policy = (enum policy)place;
-    return code;
-}
-
-static int read_max_bytes(const struct reading *r, const json_t *value, struct rule *rule)
-{
-    double given;
-    int code = number(r, value,
-        (struct range){1, MESSAGE_BYTES_MAX, true, "bytes", "WS_MAX_MESSAGE_BYTES alone counts"},
-        &given);
-    if (code == HERMES_OK)
-        rule->max_bytes = (size_t)given;
-    return code;
-}
-
-/* --- a rule, and all of them ------------------------------------------------------------------ */
-
-static const struct key {
-    const char *name;
-    int (*read)(const struct reading *r, const json_t *value, struct rule *rule);
-} keys[] = {
-    {"match", read_match},
-    {"history", read_history},
-    {"history_seconds", read_history_seconds},
-    {"history_bytes", read_history_bytes},
-    {"retain", read_retain},
-    {"presence", read_presence},
-    {"publish", read_publish},
-    {"subscribe", read_subscribe},
-    {"policy", read_policy},
-    {"max_bytes", read_max_bytes},
-};
-
-enum { KEYS = sizeof keys / sizeof keys[0] };
-
-static const struct key *find_key(const char *name)
-{
-    for (size_t i = 0; i < KEYS; i++)
-        if (strcmp(keys[i].name, name) == 0)
-            return &keys[i];
-    return NULL;
-}
-
-static int refuse_key(const struct reading *r)
-{
-    char list[200] = "";
-    size_t len = 0;
-    for (size_t i = 0; i < KEYS; i++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : "", keys[i].name);
-    return refuse(r, HERMES_INVALID, "there is no such key: give %s", list);
-}
-
-/* What no key can tell by itself. */
-static int settle_history(struct reading *r, const json_t *object, struct rule *rule)
-{
-    if (rule->history.messages == 0 && rule->history.retain)
-        rule->history.messages = 1;
-    if (rule->history.messages > 0)
-        return HERMES_OK;
-    static const char *const limits[] = {"history_seconds", "history_bytes"};
-    for (size_t i = 0; i < 2; i++) {
-        r->key = limits[i];
-        if (json_object_get(object, limits[i]))
-            return refuse(r, HERMES_INVALID,
-                "limits a history that is not kept: give history (how many messages) or retain "
-                "too");
-    }
-    return HERMES_OK;
-}
-
-static int read_rule(struct reading *r, json_t *object, struct rule *rule)
-{
-    *rule = rule_default;
-    rule->match = (struct text){0};
-    r->key = NULL;
-    if (!json_is_object(object))
-        return refuse(r, HERMES_INVALID, "is %s: give an object, such as {\"match\": \"stock:*\"}",
-            kind(object));
-    const char *name;
-    json_t *value;
-    json_object_foreach(object, name, value)
-    {
-        const struct key *key = find_key(name);
-        r->key = name;
-        int code = key ? key->read(r, value, rule) : refuse_key(r);
-        if (code != HERMES_OK)
-            return code;
-    }
-    r->key = "match";
-    if (!rule->match.at)
-        return refuse(r, HERMES_INVALID,
-            "is missing: give a topic or a pattern, such as \"stock:*\" or \"sensor:>\"");
-    return settle_history(r, object, rule);
-}
-
-static int read_list(struct reading *r, const json_t *list, struct rules **out)
+static int read_list(struct rule_json *r, const json_t *list, struct rules **out)
 {
     size_t count = json_array_size(list);
     if (count > RULES_MAX)
-        return refuse(r, HERMES_INVALID, "are %zu: give at most %d", count, RULES_MAX);
+        return rule_json_refuse(
+            r, HERMES_INVALID, "holds %zu rules: give at most %d", count, RULES_MAX);
     r->key = NULL;
     struct rule *rules = calloc(count ? count : 1, sizeof *rules);
     if (!rules)
-        return refuse_memory(r);
+        return rule_json_refuse(r, HERMES_NO_MEMORY, "out of memory");
     int code = HERMES_OK;
     for (size_t i = 0; i < count && code == HERMES_OK; i++) {
         r->number = i + 1;
-        code = read_rule(r, json_array_get(list, i), &rules[i]);
+        code = rule_json_read(r, json_array_get(list, i), &rules[i]);
     }
     if (code == HERMES_OK) {
         r->number = 0;
@@ -345,48 +34,48 @@ static int read_list(struct reading *r, const json_t *list, struct rules **out)
         *out = rules_new(rules, count);
         if (*out)
             return HERMES_OK;
-        code = refuse_memory(r);
+        code = rule_json_refuse(r, HERMES_NO_MEMORY, "out of memory");
     }
     rules_list_free(rules, count);
     return code;
 }
 
-static int read_root(struct reading *r, json_t *root, struct rules **out)
+static int read_root(struct rule_json *r, json_t *root, struct rules **out)
 {
     if (!json_is_object(root))
-        return refuse(r, HERMES_INVALID, "is %s: give {\"rules\": [...]}", kind(root));
-    const char *name;
-    json_t *value;
-    json_object_foreach(root, name, value)
-    {
-        r->key = name;
-        if (strcmp(name, "rules") != 0)
-            return refuse(r, HERMES_INVALID, "there is no such key: give {\"rules\": [...]}");
+        return rule_json_refuse(
+            r, HERMES_INVALID, "is %s: give {\"rules\": [...]}", rule_json_kind(root));
+    for (void *at = json_object_iter(root); at; at = json_object_iter_next(root, at)) {
+        r->key = json_object_iter_key(at);
+        if (strcmp(r->key, "rules") != 0)
+            return rule_json_refuse(
+                r, HERMES_INVALID, "there is no such key: give {\"rules\": [...]}");
     }
     r->key = "rules";
-    value = json_object_get(root, "rules");
+    json_t *value = json_object_get(root, "rules");
     if (!value)
-        return refuse(r, HERMES_INVALID, "is missing: give {\"rules\": [...]}");
+        return rule_json_refuse(r, HERMES_INVALID, "is missing: give {\"rules\": [...]}");
     if (!json_is_array(value))
-        return refuse(r, HERMES_INVALID, "is %s: give a list, {\"rules\": [...]}", kind(value));
+        return rule_json_refuse(
+            r, HERMES_INVALID, "is %s: give a list, {\"rules\": [...]}", rule_json_kind(value));
     return read_list(r, value, out);
 }
 
 int rules_file_parse(const char *name, struct text json, size_t topic_bytes, struct rules **out,
     char *error, size_t size)
 {
-    struct reading r = {.name = name, .topic_bytes = topic_bytes, .error = error, .size = size};
+    struct rule_json r = {.name = name, .topic_bytes = topic_bytes, .error = error, .size = size};
     json_error_t fault;
     *out = NULL;
     if (json.len == 0)
-        return refuse(&r, HERMES_INVALID, "is empty: give {\"rules\": [...]}");
+        return rule_json_refuse(&r, HERMES_INVALID, "is empty: give {\"rules\": [...]}");
     /* Numbers as doubles, which no number of digits is too large for: the ranges tell more. */
     json_t *root =
         json_loadb(json.at, json.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (!root) {
         if (json_error_code(&fault) == json_error_out_of_memory)
-            return refuse_memory(&r);
-        return refuse(
+            return rule_json_refuse(&r, HERMES_NO_MEMORY, "out of memory");
+        return rule_json_refuse(
             &r, HERMES_INVALID, "line %d, column %d: %s", fault.line, fault.column, fault.text);
     }
     int code = read_root(&r, root, out);
@@ -396,7 +85,7 @@ int rules_file_parse(const char *name, struct text json, size_t topic_bytes, str
 
 /* --- the file --------------------------------------------------------------------------------- */
 
-static int read_all(const struct reading *r, int fd, char *bytes, size_t room, size_t *len)
+static int read_all(const struct rule_json *r, int fd, char *bytes, size_t room, size_t *len)
 {
     *len = 0;
     while (*len < room) {
@@ -404,7 +93,7 @@ static int read_all(const struct reading *r, int fd, char *bytes, size_t room, s
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return refuse(r, HERMES_SYSTEM, "cannot be read: %s", strerror(errno));
+            return rule_json_refuse(r, HERMES_SYSTEM, "cannot be read: %s", strerror(errno));
         if (got == 0)
             return HERMES_OK;
         *len += (size_t)got;
@@ -412,26 +101,26 @@ static int read_all(const struct reading *r, int fd, char *bytes, size_t room, s
     return HERMES_OK;
 }
 
-static int read_open(const struct reading *r, int fd, size_t topic_bytes, struct rules **out)
+static int read_open(const struct rule_json *r, int fd, size_t topic_bytes, struct rules **out)
 {
     struct stat status;
     size_t len = 0;
     if (fstat(fd, &status) != 0)
-        return refuse(r, HERMES_SYSTEM, "cannot be read: %s", strerror(errno));
+        return rule_json_refuse(r, HERMES_SYSTEM, "cannot be read: %s", strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return refuse(r, HERMES_SYSTEM, "is %s: give a file",
+        return rule_json_refuse(r, HERMES_SYSTEM, "is %s: give a file",
             S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
     if (status.st_size > RULES_FILE_MAX)
-        return refuse(r, HERMES_INVALID, "has %" PRIu64 " bytes: give at most %d",
+        return rule_json_refuse(r, HERMES_INVALID, "has %" PRIu64 " bytes: give at most %d",
             (uint64_t)status.st_size, RULES_FILE_MAX);
     /* One byte more: it may grow while it is read. */
     size_t room = (size_t)status.st_size + 1;
     char *bytes = malloc(room);
     if (!bytes)
-        return refuse_memory(r);
+        return rule_json_refuse(r, HERMES_NO_MEMORY, "out of memory");
     int code = read_all(r, fd, bytes, room, &len);
     if (code == HERMES_OK && len == room)
-        code = refuse(r, HERMES_SYSTEM, "is being written to: try again");
+        code = rule_json_refuse(r, HERMES_SYSTEM, "is being written to: try again");
     if (code == HERMES_OK)
         code = rules_file_parse(
             r->name, (struct text){bytes, len}, topic_bytes, out, r->error, r->size);
@@ -442,12 +131,12 @@ static int read_open(const struct reading *r, int fd, size_t topic_bytes, struct
 int rules_file_read(
     const char *path, size_t topic_bytes, struct rules **out, char *error, size_t size)
 {
-    struct reading r = {.name = path, .error = error, .size = size};
+    struct rule_json r = {.name = path, .error = error, .size = size};
     *out = NULL;
     /* Not to wait for a writer, should it be a FIFO. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return refuse(&r, HERMES_SYSTEM, "cannot be opened: %s", strerror(errno));
+        return rule_json_refuse(&r, HERMES_SYSTEM, "cannot be opened: %s", strerror(errno));
     int code = read_open(&r, fd, topic_bytes, out);
     close(fd);
     return code;

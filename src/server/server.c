@@ -1,4 +1,5 @@
 /* The broker as a whole: starts and ends everything in order. See include/hermes/hermes.h. */
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,39 +7,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/die.h"
-#include "base/utf8.h"
-#include "broker/topic_name.h"
-#include "hermes/hermes.h"
-#include "net/acceptor.h"
-#include "proto/json.h"
-#include "proto/ws_out.h"
 #include "server/processors.h"
-#include "server/settings.h"
-#include "session/worker.h"
+#include "server/server.h"
 
 enum {
     CROWDED_BYTES = 4 << 20, /* in a mailbox, from which on publishers wait */
     REFUSALS = 64,           /* connections past the maximum that are still answered */
     OTHER_DESCRIPTORS = 32,  /* standard streams, listeners, and what libraries open */
     WORKER_DESCRIPTORS = 8,  /* of one loop */
-};
-
-struct hermes {
-    struct settings settings;
-    struct logger logger;
-    struct addresses addresses;
-    struct workshop shop;
-    struct acceptor acceptor;
-    struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
-    _Atomic unsigned running; /* threads */
-    bool started;
-    bool joined;
-    void (*stopped)(void *user);
-    void *user;
-    struct buf ignored; /* names of settings that there are not, each with its terminator */
-    char error[512];
 };
 
 const char *hermes_version(void)
@@ -88,11 +65,6 @@ void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user
 
 /* --- start ------------------------------------------------------------------------------------ */
 
-static uint64_t number(const struct hermes *h, enum setting which)
-{
-    return h->settings.numbers[which];
-}
-
 static void thread_ended(void *user)
 {
     struct hermes *h = user;
@@ -107,7 +79,7 @@ static void thread_ended(void *user)
 static int64_t connections_allowed(struct hermes *h, unsigned workers)
 {
     struct rlimit limit;
-    int64_t asked = (int64_t)number(h, SETTING_max_connections);
+    int64_t asked = (int64_t)hermes_number(h, SETTING_max_connections);
     int64_t reserve = OTHER_DESCRIPTORS + REFUSALS + WORKER_DESCRIPTORS * (int64_t)workers;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return asked ? asked : INT32_MAX;
@@ -163,12 +135,12 @@ static void workers_fini(struct hermes *h)
 static int accepting_init(struct hermes *h)
 {
     struct acceptor_settings settings = {
-        .host = h->settings.host,
-        .port = (int)number(h, SETTING_port),
-        .backlog = (int)number(h, SETTING_backlog),
-        .drain_delay_ms = number(h, SETTING_drain_delay_ms),
+        .host = hermes_text(h, SETTING_host),
+        .port = (int)hermes_number(h, SETTING_port),
+        .backlog = (int)hermes_number(h, SETTING_backlog),
+        .drain_delay_ms = hermes_number(h, SETTING_drain_delay_ms),
         .max_connections = connections_allowed(h, h->shop.count),
-        .max_per_second = (int64_t)number(h, SETTING_max_connects_per_second),
+        .max_per_second = (int64_t)hermes_number(h, SETTING_max_connects_per_second),
         .refusals = REFUSALS,
         .boxes = h->shop.route.boxes,
         .workers = h->shop.count,
@@ -226,15 +198,15 @@ static void shop_init(struct hermes *h, unsigned workers)
 {
     struct workshop *shop = &h->shop;
     shop->limits = (struct session_limits){
-        .message_bytes = number(h, SETTING_max_message_bytes),
-        .topic_bytes = number(h, SETTING_max_topic_bytes),
-        .subscriptions = number(h, SETTING_max_subscriptions),
-        .messages_per_second = number(h, SETTING_max_messages_per_second),
-        .backlog_bytes = number(h, SETTING_max_backlog_bytes),
-        .handshake_ms = number(h, SETTING_handshake_ms),
-        .ping_ms = number(h, SETTING_ping_ms),
-        .pong_ms = number(h, SETTING_pong_ms),
-        .drain_ms = number(h, SETTING_drain_ms),
+        .message_bytes = hermes_number(h, SETTING_max_message_bytes),
+        .topic_bytes = hermes_number(h, SETTING_max_topic_bytes),
+        .subscriptions = hermes_number(h, SETTING_max_subscriptions),
+        .messages_per_second = hermes_number(h, SETTING_max_messages_per_second),
+        .backlog_bytes = hermes_number(h, SETTING_max_backlog_bytes),
+        .handshake_ms = hermes_number(h, SETTING_handshake_ms),
+        .ping_ms = hermes_number(h, SETTING_ping_ms),
+        .pong_ms = hermes_number(h, SETTING_pong_ms),
+        .drain_ms = hermes_number(h, SETTING_drain_ms),
     };
     raise_backlog(h, &shop->limits);
     shop->logger = &h->logger;
@@ -242,10 +214,17 @@ static void shop_init(struct hermes *h, unsigned workers)
     shop->ended = thread_ended;
     shop->user = h;
     shop->route.crowded = CROWDED_BYTES;
-    shop->io_uring = number(h, SETTING_io_uring) == 0;
+    shop->io_uring = hermes_number(h, SETTING_io_uring) == 0;
     atomic_store(&shop->connections, 0);
     atomic_store(&shop->unready, false);
-    registry_init(&shop->route.registry, workers);
+    route_init(&shop->route, workers, hermes_number(h, SETTING_history_bytes));
+    rules_box_init(&shop->rules);
+}
+
+static void shop_fini(struct hermes *h)
+{
+    route_fini(&h->shop.route);
+    rules_box_fini(&h->shop.rules);
 }
 
 static void warn_of_ignored(struct hermes *h)
@@ -275,16 +254,23 @@ static void log_way_of_sending(struct hermes *h, unsigned workers)
 int hermes_start(struct hermes *h)
 {
     MUST(!h->started);
-    unsigned workers = (unsigned)number(h, SETTING_workers);
+    struct rules *rules;
+    json_object_seed(0); /* once a process, and not by two threads at a time */
+    int code = hermes_read_rules(h, &rules);
+    if (code != HERMES_OK)
+        return code;
+    size_t rule_count = rules ? rules->count : 0;
+    unsigned workers = (unsigned)hermes_number(h, SETTING_workers);
     if (workers == 0)
         workers = processors_available();
     if (workers > MAILBOX_WAITERS_MAX)
         workers = MAILBOX_WAITERS_MAX;
-    logger_init(&h->logger, STDERR_FILENO, (enum log_level)number(h, SETTING_log_level),
-        number(h, SETTING_log_format) == 1);
-    addresses_init(&h->addresses, (uint32_t)number(h, SETTING_max_connections_per_address));
+    logger_init(&h->logger, STDERR_FILENO, (enum log_level)hermes_number(h, SETTING_log_level),
+        hermes_number(h, SETTING_log_format) == 1);
+    addresses_init(&h->addresses, (uint32_t)hermes_number(h, SETTING_max_connections_per_address));
     shop_init(h, workers);
-    int code = workers_init(h, workers);
+    rules_box_put(&h->shop.rules, rules);
+    code = workers_init(h, workers);
     if (code != HERMES_OK)
         goto no_workers;
     code = accepting_init(h);
@@ -296,8 +282,10 @@ int hermes_start(struct hermes *h)
     h->started = true;
     h->joined = false;
     warn_of_ignored(h);
+    if (*hermes_text(h, SETTING_config))
+        hermes_log_rules(h, rule_count);
     LOG_LINE(&h->logger, LOG_INFO, "listening",
-        LOG_STRING("host", *h->settings.host ? h->settings.host : "*"),
+        LOG_STRING("host", *hermes_text(h, SETTING_host) ? hermes_text(h, SETTING_host) : "*"),
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
         LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
         LOG_STRING("version", HERMES_VERSION));
@@ -308,48 +296,10 @@ no_threads:
     acceptor_fini(&h->acceptor);
 no_workers:
     workers_fini(h);
-    registry_fini(&h->shop.route.registry);
+    shop_fini(h);
     addresses_fini(&h->addresses);
     logger_fini(&h->logger);
     return code;
-}
-
-/* --- while it runs ---------------------------------------------------------------------------- */
-
-int hermes_publish(
-    struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len)
-{
-    struct text name = {topic, topic_len};
-    if (!h->started || atomic_load_explicit(&h->shop.unready, memory_order_relaxed))
-        return HERMES_STOPPED;
-    if (data_len > h->shop.limits.message_bytes)
-        return HERMES_TOO_LARGE;
-    if (topic_name_fault(name, h->shop.limits.topic_bytes) || !utf8_valid(data, data_len) ||
-        !json_valid(data, data_len))
-        return HERMES_INVALID;
-    uint8_t head[WS_HEAD_MAX];
-    size_t head_len = ws_head(head, WS_TEXT, data_len);
-    struct message *m = message_new(head_len + data_len);
-    if (!m)
-        return HERMES_NO_MEMORY;
-    memcpy(m->frames, head, head_len);
-    memcpy(m->frames + head_len, data, data_len);
-    struct route *route = &h->shop.route;
-    route_publish(route, registry_hash(&route->registry, name), name, m);
-    atomic_fetch_add_explicit(
-        &h->outside.values[METRIC_messages_published_total], 1, memory_order_relaxed);
-    return HERMES_OK;
-}
-
-int64_t hermes_metric(struct hermes *h, const char *name)
-{
-    enum metric which = metric_find(name);
-    if (which == METRIC_COUNT)
-        return -1;
-    int64_t sum = metric_get(&h->outside, which) + metric_get(&h->acceptor.metrics, which);
-    for (unsigned i = 0; i < h->shop.count; i++)
-        sum += metric_get(&h->shop.workers[i].metrics, which);
-    return sum;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -387,7 +337,7 @@ void hermes_free(struct hermes *h)
         hermes_stop(h);
         acceptor_fini(&h->acceptor);
         workers_fini(h);
-        registry_fini(&h->shop.route.registry);
+        shop_fini(h);
         addresses_fini(&h->addresses);
         logger_fini(&h->logger);
     }

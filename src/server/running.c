@@ -1,0 +1,104 @@
+/* The broker while it runs: what the program around it may publish, reload and ask. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "broker/topic_name.h"
+#include "proto/json.h"
+#include "proto/ws_out.h"
+#include "server/rules_file.h"
+#include "server/server.h"
+
+int hermes_read_rules(struct hermes *h, struct rules **out)
+{
+    char error[sizeof h->error - sizeof "WS_CONFIG="];
+    *out = NULL;
+    if (!*hermes_text(h, SETTING_config))
+        return HERMES_OK;
+    int code = rules_file_read(hermes_text(h, SETTING_config),
+        hermes_number(h, SETTING_max_topic_bytes), out, error, sizeof error);
+    if (code != HERMES_OK)
+        snprintf(h->error, sizeof h->error, "WS_CONFIG=%s", error);
+    return code;
+}
+
+void hermes_log_rules(struct hermes *h, size_t count)
+{
+    if (!*hermes_text(h, SETTING_config))
+        LOG_LINE(&h->logger, LOG_INFO, "no rules", LOG_STRING("reason", "WS_CONFIG is empty"));
+    else
+        LOG_LINE(&h->logger, LOG_INFO, "rules loaded", LOG_NUMBER("rules", count),
+            LOG_STRING("file", hermes_text(h, SETTING_config)));
+}
+
+int hermes_reload(struct hermes *h)
+{
+    struct rules *rules;
+    struct workshop *shop = &h->shop;
+    if (!h->started || atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
+        snprintf(h->error, sizeof h->error, "the broker does not run");
+        return HERMES_STOPPED;
+    }
+    int code = hermes_read_rules(h, &rules);
+    if (code != HERMES_OK) {
+        LOG_LINE(&h->logger, LOG_ERROR, "rules not loaded, the old ones stay",
+            LOG_STRING("reason", h->error));
+        return code;
+    }
+    size_t count = rules ? rules->count : 0;
+    rules_box_put(&shop->rules, rules);
+    for (unsigned i = 0; i < shop->count; i++)
+        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
+    hermes_log_rules(h, count);
+    return HERMES_OK;
+}
+
+static int publish(
+    struct hermes *h, struct route_rule rule, struct text name, const char *data, size_t data_len)
+{
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, data_len);
+    struct message *m = message_new(head_len + data_len);
+    if (!m)
+        return HERMES_NO_MEMORY;
+    memcpy(m->frames, head, head_len);
+    memcpy(m->frames + head_len, data, data_len);
+    struct route *route = &h->shop.route;
+    if (route_publish(route, rule, registry_hash(&route->registry, name), name, m).failed)
+        return HERMES_NO_MEMORY;
+    atomic_fetch_add_explicit(
+        &h->outside.values[METRIC_messages_published_total], 1, memory_order_relaxed);
+    return HERMES_OK;
+}
+
+int hermes_publish(
+    struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len)
+{
+    struct text name = {topic, topic_len};
+    if (!h->started || atomic_load_explicit(&h->shop.unready, memory_order_relaxed))
+        return HERMES_STOPPED;
+    if (data_len > h->shop.limits.message_bytes)
+        return HERMES_TOO_LARGE;
+    if (topic_name_fault(name, h->shop.limits.topic_bytes) || !utf8_valid(data, data_len) ||
+        !json_valid(data, data_len))
+        return HERMES_INVALID;
+    struct rules *rules = rules_box_take(&h->shop.rules);
+    const struct rule *rule = rules_find(rules, name);
+    int code =
+        rule->max_bytes && data_len > rule->max_bytes
+            ? HERMES_TOO_LARGE
+            : publish(h, (struct route_rule){rule, rules_version(rules)}, name, data, data_len);
+    rules_drop(rules);
+    return code;
+}
+
+int64_t hermes_metric(struct hermes *h, const char *name)
+{
+    enum metric which = metric_find(name);
+    if (which == METRIC_COUNT)
+        return -1;
+    int64_t sum = metric_get(&h->outside, which) + metric_get(&h->acceptor.metrics, which);
+    for (unsigned i = 0; i < h->shop.count; i++)
+        sum += metric_get(&h->shop.workers[i].metrics, which);
+    return sum;
+}

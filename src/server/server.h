@@ -1,0 +1,50 @@
+/* What a broker consists of. See include/hermes/hermes.h for what may be done with it when.
+ *
+ * Threads: as there; what threads of the broker's own touch says so itself. */
+#ifndef HERMES_SERVER_SERVER_H
+#define HERMES_SERVER_SERVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "hermes/hermes.h"
+#include "net/acceptor.h"
+#include "server/settings.h"
+#include "session/worker.h"
+
+struct hermes {
+    struct settings settings;
+    struct logger logger;
+    struct addresses addresses;
+    struct workshop shop;
+    struct acceptor acceptor;
+    struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
+    _Atomic unsigned running; /* threads */
+    bool started;
+    bool joined;
+    void (*stopped)(void *user);
+    void *user;
+    struct buf ignored; /* names of settings that there are not, each with its terminator */
+    char error[512];
+};
+
+static inline uint64_t hermes_number(const struct hermes *h, enum setting which)
+{
+    return h->settings.numbers[which];
+}
+
+static inline const char *hermes_text(const struct hermes *h, enum setting which)
+{
+    return h->settings.texts[which];
+}
+
+/* running.c: what WS_CONFIG says, with a reference; NULL when it is empty. HERMES_OK, or another
+ * and the fault in h->error. */
+int hermes_read_rules(struct hermes *h, struct rules **out);
+
+/* running.c: that so many are in force. */
+void hermes_log_rules(struct hermes *h, size_t count);
+
+#endif
