@@ -1,7 +1,9 @@
 /* The active topics in name order, a page at a time.
  *
- * Memory: a page's names, copied.
- * Threads: any. Lock: takes each STRIPE once, for as long as its own topics take to look at. */
+ * A topic is active while it has a subscriber, by its name or by a pattern, or something is kept of
+ * its messages. Whoever goes through all pages finds each topic that is active all along once.
+ * Memory: a page's names, copied, and a few more.
+ * Threads: any. Lock: takes STRIPES, one after the other, each for a few topics at a time. */
 #ifndef HERMES_BROKER_TOPIC_LIST_H
 #define HERMES_BROKER_TOPIC_LIST_H
 
@@ -9,20 +11,25 @@
 
 struct topic_row {
     struct text name;
-    uint32_t subscribers;
+    uint32_t subscribers; /* who subscribes to it twice, by name and by pattern, counts twice */
 };
 
 struct topic_list {
     struct topic_row *rows;
     size_t count;
-    bool more;   /* topics follow behind the last row */
+    /* Where the next page begins: what it has to come after. NULL: this was the last page. It is
+     * there, too, behind a page that is not full or even empty, when a pattern matches few of so
+     * many topics that one call does not look at all of them: ask again until it is NULL. */
+    struct text next;
     size_t seen; /* topics that were looked at for it */
+    struct topic_names *names;
 };
 
-/* Up to `limit` topics whose name starts with `prefix` and comes after `after` (empty: from the
- * first). False when there is no memory. */
+/* Up to `limit` (1 or more) topics whose name starts with `prefix` and comes after `after` (empty:
+ * from the first) and is matched by `pattern`, a good one (broker/pattern.h); its `at` is NULL for
+ * none. False when there is no memory. */
 bool topic_list_take(struct topic_list *list, struct registry *r, struct text prefix,
-    struct text after, size_t limit);
+    struct text after, struct text pattern, size_t limit);
 
 void topic_list_fini(struct topic_list *list);
 
