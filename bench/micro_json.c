@@ -19,7 +19,7 @@ typedef size_t work(char *text, size_t len);
 static size_t decode(char *text, size_t len)
 {
     struct command c;
-    command_decode(&c, text, len);
+    command_decode(&c, text, len, 1);
     if (c.kind != COMMAND_PUBLISH)
         abort();
     return c.data.len;

@@ -36,12 +36,17 @@ enum {
     COMMAND_ID_MAX = 64, /* bytes of a string, digits of an integer */
 };
 
-enum command_policy { COMMAND_POLICY_NONE, COMMAND_DISCONNECT, COMMAND_DROP_OLDEST, COMMAND_LATEST };
+enum command_policy {
+    COMMAND_POLICY_NONE,
+    COMMAND_DISCONNECT,
+    COMMAND_DROP_OLDEST,
+    COMMAND_LATEST
+};
 
 struct command {
     enum command_kind kind;
-    unsigned limit;     /* 1 to COMMAND_LIMIT_MAX */
-    struct text topic;  /* empty: `topics` or `pattern` is given */
+    unsigned limit;    /* 1 to COMMAND_LIMIT_MAX */
+    struct text topic; /* empty: `topics` or `pattern` is given */
     struct text data;
     struct text prefix; /* empty: all topics */
     struct text after;  /* empty: from the first */
@@ -52,10 +57,10 @@ struct command {
                           * for command_next_topic */
     struct text pattern; /* empty: none */
     struct text token;
-    struct text epoch;   /* of `since`, when has_since */
-    uint64_t since;      /* its offset */
-    uint32_t replay;     /* messages; more than that is cut to UINT32_MAX */
-    uint8_t policy;      /* enum command_policy */
+    struct text epoch; /* of `since`, when has_since */
+    uint64_t since;    /* its offset */
+    uint32_t replay;   /* messages; more than that is cut to UINT32_MAX */
+    uint8_t policy;    /* enum command_policy */
     bool has_since;
     bool presence;
     bool quiet; /* "echo":false */

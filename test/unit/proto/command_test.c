@@ -27,7 +27,7 @@ static struct decoded decode(struct text t)
     assert_non_null(d.frame);
     if (t.len)
         memcpy(d.frame, t.at, t.len);
-    command_decode(&d.c, d.frame, d.len);
+    command_decode(&d.c, d.frame, d.len, 1);
     return d;
 }
 
@@ -241,7 +241,7 @@ static void an_empty_frame_is_bad_json(void **state)
 {
     (void)state;
     struct command c;
-    command_decode(&c, NULL, 0);
+    command_decode(&c, NULL, 0, 1);
     assert_int_equal(c.kind, COMMAND_BAD_JSON);
 }
 
@@ -309,7 +309,7 @@ static void assert_topics(const char *text, struct text prefix, struct text afte
 static void topics_takes_a_prefix_a_start_and_a_limit(void **state)
 {
     (void)state;
-    assert_topics("{\"type\":\"topics\"}", TEXT(""), TEXT(""), TOPICS_LIMIT_DEFAULT);
+    assert_topics("{\"type\":\"topics\"}", TEXT(""), TEXT(""), COMMAND_LIMIT_DEFAULT);
     assert_topics(
         "{\"type\":\"topics\",\"prefix\":\"\",\"after\":\"\",\"limit\":1}", TEXT(""), TEXT(""), 1);
     assert_topics(
@@ -319,7 +319,7 @@ static void topics_takes_a_prefix_a_start_and_a_limit(void **state)
         "{\"type\":\"topics\",\"prefix\":\"a\\u0000b\\ud83d\\ude00\",\"limit\":7,\"limit\":8}",
         TEXT("a\0b\xF0\x9F\x98\x80"), TEXT(""), 8);
     assert_topics(
-        "{\"type\":\"topics\",\"topic\":5,\"data\":1}", TEXT(""), TEXT(""), TOPICS_LIMIT_DEFAULT);
+        "{\"type\":\"topics\",\"topic\":5,\"data\":1}", TEXT(""), TEXT(""), COMMAND_LIMIT_DEFAULT);
 }
 
 static void topics_with_a_wrong_field_is_malformed(void **state)
