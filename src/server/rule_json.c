@@ -1,6 +1,5 @@
 #include "server/rule_json.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -91,7 +90,7 @@ static int number(const struct rule_json *r, const json_t *value, struct range r
         return rule_json_refuse(r, HERMES_INVALID,
             "%.15g is out of range: give 0 (%s) %sto %.15g %s", given, range.zero, least,
             range.most, range.unit);
-    if (range.whole && given != floor(given))
+    if (range.whole && given != (double)(uint64_t)given)
         return rule_json_refuse(r, HERMES_INVALID, "%.15g is not whole: give 0 (%s) to %.15g %s",
             given, range.zero, range.most, range.unit);
     *out = given;

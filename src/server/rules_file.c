@@ -73,7 +73,7 @@ int rules_file_parse(const char *name, struct text json, size_t topic_bytes, str
     json_t *root =
         json_loadb(json.at, json.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (!root) {
-        if (json_error_code(&fault) == json_error_out_of_memory)
+        if (fault.line < 0) /* how jansson mostly tells of that */
             return rule_json_refuse(&r, HERMES_NO_MEMORY, "out of memory");
         return rule_json_refuse(
             &r, HERMES_INVALID, "line %d, column %d: %s", fault.line, fault.column, fault.text);

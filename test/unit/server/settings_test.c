@@ -52,7 +52,9 @@ static void what_is_not_set_has_its_default(void **state)
     struct settings s;
     init(&s);
     assert_true(s.numbers[SETTING_port] == 443);
-    assert_string_equal(s.host, "");
+    assert_string_equal(s.texts[SETTING_host], "");
+    assert_string_equal(s.texts[SETTING_config], "");
+    assert_true(s.numbers[SETTING_history_bytes] == 64 << 20);
     assert_true(s.numbers[SETTING_workers] == 0);
     assert_true(s.numbers[SETTING_max_message_bytes] == 1 << 20);
     assert_true(s.numbers[SETTING_max_topic_bytes] == 1024);
@@ -66,7 +68,7 @@ static void what_is_not_set_has_its_default(void **state)
     assert_true(s.numbers[SETTING_log_level] == 1);
     assert_true(s.numbers[SETTING_log_format] == 0);
     settings_fini(&s);
-    assert_null(s.host);
+    assert_null(s.texts[SETTING_host]);
 }
 
 static void variable_and_flag_are_the_same_setting(void **state)
@@ -84,7 +86,24 @@ static void variable_and_flag_are_the_same_setting(void **state)
     assert_true(s.numbers[SETTING_log_level] == 4);
     assert_int_equal(set(&s, "host", "::1"), HERMES_OK);
     assert_int_equal(set(&s, "host", "127.0.0.1"), HERMES_OK);
-    assert_string_equal(s.host, "127.0.0.1");
+    assert_string_equal(s.texts[SETTING_host], "127.0.0.1");
+    settings_fini(&s);
+}
+
+/* Broken by a place in memory that they share: fails. */
+static void each_text_is_its_own(void **state)
+{
+    (void)state;
+    struct settings s;
+    init(&s);
+    assert_int_equal(set(&s, "WS_CONFIG", "rules of mine.json"), HERMES_OK);
+    assert_int_equal(set(&s, "host", "localhost"), HERMES_OK);
+    assert_string_equal(s.texts[SETTING_config], "rules of mine.json");
+    assert_string_equal(s.texts[SETTING_host], "localhost");
+    assert_int_equal(set(&s, "config", ""), HERMES_OK);
+    assert_string_equal(s.texts[SETTING_config], "");
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        assert_int_equal(s.texts[i] != NULL, rows[i].kind == STRING);
     settings_fini(&s);
 }
 
@@ -231,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_set_has_its_default),
         cmocka_unit_test(variable_and_flag_are_the_same_setting),
+        cmocka_unit_test(each_text_is_its_own),
         cmocka_unit_test(there_are_no_other_settings),
         cmocka_unit_test(every_number_has_its_bounds),
         cmocka_unit_test(what_cannot_be_read_is_refused_and_changes_nothing),
