@@ -251,7 +251,7 @@ void pattern_tree_remove(struct pattern_tree *t, struct text text)
     struct pattern_node *goes = NULL;
     for (struct text path = path_of(text, &rest); path.at;) {
         struct pattern_node *child = child_for(t, node, path);
-        MUST(child);
+        MUST(child && shared_len(label_of(child), path) == child->label_len);
         if (node == &t->root || has_pattern(node) || children_count(&node->children) > 1) {
             stays = node;
             goes = child;
@@ -259,7 +259,9 @@ void pattern_tree_remove(struct pattern_tree *t, struct text text)
         path = path_behind(path, child->label_len);
         node = child;
     }
-    *(rest ? &node->rest : &node->exact) = NULL;
+    struct pattern **place = rest ? &node->rest : &node->exact;
+    MUST(*place);
+    *place = NULL;
     if (has_pattern(node) || children_count(&node->children) > 0 || node == &t->root) {
         unite(t, node);
         return;
