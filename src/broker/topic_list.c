@@ -6,7 +6,7 @@
 #include "broker/pattern.h"
 #include "broker/patterns.h"
 
-/* LOOK: topics under one lock; WORK: in one call, about. */
+/* LOOK: topics under one lock; WORK: in one call, besides those for the rows. */
 enum { LOOK = 32, WORK = 16384, NAMES_FIRST = 4096, NAMES_MOST = 65536 };
 
 /* Copied names, freed all at once. */
@@ -216,7 +216,7 @@ static bool take(struct merge *m, size_t limit)
                 return true;
             }
             list->rows[list->count++] = s->rows[s->at++];
-        } else if (list->seen >= WORK) {
+        } else if (list->seen >= WORK + 2 * limit) {
             /* Up to here nothing was left out, in no stripe. */
             list->next = s->seen;
             return true;
