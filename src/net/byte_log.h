@@ -3,7 +3,7 @@
  * A byte's position never changes; the log covers positions [base, end). Chunks are given back from
  * the front as soon as no session holds one. When nothing is held at all the log starts over in the
  * same memory, which therefore stays in the cache.
- * Memory: `size` counts chunks and what outboxes keep beside the log; the owner keeps it below
+ * Memory: `size` counts chunks and what is kept beside the log; the owner keeps it below
  *   `budget` by cutting off whoever holds the oldest chunk. With no memory for a chunk the process
  *   dies: what has been accepted must not be lost in silence.
  * Threads: the worker's. */
@@ -34,6 +34,7 @@ struct byte_log {
     char *spares[LOG_SPARES];
     size_t spare_count;
     size_t charged;      /* bytes that outboxes keep beside the log */
+    size_t noted;        /* bytes that its owner keeps beside it as long as it is */
     size_t budget;       /* 0: none */
     struct list stalled; /* blocked outboxes, the one longest without progress first */
     struct outbox_more *spare_outboxes[LOG_SPARE_OUTBOXES];
@@ -55,7 +56,7 @@ void log_trim(struct byte_log *log, uint64_t needed);
 
 static inline size_t log_size(const struct byte_log *log)
 {
-    return log->count * LOG_CHUNK + log->charged;
+    return log->count * LOG_CHUNK + log->charged + log->noted;
 }
 
 static inline bool log_over(const struct byte_log *log)

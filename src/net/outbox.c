@@ -4,28 +4,11 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "net/outbox_more.h"
 
-enum { PIECES_MAX = 64, SPARE_SPANS = 64 };
+enum { SPARE_SPANS = 64 };
 
-struct outbox_more {
-    struct list held;    /* in a chunk's holders */
-    struct list stalled; /* in the log's list of blocked outboxes */
-    struct outbox *owner;
-    struct buf private; /* to be sent before the spans */
-    size_t private_sent;
-    struct span *spans; /* behind `first`: a row of `count` that begins at `at` */
-    uint32_t at;
-    uint32_t count;
-    uint32_t cap;
-    uint32_t frame_left; /* unsent bytes of a frame that is partly sent */
-};
-
-static size_t weight(const struct outbox_more *more)
-{
-    return sizeof *more + more->private.cap + more->cap * sizeof *more->spans;
-}
-
-static struct outbox_more *more_take(struct byte_log *log, struct outbox *box)
+struct outbox_more *outbox_more_take(struct byte_log *log, struct outbox *box)
 {
     if (box->more)
         return box->more;
@@ -37,8 +20,9 @@ static struct outbox_more *more_take(struct byte_log *log, struct outbox *box)
     list_init(&more->held);
     list_init(&more->stalled);
     more->owner = box;
+    more->fence = OUTBOX_NO_FENCE;
     box->more = more;
-    log->charged += weight(more);
+    log->charged += outbox_weight(more);
     return more;
 }
 
@@ -55,12 +39,12 @@ static void more_release(struct byte_log *log, struct outbox *box)
     if (!more)
         return;
     box->more = NULL;
-    log->charged -= weight(more);
+    log->charged -= outbox_weight(more);
     list_remove(&more->held);
     list_remove(&more->stalled);
     if (more->cap <= SPARE_SPANS && log->spare_outbox_count < LOG_SPARE_OUTBOXES) {
         buf_fini(&more->private);
-        more->private_sent = 0;
+        more->private_sent = more->told = 0;
         more->at = more->count = more->frame_left = 0;
         log->spare_outboxes[log->spare_outbox_count++] = more;
     } else {
@@ -96,7 +80,7 @@ static bool spans_reserve(struct byte_log *log, struct outbox_more *more)
 
 bool outbox_add_slowly(struct byte_log *log, struct outbox *box, uint64_t start, uint64_t end)
 {
-    struct outbox_more *more = more_take(log, box);
+    struct outbox_more *more = outbox_more_take(log, box);
     if (!more)
         return false;
     struct span *last = more->count ? &more->spans[more->at + more->count - 1] : &box->first;
@@ -151,28 +135,35 @@ static int span_pieces(
     return count;
 }
 
-/* The first unsent bytes in order, in up to PIECES_MAX pieces. */
-static int gather(const struct byte_log *log, const struct outbox *box, struct iovec *pieces)
+int outbox_gather(const struct byte_log *log, const struct outbox *box, struct iovec *pieces)
 {
     const struct outbox_more *more = box->more;
     int count = 0;
-    if (more && more->private_sent < more->private.len)
+    if (!more)
+        return span_pieces(log, box->first, pieces, count);
+    if (more->private_sent < more->private.len)
         pieces[count++] = (struct iovec){
             more->private.data + more->private_sent, more->private.len - more->private_sent};
+    if (box->first.start >= more->fence)
+        return count;
     count = span_pieces(log, box->first, pieces, count);
-    for (uint32_t i = 0; more && i < more->count && count < PIECES_MAX; i++)
+    for (uint32_t i = 0; i < more->count && count < PIECES_MAX; i++) {
+        if (more->spans[more->at + i].start >= more->fence)
+            break;
         count = span_pieces(log, more->spans[more->at + i], pieces, count);
+    }
     return count;
 }
 
-/* Takes `bytes` off the front. */
-static void advance(struct outbox *box, size_t bytes)
+void outbox_advance(struct outbox *box, size_t bytes)
 {
     struct outbox_more *more = box->more;
     if (more) {
         size_t private = more->private.len - more->private_sent;
         size_t part = bytes < private ? bytes : private;
         more->private_sent += part;
+        if (more->private_sent == more->private.len)
+            more->private.len = more->private_sent = more->told = 0;
         bytes -= part;
     }
     for (;;) {
@@ -197,9 +188,7 @@ static uint8_t byte_at(const struct iovec *pieces, size_t place)
     return ((const uint8_t *)pieces->iov_base)[place];
 }
 
-/* Of a stream of frames that began `frame_left` bytes before a frame's start: how much is left of
- * the frame in which the first `sent` bytes end. The header of that frame must be in the pieces. */
-static uint64_t frame_left_after(const struct iovec *pieces, size_t sent, uint64_t frame_left)
+uint64_t outbox_frame_left_after(const struct iovec *pieces, size_t sent, uint64_t frame_left)
 {
     uint64_t at = frame_left;
     while (at < sent) {
@@ -217,14 +206,12 @@ static uint64_t frame_left_after(const struct iovec *pieces, size_t sent, uint64
 
 static bool block(struct byte_log *log, struct outbox *box)
 {
-    struct outbox_more *more = more_take(log, box);
+    struct outbox_more *more = outbox_more_take(log, box);
     if (!more)
         return false;
-    list_remove(&more->held);
     list_remove(&more->stalled);
     list_append(&log->stalled, &more->stalled);
-    if (box->first.start != box->first.end)
-        list_append(&log_chunk_at(log, box->first.start)->holders, &more->held);
+    outbox_hold(log, box);
     return true;
 }
 
@@ -252,11 +239,12 @@ static int written(struct byte_log *log, struct outbox *box, struct write *w, ss
         box->first.start = box->first.end;
         return OUTBOX_DONE;
     }
-    uint64_t left = frame_left_after(w->pieces, bytes, box->more ? box->more->frame_left : 0);
-    advance(box, bytes);
+    uint64_t left =
+        outbox_frame_left_after(w->pieces, bytes, box->more ? box->more->frame_left : 0);
+    outbox_advance(box, bytes);
     if (bytes < w->len && !w->progress && box->more && !list_empty(&box->more->stalled))
         return OUTBOX_BLOCKED; /* no progress: it keeps its place among the stalled */
-    if (bytes < w->len ? !block(log, box) : left > 0 && !more_take(log, box))
+    if (bytes < w->len ? !block(log, box) : left > 0 && !outbox_more_take(log, box))
         return OUTBOX_BROKEN;
     if (box->more)
         box->more->frame_left = (uint32_t)left;
@@ -270,7 +258,11 @@ enum outbox_state outbox_flush(
     struct write w = {.pieces = pieces};
     int state;
     do {
-        int count = gather(log, box, pieces);
+        int count = outbox_gather(log, box, pieces);
+        if (count == 0 && box->more && box->more->fence != OUTBOX_NO_FENCE) {
+            block(log, box); /* cannot fail: there is more of it already */
+            return OUTBOX_FENCED;
+        }
         if (count == 0) {
             more_release(log, box);
             return OUTBOX_DONE;
@@ -304,91 +296,4 @@ enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, s
     struct write w = {.pieces = &piece, .len = piece.iov_len, .all = all};
     int state = written(log, box, &w, wrote, sent);
     return state == FLUSH_ON ? outbox_flush(log, box, conn, sent) : (enum outbox_state)state;
-}
-
-bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last)
-{
-    struct buf rest = {0};
-    struct iovec pieces[PIECES_MAX];
-    size_t left = box->more ? box->more->frame_left : 0;
-    while (left > 0) {
-        int count = gather(log, box, pieces);
-        size_t taken = 0;
-        for (int i = 0; i < count && left > 0; i++) {
-            size_t part = pieces[i].iov_len < left ? pieces[i].iov_len : left;
-            buf_append(&rest, pieces[i].iov_base, part);
-            left -= part;
-            taken += part;
-        }
-        MUST(taken > 0);
-        advance(box, taken);
-    }
-    buf_append_text(&rest, last);
-    uint32_t frame_left = box->more ? box->more->frame_left : 0;
-    bool blocked = box->more && !list_empty(&box->more->stalled);
-    outbox_clear(log, box);
-    if (rest.failed || !more_take(log, box)) {
-        buf_fini(&rest);
-        return false;
-    }
-    box->more->private = rest;
-    box->more->frame_left = frame_left;
-    log->charged += rest.cap;
-    if (blocked)
-        list_append(&log->stalled, &box->more->stalled);
-    return true;
-}
-
-bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit)
-{
-    struct outbox_more *more = box->more;
-    uint64_t chunk_end = log->base + LOG_CHUNK;
-    size_t wanted = more->private.len - more->private_sent;
-    uint64_t span_end = box->first.end < chunk_end ? box->first.end : chunk_end;
-    wanted += (size_t)(span_end - box->first.start);
-    for (uint32_t i = 0; i < more->count && more->spans[more->at + i].start < chunk_end; i++) {
-        struct span span = more->spans[more->at + i];
-        wanted += (size_t)((span.end < chunk_end ? span.end : chunk_end) - span.start);
-        if (wanted > limit)
-            return false;
-    }
-    if (wanted > limit)
-        return false;
-    size_t before = weight(more);
-    if (more->private_sent > 0) {
-        more->private.len -= more->private_sent;
-        memmove(more->private.data, more->private.data + more->private_sent, more->private.len);
-        more->private_sent = 0;
-    }
-    if (!buf_reserve(&more->private, wanted - more->private.len)) {
-        more->private.failed = false;
-        return false;
-    }
-    while (box->first.start < box->first.end && box->first.start < chunk_end) {
-        uint64_t end = box->first.end < chunk_end ? box->first.end : chunk_end;
-        struct iovec piece = log_piece(log, box->first.start, end);
-        buf_append(&more->private, piece.iov_base, piece.iov_len);
-        box->first.start += piece.iov_len;
-        if (box->first.start == box->first.end && more->count > 0) {
-            box->first = more->spans[more->at++];
-            if (--more->count == 0)
-                more->at = 0;
-        }
-    }
-    log->charged += weight(more) - before;
-    list_remove(&more->held);
-    if (box->first.start != box->first.end)
-        list_append(&log_chunk_at(log, box->first.start)->holders, &more->held);
-    return true;
-}
-
-struct outbox *outbox_oldest(struct byte_log *log, bool *holds_chunk)
-{
-    if (list_empty(&log->stalled))
-        return NULL;
-    struct list *holders = log->count ? &log->chunks[log->head]->holders : NULL;
-    *holds_chunk = holders && !list_empty(holders);
-    if (*holds_chunk)
-        return LIST_ITEM(holders->next, struct outbox_more, held)->owner;
-    return LIST_ITEM(log->stalled.next, struct outbox_more, stalled)->owner;
 }

@@ -28,7 +28,10 @@ enum outbox_state {
     OUTBOX_DONE,    /* all is sent */
     OUTBOX_BLOCKED, /* the socket takes no more: now a holder, flush again when it is writable */
     OUTBOX_BROKEN,  /* the connection is gone */
+    OUTBOX_FENCED,  /* all before the fence is sent */
 };
+
+#define OUTBOX_NO_FENCE UINT64_MAX
 
 /* What a flush did, for the counters. */
 struct outbox_sent {
@@ -87,15 +90,56 @@ void outbox_clear(struct byte_log *log, struct outbox *box);
  * behind it. False (all forgotten) when there is no memory. */
 bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last);
 
-/* Makes a blocked outbox let go of the log's first chunk by copying its bytes out, if they are no
- * more than `limit` together with those copied before. False when they are, or with no memory. */
-bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit);
-
 /* The outbox that holds the log's first chunk, or (with no chunk held) the one that has been
  * blocked longest; NULL when none is blocked. */
 struct outbox *outbox_oldest(struct byte_log *log, bool *holds_chunk);
 
 /* Frees what the log keeps for reuse by outboxes. */
 void outbox_spares_free(struct byte_log *log);
+
+/* --- outbox_blocked.c: of a blocked outbox, unless something else is said -----------------------
+ */
+
+/* How many spans there are, and the i-th of them, in the order of their positions. Any outbox. */
+size_t outbox_spans(const struct outbox *box);
+struct span outbox_span(const struct outbox *box, size_t i);
+
+/* With how many bytes the spans go on with a frame that began before them: it is partly sent, or
+ * partly copied out. */
+uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box);
+
+/* The end of the frame that begins at that position of the log. */
+uint64_t outbox_frame_end(const struct byte_log *log, uint64_t position);
+
+/* Bytes of the spans before `until`; when that comes to more than `most`, only that it does. */
+size_t outbox_before(const struct outbox *box, uint64_t until, size_t most);
+
+/* Bytes copied out or told. Any outbox. */
+size_t outbox_private(const struct outbox *box);
+
+/* Whether what it holds of the log's first chunk is no more than `limit`, together with what was
+ * copied before, not counting what was told. */
+bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t limit);
+
+/* Copies the bytes before that position out of the log; false, and nothing changed, when there is
+ * no memory. */
+bool outbox_move_out(struct byte_log *log, struct outbox *box, uint64_t until);
+
+/* Makes it let go of the log's first chunk by copying its bytes out, if they are few. False when
+ * they are not, or with no memory. */
+bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit);
+
+/* Puts a whole frame in front of the spans, which begin with a frame of their own. False, and
+ * nothing changed, when there is no memory. */
+bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame);
+
+/* Spans from that position on are not sent until the fence is moved; none begins before it and ends
+ * behind it. Until then a flush ends with OUTBOX_FENCED instead of OUTBOX_DONE. */
+void outbox_fence(struct outbox *box, uint64_t position);
+
+/* Forgets these ranges, which are whole frames that nothing of is sent or copied out, each within
+ * one span, in order. False, and nothing changed, when there is no memory. */
+bool outbox_forget(
+    struct byte_log *log, struct outbox *box, const struct span *ranges, size_t count);
 
 #endif

@@ -11,11 +11,11 @@
 #include <stdint.h>
 
 struct mark {
-    uint64_t start; /* positions in the log: of the first frame, */
-    uint64_t last;  /* of the last frame, */
-    uint64_t end;   /* and behind it */
-    uint64_t topic; /* hash of the messages' topic */
-    uint64_t first; /* offset of the first; the others follow without a gap */
+    uint64_t start;      /* positions in the log: of the first frame, */
+    uint64_t last;       /* of the last frame, */
+    uint64_t end;        /* and behind it */
+    uint64_t topic;      /* hash of the messages' topic */
+    uint64_t first;      /* offset of the first; the others follow without a gap */
     uint64_t subscribed; /* hash of the topic or pattern by which it came */
     uint32_t serial;     /* of that, see struct local_topic */
     uint32_t topic_len;  /* of the topic's JSON string in each frame, see proto/envelope.h */
@@ -40,5 +40,14 @@ void marks_trim(struct marks *m, uint64_t base);
 /* The first one that ends behind `position`, or NULL; marks_next: the one behind it, or NULL. */
 const struct mark *marks_from(const struct marks *m, uint64_t position);
 const struct mark *marks_next(const struct marks *m, const struct mark *mark);
+
+/* How many there are that end behind `position`. */
+size_t marks_behind(const struct marks *m, uint64_t position);
+
+/* Bytes of memory. */
+static inline size_t marks_size(const struct marks *m)
+{
+    return m->cap * sizeof *m->list;
+}
 
 #endif

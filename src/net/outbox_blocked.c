@@ -1,0 +1,235 @@
+/* What a blocked outbox can be made to let go of. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "net/outbox_more.h"
+
+/* --- looking at it ---------------------------------------------------------------------------- */
+
+size_t outbox_spans(const struct outbox *box)
+{
+    if (box->first.start == box->first.end)
+        return 0;
+    return 1 + (box->more ? box->more->count : 0);
+}
+
+struct span outbox_span(const struct outbox *box, size_t i)
+{
+    return i == 0 ? box->first : box->more->spans[box->more->at + i - 1];
+}
+
+uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box)
+{
+    const struct outbox_more *more = box->more;
+    if (!more)
+        return 0;
+    struct iovec pieces[PIECES_MAX];
+    size_t private = more->private.len - more->private_sent;
+    if (private == 0)
+        return more->frame_left;
+    /* Its last header may go on in the spans. */
+    outbox_gather(log, box, pieces);
+    return outbox_frame_left_after(pieces, private, more->frame_left);
+}
+
+uint64_t outbox_frame_end(const struct byte_log *log, uint64_t position)
+{
+    uint8_t head[10];
+    size_t have = 0;
+    while (have < sizeof head && position + have < log->end) {
+        struct iovec piece = log_piece(log, position + have, log->end);
+        size_t part = piece.iov_len < sizeof head - have ? piece.iov_len : sizeof head - have;
+        memcpy(head + have, piece.iov_base, part);
+        have += part;
+    }
+    MUST_DEBUG(have >= 2);
+    struct iovec whole = {head, have};
+    return position + outbox_frame_left_after(&whole, 1, 0) + 1;
+}
+
+size_t outbox_before(const struct outbox *box, uint64_t until, size_t most)
+{
+    size_t bytes = 0;
+    size_t count = outbox_spans(box);
+    for (size_t i = 0; i < count && bytes <= most; i++) {
+        struct span span = outbox_span(box, i);
+        if (span.start >= until)
+            break;
+        bytes += (size_t)((span.end < until ? span.end : until) - span.start);
+    }
+    return bytes;
+}
+
+bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t limit)
+{
+    const struct outbox_more *more = box->more;
+    size_t private = more->private.len - more->private_sent;
+    size_t copied = private > more->told ? private - more->told : 0;
+    return copied <= limit && outbox_before(box, log->base + LOG_CHUNK, limit) <= limit - copied;
+}
+
+size_t outbox_private(const struct outbox *box)
+{
+    return box->more ? box->more->private.len - box->more->private_sent : 0;
+}
+
+struct outbox *outbox_oldest(struct byte_log *log, bool *holds_chunk)
+{
+    if (list_empty(&log->stalled))
+        return NULL;
+    struct list *holders = log->count ? &log->chunks[log->head]->holders : NULL;
+    *holds_chunk = holders && !list_empty(holders);
+    if (*holds_chunk)
+        return LIST_ITEM(holders->next, struct outbox_more, held)->owner;
+    return LIST_ITEM(log->stalled.next, struct outbox_more, stalled)->owner;
+}
+
+/* --- private bytes ---------------------------------------------------------------------------- */
+
+static bool private_reserve(struct byte_log *log, struct outbox_more *more, size_t len)
+{
+    size_t before = outbox_weight(more);
+    if (more->private_sent > 0) {
+        more->private.len -= more->private_sent;
+        memmove(more->private.data, more->private.data + more->private_sent, more->private.len);
+        more->private_sent = 0;
+    }
+    if (!buf_reserve(&more->private, len)) {
+        more->private.failed = false;
+        return false;
+    }
+    log->charged += outbox_weight(more) - before;
+    return true;
+}
+
+bool outbox_move_out(struct byte_log *log, struct outbox *box, uint64_t until)
+{
+    struct outbox_more *more = box->more;
+    size_t len = outbox_before(box, until, SIZE_MAX);
+    if (len == 0)
+        return true;
+    if (!private_reserve(log, more, len))
+        return false;
+    while (box->first.start < box->first.end && box->first.start < until) {
+        uint64_t end = box->first.end < until ? box->first.end : until;
+        struct iovec piece = log_piece(log, box->first.start, end);
+        buf_append(&more->private, piece.iov_base, piece.iov_len);
+        box->first.start += piece.iov_len;
+        if (box->first.start == box->first.end && more->count > 0) {
+            box->first = more->spans[more->at++];
+            if (--more->count == 0)
+                more->at = 0;
+        }
+    }
+    outbox_hold(log, box);
+    return true;
+}
+
+bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit)
+{
+    return outbox_few(log, box, limit) && outbox_move_out(log, box, log->base + LOG_CHUNK);
+}
+
+bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame)
+{
+    struct outbox_more *more = box->more;
+    if (!private_reserve(log, more, frame.len))
+        return false;
+    buf_append_text(&more->private, frame);
+    more->told += frame.len;
+    return true;
+}
+
+void outbox_fence(struct outbox *box, uint64_t position)
+{
+    if (box->more)
+        box->more->fence = position;
+}
+
+/* --- forgetting ------------------------------------------------------------------------------- */
+
+/* The spans without the ranges, to `out` if that is not NULL; returns how many that makes. */
+static size_t without(
+    const struct outbox *box, const struct span *ranges, size_t count, struct span *out)
+{
+    size_t kept = 0;
+    size_t r = 0;
+    size_t spans = outbox_spans(box);
+    for (size_t i = 0; i < spans; i++) {
+        struct span span = outbox_span(box, i);
+        for (; r < count && ranges[r].start < span.end; r++) {
+            MUST_DEBUG(ranges[r].start >= span.start && ranges[r].end <= span.end);
+            if (ranges[r].start > span.start) {
+                if (out)
+                    out[kept] = (struct span){span.start, ranges[r].start};
+                kept++;
+            }
+            span.start = ranges[r].end;
+        }
+        if (span.start < span.end) {
+            if (out)
+                out[kept] = span;
+            kept++;
+        }
+    }
+    MUST_DEBUG(r == count);
+    return kept;
+}
+
+bool outbox_forget(
+    struct byte_log *log, struct outbox *box, const struct span *ranges, size_t count)
+{
+    struct outbox_more *more = box->more;
+    size_t kept = without(box, ranges, count, NULL);
+    struct span *spans = NULL;
+    if (kept > 0) {
+        spans = malloc(kept * sizeof *spans);
+        if (!spans)
+            return false;
+        without(box, ranges, count, spans);
+    }
+    size_t before = outbox_weight(more);
+    free(more->spans);
+    box->first = kept > 0 ? spans[0] : (struct span){0, 0};
+    more->spans = spans;
+    more->cap = (uint32_t)kept;
+    more->at = kept > 1 ? 1 : 0;
+    more->count = kept > 1 ? (uint32_t)kept - 1 : 0;
+    log->charged = log->charged - before + outbox_weight(more);
+    outbox_hold(log, box);
+    return true;
+}
+
+bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last)
+{
+    struct buf rest = {0};
+    struct iovec pieces[PIECES_MAX];
+    size_t left = box->more ? box->more->frame_left : 0;
+    while (left > 0) {
+        int count = outbox_gather(log, box, pieces);
+        size_t taken = 0;
+        for (int i = 0; i < count && left > 0; i++) {
+            size_t part = pieces[i].iov_len < left ? pieces[i].iov_len : left;
+            buf_append(&rest, pieces[i].iov_base, part);
+            left -= part;
+            taken += part;
+        }
+        MUST(taken > 0);
+        outbox_advance(box, taken);
+    }
+    buf_append_text(&rest, last);
+    uint32_t frame_left = box->more ? box->more->frame_left : 0;
+    bool blocked = box->more && !list_empty(&box->more->stalled);
+    outbox_clear(log, box);
+    if (rest.failed || !outbox_more_take(log, box)) {
+        buf_fini(&rest);
+        return false;
+    }
+    box->more->private = rest;
+    box->more->frame_left = frame_left;
+    log->charged += rest.cap;
+    if (blocked)
+        list_append(&log->stalled, &box->more->stalled);
+    return true;
+}
