@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "client/pending.h"
 #include "hermes/protocol.h"
 #include "proto/ws_out.h"
 
@@ -46,7 +47,9 @@ static bool is_kept(const struct frame *f)
     return f->opcode == WS_TEXT &&
            !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_SUBSCRIBE "\"")) &&
            !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_UNSUBSCRIBE "\"")) &&
-           !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_TOPICS "\""));
+           !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_TOPICS "\"")) &&
+           !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_HISTORY "\"")) &&
+           !starts_with(f, TEXT("{\"type\":\"" HERMES_TYPE_PRESENCE "\""));
 }
 
 bool carry(struct buf *to, const struct buf *from, size_t sent, bool again)
@@ -76,4 +79,25 @@ size_t carry_count(const struct buf *from, size_t sent)
         at += f.len;
     }
     return count;
+}
+
+uint64_t carry_first_number(const struct buf *from)
+{
+    static const struct text start = {"{\"id\":", 6};
+    for (size_t at = 0; at < from->len;) {
+        struct frame f = frame_at(from, at);
+        char id[24];
+        size_t len = 0;
+        if (f.opcode == WS_TEXT && starts_with(&f, start))
+            for (size_t i = start.len; i < f.payload_len && len < sizeof id; i++) {
+                id[len++] = (char)(f.payload[i] ^ f.key[i % 4]);
+                if (len > 1 && id[len - 1] == '"')
+                    break;
+            }
+        uint64_t number = pending_id_read((struct text){id, len});
+        if (number)
+            return number;
+        at += f.len;
+    }
+    return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 
@@ -16,5 +17,9 @@ bool carry(struct buf *to, const struct buf *from, size_t sent, bool again);
 
 /* Text frames that are not commands, of which no byte lies before `sent`. */
 size_t carry_count(const struct buf *from, size_t sent);
+
+/* The number in the id of the first frame that begins with one of ours (client/pending.h); 0 when
+ * none does. */
+uint64_t carry_first_number(const struct buf *from);
 
 #endif

@@ -39,7 +39,8 @@ static int options_check(const struct hermes_client_options *o)
     if (o->source && uv_ip4_addr(o->source, 0, (struct sockaddr_in *)&address) != 0 &&
         uv_ip6_addr(o->source, 0, (struct sockaddr_in6 *)&address) != 0)
         return HERMES_CLIENT_BAD_OPTION;
-    if (!o->events || (o->subprotocol && !token_valid(o->subprotocol)))
+    if (!o->events || o->level > 2 ||
+        (o->subprotocol && (o->level == 2 || !token_valid(o->subprotocol))))
         return HERMES_CLIENT_BAD_OPTION;
     return HERMES_CLIENT_OK;
 }
@@ -61,12 +62,13 @@ static size_t string_size(const char *string)
 
 static bool settings_copy(struct client_settings *s, const struct hermes_client_options *o)
 {
-    char *at = malloc(string_size(o->url) + string_size(o->source) + string_size(o->subprotocol));
+    const char *subprotocol = o->level == 2 ? HERMES_PROTOCOL_V2 : o->subprotocol;
+    char *at = malloc(string_size(o->url) + string_size(o->source) + string_size(subprotocol));
     if (!at)
         return false;
     s->url = copy_string(&at, o->url);
     s->source = copy_string(&at, o->source);
-    s->subprotocol = copy_string(&at, o->subprotocol);
+    s->subprotocol = copy_string(&at, subprotocol);
     s->max_queued = o->max_queued_bytes ? o->max_queued_bytes : MAX_QUEUED;
     s->connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS;
     s->ping_ms = o->ping_ms ? o->ping_ms : PING_MS;
@@ -93,6 +95,7 @@ int hermes_client_new(struct hermes_client **out, struct hermes_client_group *gr
     c->events = options->events;
     c->user = options->user;
     c->state = CLIENT_IDLE;
+    c->level = options->level == 2 ? 2 : 1;
     list_init(&c->due);
     deadline_init(&c->deadline);
     group->clients++;
@@ -106,6 +109,7 @@ static void release(struct hermes_client *c)
     dial_free(c->dial);
     buf_fini(&c->out);
     answers_clear(&c->answers);
+    pending_fini(&c->pending);
     wanted_fini(&c->wanted);
     free(c->peer_reason);
     free(c->settings.url);
@@ -292,6 +296,8 @@ const char *hermes_client_error(int result)
         return "out of memory";
     case HERMES_CLIENT_SYSTEM:
         return "the operating system refused";
+    case HERMES_CLIENT_NOT_LEVEL:
+        return "that works only at level 2";
     }
     return "unknown error";
 }

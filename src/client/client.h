@@ -13,6 +13,7 @@
 
 #include "client/answers.h"
 #include "client/group.h"
+#include "client/pending.h"
 #include "client/wanted.h"
 #include "hermes/client.h"
 
@@ -57,9 +58,10 @@ struct hermes_client {
     struct dial *dial;        /* while dialling */
     struct ws_reader *reader;
     struct backlog *backlog;
-    struct buf out;  /* frames to write; without a connection, to write on the next */
-    size_t out_sent; /* bytes of its first frames that were written: 0 but for a moment */
-    struct answers answers;
+    struct buf out;         /* frames to write; without a connection, to write on the next */
+    size_t out_sent;        /* bytes of its first frames that were written: 0 but for a moment */
+    struct answers answers; /* level 1 */
+    struct pending pending; /* level 2 */
     struct wanted wanted;
     struct client_settings settings;
     uint64_t opened_at; /* both by uv_now */
@@ -71,6 +73,7 @@ struct hermes_client {
     uint16_t close_code; /* of ours, when the end was asked for here; 0: it was not */
     uint8_t peer_reason_len;
     uint8_t state;
+    uint8_t level;
     uint8_t busy;      /* callbacks that run */
     unsigned attempts; /* in a row that did not last */
     bool handle;       /* tcp is initialised and not yet closed */
@@ -138,11 +141,25 @@ int connection_read(struct hermes_client *c);
 
 /* ---- client/send.c ---- */
 
+/* Appends one masked frame to `to`; false, and nothing else, when there is no memory. */
+bool append_frame(struct hermes_client *c, struct buf *to, enum ws_opcode opcode,
+    const void *payload, size_t len);
+
 /* Appends one masked frame and has it written in this turn; false when there is no memory. */
 bool send_frame(struct hermes_client *c, enum ws_opcode opcode, const void *payload, size_t len);
 
+/* Sends what the group's text buffer holds as one frame, if the queue has room. */
+int send_composed(struct hermes_client *c);
+
+bool topic_valid(struct text topic);
+
+/* ---- client/commands.c ---- */
+
 /* Appends a subscribe command to `to`, and expects its answer; false when there is no memory. */
 bool send_subscribe(struct hermes_client *c, struct buf *to, struct text topic);
+
+/* The same at level 2. */
+bool send_subscribe2(struct hermes_client *c, struct buf *to, struct subscription *s);
 
 /* Whether frames may come and go. */
 static inline bool client_connected(const struct hermes_client *c)
@@ -150,7 +167,7 @@ static inline bool client_connected(const struct hermes_client *c)
     return !c->freed && (c->state == CLIENT_OPEN || c->state == CLIENT_CLOSING);
 }
 
-/* Whether answers are told apart from deliveries. */
+/* Level 1: whether answers are told apart from deliveries. */
 static inline bool client_tells_apart(const struct hermes_client *c)
 {
     return c->events->on_data || c->events->on_answer;

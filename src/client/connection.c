@@ -4,6 +4,7 @@
 #include "client/backoff.h"
 #include "client/carry.h"
 #include "client/client.h"
+#include "client/level2.h"
 #include "hermes/protocol.h"
 #include "proto/ws_out.h"
 
@@ -98,6 +99,15 @@ size_t hermes_client_queued_texts(const struct hermes_client *c)
 
 /* ---- the life of a connection ---- */
 
+static bool resubscribe(struct hermes_client *c, struct buf *to)
+{
+    size_t at = 0;
+    for (const struct subscription *s; (s = wanted_next(&c->wanted, &at)) != NULL;)
+        if (!send_subscribe(c, to, subscription_name(s)))
+            return false;
+    return true;
+}
+
 void connection_open(struct hermes_client *c, char *bytes, size_t len)
 {
     dial_free(c->dial);
@@ -113,10 +123,8 @@ void connection_open(struct hermes_client *c, char *bytes, size_t len)
 
     /* Subscriptions go first: what is queued may be published to them. */
     struct buf first = {0};
-    struct text topic;
-    for (size_t at = 0; wanted_next(&c->wanted, &at, &topic);)
-        if (!send_subscribe(c, &first, topic))
-            first.failed = true;
+    if (!(c->level == 2 ? level2_resubscribe(c, &first) : resubscribe(c, &first)))
+        first.failed = true;
     if (first.len > 0)
         buf_append(&first, c->out.data, c->out.len);
     if (first.failed) {
@@ -215,6 +223,13 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         why.left_out = put_aside(c);
         if (uv_now(c->group->loop) - c->opened_at >= LASTED_MS)
             c->attempts = 0;
+        /* Its callbacks may do anything but open the client, which is still ending. */
+        c->state = CLIENT_ENDING;
+        level2_ended(c);
+        if (c->freed) {
+            client_leave(c);
+            return;
+        }
     }
     why.will_retry = retry && c->stay && c->settings.retry_ms != HERMES_CLIENT_NEVER &&
                      retry_allowed(c->peer_code);

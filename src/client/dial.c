@@ -7,6 +7,7 @@
 
 #include "client/client.h"
 #include "client/response.h"
+#include "hermes/protocol.h"
 #include "proto/handshake.h"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -274,6 +275,11 @@ void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
         return;
     case RESPONSE_OPEN:
         break;
+    }
+    if (c->level == 2 && !r.selected) {
+        connection_end(
+            c, "the server does not speak level 2 (subprotocol " HERMES_PROTOCOL_V2 ")", false);
+        return;
     }
     struct buf in = d->in;
     d->in = (struct buf){0};

@@ -70,6 +70,7 @@ static void handle_closed(struct hermes_client_group *g)
         buf_fini(&g->spares[i]);
     buf_fini(&g->text);
     buf_fini(&g->rows);
+    buf_fini(&g->names);
     ws_pool_free(g->frames);
     free(g);
 }

@@ -32,6 +32,7 @@ struct hermes_client_group {
     struct hash_key key;
     struct buf text;                 /* one outgoing text while it is put together */
     struct buf rows;                 /* one decoded name of a topics answer */
+    struct buf names;                /* what was decoded of one text at level 2 */
     struct buf spares[GROUP_SPARES]; /* empty outgoing buffers with their memory */
     unsigned spare_count;
     unsigned clients;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/level2.h"
 #include "hermes/protocol.h"
 
 static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
@@ -12,14 +13,18 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         c->ending = "the server sent a binary frame";
         return false;
     }
-    enum answers_when when = c->first                 ? ANSWERS_FIRST
-                             : c->wanted.topics.count ? ANSWERS_SUBSCRIBED
-                                                      : ANSWERS_ALONE;
+    enum answers_when when = c->first              ? ANSWERS_FIRST
+                             : c->wanted.all.count ? ANSWERS_SUBSCRIBED
+                                                   : ANSWERS_ALONE;
     c->first = false;
     if (events->on_message)
         events->on_message(c, payload, len, c->user);
-    if (!client_connected(c) || !client_tells_apart(c))
-        return client_connected(c);
+    if (!client_connected(c))
+        return false;
+    if (c->level == 2)
+        return level2_heard(c, payload, len);
+    if (!client_tells_apart(c))
+        return true;
     struct hermes_answer answer;
     if (answers_match(&c->answers, when, payload, len, &answer)) {
         answer.space = &c->group->rows;

@@ -6,6 +6,7 @@ struct seen {
     bool upgrade;
     bool connection;
     bool accept;
+    bool subprotocol;
 };
 
 static bool same(struct text t, const char *string)
@@ -80,6 +81,7 @@ static const char *header_check(
     } else if (same(name, "Sec-WebSocket-Protocol")) {
         if (!subprotocol || !text_equal(value, text_of(subprotocol)))
             return "a subprotocol that was not asked for";
+        seen->subprotocol = true;
     } else if (same(name, "Sec-WebSocket-Extensions")) {
         return "an extension that was not asked for";
     }
@@ -125,5 +127,6 @@ enum response_result response_read(
         return bad(r, "no upgrade to a WebSocket");
     if (!seen.accept)
         return bad(r, "no Sec-WebSocket-Accept");
+    r->selected = seen.subprotocol;
     return RESPONSE_OPEN;
 }

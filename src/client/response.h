@@ -20,6 +20,7 @@ struct response {
     int status;
     struct text phrase; /* points into the bytes */
     size_t used;
+    bool selected;     /* the server speaks the subprotocol that was asked for */
     const char *fault; /* static */
 };
 

@@ -53,6 +53,33 @@ bool scan_string(struct scan *s, struct text *raw)
     return scan_value(s, raw) && (raw->at[0] == '"' || fail(s));
 }
 
+bool scan_object(struct scan *s)
+{
+    return scan_sees(s, '{') || fail(s);
+}
+
+bool scan_member(struct scan *s, struct text *key, struct text *value)
+{
+    /* The brace stands before the first member as a comma does before the others. */
+    if (!scan_sees(s, '{') && !scan_sees(s, ','))
+        return false;
+    s->at++;
+    return !scan_sees(s, '}') && scan_string(s, key) && scan_mark(s, ':') && scan_value(s, value);
+}
+
+bool scan_number(struct text raw, uint64_t *number)
+{
+    uint64_t n = 0;
+    *number = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        if (raw.at[i] < '0' || raw.at[i] > '9' || n > (UINT64_MAX - 9) / 10)
+            return false;
+        n = n * 10 + (uint64_t)(raw.at[i] - '0');
+    }
+    *number = n;
+    return true;
+}
+
 bool scan_end(struct scan *s)
 {
     scan_sees(s, 0);

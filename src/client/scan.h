@@ -4,6 +4,7 @@
 #define HERMES_CLIENT_SCAN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/text.h"
 
@@ -24,6 +25,14 @@ bool scan_value(struct scan *s, struct text *raw);
 
 /* Passes one string; `raw` is its exact text with the quotes. */
 bool scan_string(struct scan *s, struct text *raw);
+
+/* Whether an object comes; and passes its members one by one: both are exact texts, `key` with its
+ * quotes. False at the end. For texts that are known to be JSON. */
+bool scan_object(struct scan *s);
+bool scan_member(struct scan *s, struct text *key, struct text *value);
+
+/* Whether the raw value is digits only, and how much that is; 0 when it is not, or too much. */
+bool scan_number(struct text raw, uint64_t *number);
 
 /* Whether nothing but white space is left. */
 bool scan_end(struct scan *s);

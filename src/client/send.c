@@ -6,7 +6,7 @@
 #include "proto/json.h"
 #include "proto/ws_out.h"
 
-static bool append_frame(
+bool append_frame(
     struct hermes_client *c, struct buf *to, enum ws_opcode opcode, const void *payload, size_t len)
 {
     uint8_t key[4];
@@ -37,8 +37,7 @@ static int room(const struct hermes_client *c, size_t len)
     return queued > max || max - queued < len + WS_HEAD_MAX ? HERMES_CLIENT_FULL : HERMES_CLIENT_OK;
 }
 
-/* What the group's text buffer holds, as one frame. */
-static int send_composed(struct hermes_client *c)
+int send_composed(struct hermes_client *c)
 {
     const struct buf *text = &c->group->text;
     if (text->failed)
@@ -49,7 +48,7 @@ static int send_composed(struct hermes_client *c)
     return code;
 }
 
-static bool topic_valid(struct text topic)
+bool topic_valid(struct text topic)
 {
     if (topic.len == 0 || !utf8_valid(topic.at, topic.len))
         return false;
@@ -62,101 +61,23 @@ static bool topic_valid(struct text topic)
     return true;
 }
 
-static void compose_command(struct hermes_client *c, const char *type, struct text topic)
+/* What both publishes check. */
+static int publish_check(
+    const struct hermes_client *c, struct text topic, const char *data, size_t data_len)
 {
-    struct buf *text = &c->group->text;
-    buf_clear(text);
-    buf_append_string(text, "{\"type\":\"");
-    buf_append_string(text, type);
-    buf_append_string(text, "\",\"topic\":");
+    if (!topic_valid(topic))
+        return HERMES_CLIENT_BAD_TOPIC;
+    if (!utf8_valid(data, data_len) || !json_valid(data, data_len))
+        return HERMES_CLIENT_NOT_JSON;
+    return data_len > c->settings.max_queued ? HERMES_CLIENT_TOO_LARGE : HERMES_CLIENT_OK;
+}
+
+static void compose_publish(struct buf *text, struct text topic, const char *data, size_t data_len)
+{
+    buf_append_string(text, "\"topic\":");
     json_string_append(text, topic);
-    buf_append_char(text, '}');
-}
-
-bool send_subscribe(struct hermes_client *c, struct buf *to, struct text topic)
-{
-    const struct buf *text = &c->group->text;
-    compose_command(c, HERMES_TYPE_SUBSCRIBE, topic);
-    if (text->failed ||
-        (client_tells_apart(c) && !answers_expect(&c->answers, EXPECT_SUBSCRIBED, topic)))
-        return false;
-    if (append_frame(c, to, WS_TEXT, text->data, text->len))
-        return true;
-    if (client_tells_apart(c))
-        answers_unexpect(&c->answers, topic);
-    return false;
-}
-
-/* Sends the composed command and expects its answer: both, or neither. */
-static int send_command(struct hermes_client *c, enum expected kind, struct text topic)
-{
-    bool expects = client_tells_apart(c);
-    if (expects && !answers_expect(&c->answers, kind, topic))
-        return HERMES_CLIENT_NO_MEMORY;
-    int code = send_composed(c);
-    if (code != HERMES_CLIENT_OK && expects)
-        answers_unexpect(&c->answers, topic);
-    return code;
-}
-
-int hermes_client_subscribe(struct hermes_client *c, const char *topic, size_t len)
-{
-    struct text t = {topic, len};
-    if (!topic_valid(t))
-        return HERMES_CLIENT_BAD_TOPIC;
-    bool had = wanted_has(&c->wanted, c->group->key, t);
-    if (!wanted_add(&c->wanted, c->group->key, t))
-        return HERMES_CLIENT_NO_MEMORY;
-    if (c->state != CLIENT_OPEN)
-        return HERMES_CLIENT_OK;
-    compose_command(c, HERMES_TYPE_SUBSCRIBE, t);
-    int code = send_command(c, EXPECT_SUBSCRIBED, t);
-    if (code != HERMES_CLIENT_OK && !had)
-        wanted_remove(&c->wanted, c->group->key, t);
-    return code;
-}
-
-int hermes_client_unsubscribe(struct hermes_client *c, const char *topic, size_t len)
-{
-    struct text t = {topic, len};
-    int code = HERMES_CLIENT_OK;
-    if (!topic_valid(t))
-        return HERMES_CLIENT_BAD_TOPIC;
-    if (c->state == CLIENT_OPEN) {
-        compose_command(c, HERMES_TYPE_UNSUBSCRIBE, t);
-        code = send_command(c, EXPECT_UNSUBSCRIBED, t);
-    }
-    if (code == HERMES_CLIENT_OK)
-        wanted_remove(&c->wanted, c->group->key, t);
-    return code;
-}
-
-int hermes_client_topics(struct hermes_client *c, const char *prefix, size_t prefix_len,
-    const char *after, size_t after_len, unsigned limit)
-{
-    struct text p = {prefix, prefix_len};
-    struct text a = {after, after_len};
-    struct buf *text = &c->group->text;
-    if (c->state != CLIENT_OPEN)
-        return HERMES_CLIENT_NOT_OPEN;
-    if ((p.len && !topic_valid(p)) || (a.len && !topic_valid(a)))
-        return HERMES_CLIENT_BAD_TOPIC;
-    buf_clear(text);
-    buf_append_string(text, "{\"type\":\"" HERMES_TYPE_TOPICS "\"");
-    if (p.len) {
-        buf_append_string(text, ",\"prefix\":");
-        json_string_append(text, p);
-    }
-    if (a.len) {
-        buf_append_string(text, ",\"after\":");
-        json_string_append(text, a);
-    }
-    if (limit) {
-        buf_append_string(text, ",\"limit\":");
-        buf_append_number(text, limit);
-    }
-    buf_append_char(text, '}');
-    return send_command(c, EXPECT_TOPICS, (struct text){NULL, 0});
+    buf_append_string(text, ",\"data\":");
+    buf_append(text, data, data_len);
 }
 
 int hermes_client_publish(
@@ -164,19 +85,40 @@ int hermes_client_publish(
 {
     struct text t = {topic, topic_len};
     struct buf *text = &c->group->text;
-    if (!topic_valid(t))
-        return HERMES_CLIENT_BAD_TOPIC;
-    if (!utf8_valid(data, data_len) || !json_valid(data, data_len))
-        return HERMES_CLIENT_NOT_JSON;
-    if (data_len > c->settings.max_queued)
-        return HERMES_CLIENT_TOO_LARGE;
+    int code = publish_check(c, t, data, data_len);
+    if (code != HERMES_CLIENT_OK)
+        return code;
     buf_clear(text);
-    buf_append_string(text, "{\"topic\":");
-    json_string_append(text, t);
-    buf_append_string(text, ",\"data\":");
-    buf_append(text, data, data_len);
+    buf_append_char(text, '{');
+    compose_publish(text, t, data, data_len);
     buf_append_char(text, '}');
     return send_composed(c);
+}
+
+int hermes_client_publish_with(struct hermes_client *c, const char *topic, size_t topic_len,
+    const char *data, size_t data_len, const struct hermes_publish_options *options)
+{
+    struct text t = {topic, topic_len};
+    struct buf *text = &c->group->text;
+    int code = c->level < 2 ? HERMES_CLIENT_NOT_LEVEL : publish_check(c, t, data, data_len);
+    if (code != HERMES_CLIENT_OK)
+        return code;
+    buf_clear(text);
+    buf_append_char(text, '{');
+    if (options->ack) {
+        uint64_t number = pending_add(&c->pending, PENDING_PUBLISH, options->token);
+        if (!number)
+            return HERMES_CLIENT_NO_MEMORY;
+        buf_append_string(text, "\"id\":");
+        pending_id_append(text, number);
+        buf_append_char(text, ',');
+    }
+    compose_publish(text, t, data, data_len);
+    buf_append_string(text, options->no_echo ? ",\"echo\":false}" : "}");
+    code = send_composed(c);
+    if (code != HERMES_CLIENT_OK && options->ack)
+        pending_undo(&c->pending);
+    return code;
 }
 
 int hermes_client_send_text(struct hermes_client *c, const char *text, size_t len)

@@ -2,65 +2,93 @@
 
 #include <stdlib.h>
 
-struct topic {
-    size_t len;
-    char name[];
+struct sought {
+    struct text name;
+    bool pattern;
 };
 
-static bool topic_is(const void *item, const void *wanted)
+static bool is(const struct subscription *s, struct text name, bool pattern)
 {
-    const struct topic *topic = item;
-    return text_equal((struct text){topic->name, topic->len}, *(const struct text *)wanted);
+    return s->pattern == pattern && text_equal(subscription_name(s), name);
 }
 
-static struct topic *find(const struct wanted *w, uint64_t hash, struct text name)
+static bool is_sought(const void *item, const void *wanted)
 {
-    return map_find(&w->topics, hash, topic_is, &name);
+    const struct sought *sought = wanted;
+    return is(item, sought->name, sought->pattern);
 }
 
-bool wanted_has(const struct wanted *w, struct hash_key key, struct text topic)
+bool subscription_set(struct subscription *s, struct text epoch, uint64_t seen)
 {
-    return find(w, hash_bytes(key, topic.at, topic.len), topic) != NULL;
+    if (!s->known || !text_equal(s->epoch, epoch)) {
+        char *copy = malloc(epoch.len ? epoch.len : 1);
+        if (!copy)
+            return false;
+        if (epoch.len)
+            memcpy(copy, epoch.at, epoch.len);
+        free((void *)(uintptr_t)s->epoch.at);
+        s->epoch = (struct text){copy, epoch.len};
+    }
+    s->seen = seen;
+    s->known = true;
+    return true;
 }
 
-bool wanted_add(struct wanted *w, struct hash_key key, struct text topic)
+static void release(struct subscription *s)
 {
-    uint64_t hash = hash_bytes(key, topic.at, topic.len);
-    if (find(w, hash, topic))
-        return true;
-    struct topic *added = malloc(sizeof *added + topic.len);
-    if (!added)
-        return false;
-    added->len = topic.len;
-    memcpy(added->name, topic.at, topic.len);
-    if (map_add(&w->topics, hash, added))
-        return true;
-    free(added);
-    return false;
+    free((void *)(uintptr_t)s->epoch.at);
+    free(s);
 }
 
-void wanted_remove(struct wanted *w, struct hash_key key, struct text topic)
+struct subscription *wanted_find(
+    struct wanted *w, struct hash_key key, struct text name, bool pattern)
 {
-    uint64_t hash = hash_bytes(key, topic.at, topic.len);
-    struct topic *found = find(w, hash, topic);
-    if (!found)
-        return;
-    map_remove(&w->topics, hash, found);
-    free(found);
+    /* Mostly it is the topic of the message before. */
+    if (w->last && is(w->last, name, pattern))
+        return w->last;
+    struct sought sought = {name, pattern};
+    struct subscription *found =
+        map_find(&w->all, hash_bytes(key, name.at, name.len), is_sought, &sought);
+    if (found)
+        w->last = found;
+    return found;
 }
 
-bool wanted_next(const struct wanted *w, size_t *at, struct text *topic)
+struct subscription *wanted_add(
+    struct wanted *w, struct hash_key key, struct text name, bool pattern)
 {
-    const struct topic *next = map_next(&w->topics, at);
-    if (next)
-        *topic = (struct text){next->name, next->len};
-    return next != NULL;
+    struct subscription *s = wanted_find(w, key, name, pattern);
+    if (s)
+        return s;
+    s = malloc(sizeof *s + name.len);
+    if (!s)
+        return NULL;
+    *s = (struct subscription){.pattern = pattern, .len = name.len};
+    memcpy(s->name, name.at, name.len);
+    if (map_add(&w->all, hash_bytes(key, name.at, name.len), s))
+        return s;
+    free(s);
+    return NULL;
+}
+
+void wanted_remove(struct wanted *w, struct hash_key key, struct subscription *s)
+{
+    map_remove(&w->all, hash_bytes(key, s->name, s->len), s);
+    if (w->last == s)
+        w->last = NULL;
+    release(s);
+}
+
+struct subscription *wanted_next(const struct wanted *w, size_t *at)
+{
+    return map_next(&w->all, at);
 }
 
 void wanted_fini(struct wanted *w)
 {
     size_t at = 0;
-    for (void *topic; (topic = map_next(&w->topics, &at)) != NULL;)
-        free(topic);
-    map_fini(&w->topics);
+    for (void *s; (s = map_next(&w->all, &at)) != NULL;)
+        release(s);
+    map_fini(&w->all);
+    w->last = NULL;
 }
