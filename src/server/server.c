@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/die.h"
+#include "base/hash.h"
 #include "server/processors.h"
 #include "server/server.h"
 
@@ -209,6 +210,7 @@ static void shop_init(struct hermes *h, unsigned workers)
         .drain_ms = hermes_number(h, SETTING_drain_ms),
     };
     raise_backlog(h, &shop->limits);
+    shop->client_key = hash_key_random().k0;
     shop->logger = &h->logger;
     shop->addresses = &h->addresses;
     shop->ended = thread_ended;
