@@ -97,33 +97,35 @@ static inline enum command_kind kind_of(struct text raw, int level)
     return kind == COMMAND_MALFORMED ? kind_escaped(raw, level) : kind;
 }
 
+/* The keys that every command has, and as many bytes of a word as they have. */
+static const char topic_key[8] = {'"', 't', 'o', 'p', 'i', 'c', '"', ':'};
+static const char data_key[8] = {'"', 'd', 'a', 't', 'a', '"', ':'};
+static const char type_key[8] = {'"', 't', 'y', 'p', 'e', '"', ':'};
+static const char id_key[8] = {'"', 'i', 'd', '"', ':'};
+#define SEVEN (UINT64_MAX >> 8)
+#define FIVE (UINT64_MAX >> 24)
+
 /* Steps over a key, its colon, and the space behind, to where the value must start; NULL where
- * there is none. The keys that every command has are known by one look at the next eight bytes, as
- * long as nobody puts space before the colon. */
+ * there is none. Those keys are known by one look at the next eight bytes, as long as nobody puts
+ * space before the colon. */
 static inline __attribute__((always_inline)) const char *read_key(
     const char *at, const char *end, enum field *field, int level)
 {
-    static const char topic[8] = {'"', 't', 'o', 'p', 'i', 'c', '"', ':'};
-    static const char data[8] = {'"', 'd', 'a', 't', 'a', '"', ':'};
-    static const char type[8] = {'"', 't', 'y', 'p', 'e', '"', ':'};
-    static const char id[8] = {'"', 'i', 'd', '"', ':'};
     if (end - at >= 8) {
-        const uint64_t seven = UINT64_MAX >> 8;
-        const uint64_t five = UINT64_MAX >> 24;
         uint64_t word = word_load(at);
-        if (word == word_load(topic)) {
+        if (word == word_load(topic_key)) {
             *field = FIELD_TOPIC;
             return json_space(at + 8, end);
         }
-        if ((word & seven) == word_load(data)) {
+        if ((word & SEVEN) == word_load(data_key)) {
             *field = FIELD_DATA;
             return json_space(at + 7, end);
         }
-        if ((word & seven) == word_load(type)) {
+        if ((word & SEVEN) == word_load(type_key)) {
             *field = FIELD_TYPE;
             return json_space(at + 7, end);
         }
-        if (level >= 2 && (word & five) == word_load(id)) {
+        if (level >= 2 && (word & FIVE) == word_load(id_key)) {
             *field = FIELD_ID;
             return json_space(at + 5, end);
         }
@@ -149,19 +151,62 @@ static inline const char *value_end(const char *at, const char *end, bool *plain
     return json_value(at, end, &at);
 }
 
-/* Scans the whole text, an object whose brace is at `at`, and notes its fields. False when it is
- * not JSON. */
+/* What nearly every frame begins with: {"topic":"...","data":... without a space or an escape. */
+struct beginning {
+    struct text topic; /* raw; length 0: it begins otherwise */
+    struct text data;
+};
+
+/* Reads the beginning of the object whose brace is at `at`. Returns where the scan is to go on:
+ * behind the data, or at the first key when it begins otherwise; NULL when it is not JSON. */
+static inline const char *read_beginning(struct beginning *b, const char *at, const char *end)
+{
+    b->topic.len = 0;
+    const char *topic = ++at + sizeof topic_key;
+    if (end - at <= (ptrdiff_t)sizeof topic_key || word_load(at) != word_load(topic_key) ||
+        *topic != '"')
+        return at;
+    const char *quote = json_run_end(topic + 1, end);
+    if (end - quote < 2 + (ptrdiff_t)sizeof data_key || quote[0] != '"' || quote[1] != ',' ||
+        (word_load(quote + 2) & SEVEN) != word_load(data_key))
+        return at;
+    const char *data = quote + 2 + sizeof data_key - 1;
+    if (*data <= ' ')
+        return at;
+    bool plain;
+    const char *behind = value_end(data, end, &plain);
+    if (!behind)
+        return NULL;
+    b->topic = (struct text){topic, (size_t)(quote + 1 - topic)};
+    b->data = (struct text){data, (size_t)(behind - data)};
+    return behind;
+}
+
+/* Scans the rest of an object and notes its fields. False when it is not JSON. */
 static inline __attribute__((always_inline)) bool read_fields(
-    struct fields *f, const char *at, const char *end, int level)
+    struct fields *f, const struct beginning *b, const char *at, const char *end, int level)
 {
     int known = level < 2 ? (int)FIELDS_1 : (int)FIELDS;
+#pragma GCC unroll 16
     for (int i = 0; i < known; i++)
         f->at[i].len = 0;
-    f->plain_topic = false;
-    at = json_space(at + 1, end);
-    if (at < end && *at == '}')
-        return json_space(at + 1, end) == end;
+    bool behind_member = b->topic.len != 0;
+    f->plain_topic = behind_member;
+    if (behind_member) {
+        f->at[FIELD_TOPIC] = b->topic;
+        f->at[FIELD_DATA] = b->data;
+    }
     for (;;) {
+        at = json_space(at, end);
+        if (at == end)
+            return false;
+        if (*at == '}')
+            return json_space(at + 1, end) == end;
+        if (behind_member) {
+            if (*at != ',')
+                return false;
+            at = json_space(at + 1, end);
+        }
         enum field field;
         bool plain;
         const char *value = read_key(at, end, &field, level);
@@ -170,14 +215,7 @@ static inline __attribute__((always_inline)) bool read_fields(
         f->at[field] = (struct text){value, (size_t)(at - value)};
         if (field == FIELD_TOPIC)
             f->plain_topic = plain;
-        at = json_space(at, end);
-        if (at == end)
-            return false;
-        if (*at == '}')
-            return json_space(at + 1, end) == end;
-        if (*at != ',')
-            return false;
-        at = json_space(at + 1, end);
+        behind_member = true;
     }
 }
 
@@ -207,12 +245,21 @@ static inline enum command_kind level1(struct command *c, const struct fields *f
     return json_string_decode(raw, topic.len, &c->topic) ? kind : COMMAND_BAD_TOPIC;
 }
 
-/* A function of its own so that level 1 does not pay for its room. */
-static void __attribute__((noinline))
-decode_level2(struct command *c, char *frame, const char *at, const char *end)
+/* Functions of their own, so that what is a whole publish already does not pay for their room. */
+
+static void __attribute__((noinline)) decode_level1(
+    struct command *c, const struct beginning *b, const char *at, const char *end, char *frame)
 {
     struct fields fields;
-    if (read_fields(&fields, at, end, 2))
+    if (read_fields(&fields, b, at, end, 1))
+        c->kind = level1(c, &fields, frame);
+}
+
+static void __attribute__((noinline)) decode_level2(
+    struct command *c, const struct beginning *b, const char *at, const char *end, char *frame)
+{
+    struct fields fields;
+    if (read_fields(&fields, b, at, end, 2))
         c->kind = command_level2(c, &fields, kind_of(fields.at[FIELD_TYPE], 2), frame);
 }
 
@@ -242,11 +289,17 @@ void command_decode(struct command *c, char *text, size_t len, int level)
         }
         return;
     }
-    if (level >= 2) {
-        decode_level2(c, text, at, end);
+    struct beginning begun;
+    at = read_beginning(&begun, at, end);
+    if (!at)
         return;
+    if (begun.topic.len > 2 && at + 1 == end && *at == '}') {
+        c->kind = COMMAND_PUBLISH;
+        c->topic = unquoted(begun.topic);
+        c->data = begun.data;
+    } else if (level < 2) {
+        decode_level1(c, &begun, at, end, text);
+    } else {
+        decode_level2(c, &begun, at, end, text);
     }
-    struct fields fields;
-    if (read_fields(&fields, at, end, 1))
-        c->kind = level1(c, &fields, text);
 }

@@ -1,9 +1,8 @@
 /* What a client asks for: one text frame decoded (PROTOCOL levels 1 and 2).
  *
- * Memory: none of its own but what jansson needs for anything beyond publish, subscribe and
- *   unsubscribe; texts point into the frame, where escaped strings are decoded in place. `data` is
- *   the exact text of the value, of which not one byte is changed. Of a repeated key the last
- *   counts. */
+ * Memory: none of its own; texts point into the frame, where escaped strings are decoded in place.
+ *   `data` is the exact text of the value, of which not one byte is changed. Of a repeated key the
+ *   last counts. A field that the command's type does not use is not looked at. */
 #ifndef HERMES_PROTO_COMMAND_H
 #define HERMES_PROTO_COMMAND_H
 
@@ -25,8 +24,10 @@ enum command_kind {
     COMMAND_BAD_JSON,    /* not JSON at all */
     COMMAND_MALFORMED,   /* JSON, but not an object; no usable topic (absent, no string, empty);
                           * type that is no string or unknown; neither type nor data; publish
-                          * without data; a field of the wrong type or out of its bounds */
-    COMMAND_BAD_TOPIC,   /* the topic has a lone surrogate escape: no UTF-8 can stand for it */
+                          * without data; a field of the wrong type or out of its bounds. The rest
+                          * of the struct but `fault` and `id` means nothing then */
+    COMMAND_BAD_TOPIC,   /* the topic, or one of several, has a lone surrogate escape: no UTF-8 can
+                          * stand for it */
     COMMAND_BAD_PATTERN, /* the same of a pattern */
 };
 
@@ -50,7 +51,7 @@ struct command {
     struct text data;
     struct text prefix; /* empty: all topics */
     struct text after;  /* empty: from the first */
-    /* Level 2 only. */
+    /* Level 2 only; clear at level 1, but perhaps for `fault`. */
     const char *fault;   /* of COMMAND_MALFORMED: what is wrong, a sentence, static; else NULL */
     struct text id;      /* its raw JSON, to be given back; empty: none, or none that may be */
     struct text topics;  /* the raw JSON of an array of at least one string, none of them empty:
