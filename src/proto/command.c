@@ -253,6 +253,7 @@ static void __attribute__((noinline)) decode_level1(
     struct fields fields;
     if (read_fields(&fields, b, at, end, 1))
         c->kind = level1(c, &fields, frame);
+    c->fault = NULL;
 }
 
 static void __attribute__((noinline)) decode_level2(
@@ -285,7 +286,7 @@ void command_decode(struct command *c, char *text, size_t len, int level)
     if (at == end || *at != '{') {
         if (json_valid(text, len)) {
             c->kind = COMMAND_MALFORMED;
-            c->fault = "A message must be a JSON object.";
+            c->fault = level < 2 ? NULL : "A message must be a JSON object.";
         }
         return;
     }

@@ -51,7 +51,7 @@ struct command {
     struct text data;
     struct text prefix; /* empty: all topics */
     struct text after;  /* empty: from the first */
-    /* Level 2 only; clear at level 1, but perhaps for `fault`. */
+    /* Level 2 only; clear at level 1. */
     const char *fault;   /* of COMMAND_MALFORMED: what is wrong, a sentence, static; else NULL */
     struct text id;      /* its raw JSON, to be given back; empty: none, or none that may be */
     struct text topics;  /* the raw JSON of an array of at least one string, none of them empty:
