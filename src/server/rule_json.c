@@ -147,7 +147,7 @@ static int read_match(const struct rule_json *r, const json_t *value, struct rul
 
 static int read_history(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
-    double given;
+    double given = 0;
     int code = number(r, value, (struct range){1, HISTORY_MAX, true, "messages", "none"}, &given);
     if (code == HERMES_OK)
         rule->history.messages = (uint32_t)given;
@@ -156,7 +156,7 @@ static int read_history(const struct rule_json *r, const json_t *value, struct r
 
 static int read_history_seconds(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
-    double given;
+    double given = 0;
     int code =
         number(r, value, (struct range){0.001, SECONDS_MAX, false, "seconds", "no limit"}, &given);
     if (code == HERMES_OK)
@@ -166,7 +166,7 @@ static int read_history_seconds(const struct rule_json *r, const json_t *value, 
 
 static int read_history_bytes(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
-    double given;
+    double given = 0;
     int code =
         number(r, value, (struct range){1, HISTORY_BYTES_MAX, true, "bytes", "no limit"}, &given);
     if (code == HERMES_OK)
@@ -186,7 +186,7 @@ static int read_presence(const struct rule_json *r, const json_t *value, struct 
 
 static int read_access(const struct rule_json *r, const json_t *value, enum access *out)
 {
-    unsigned place;
+    unsigned place = 0;
     int code = word(r, value, "everyone, authenticated, token, nobody", &place);
     if (code == HERMES_OK)
         *out = (enum access)place;
@@ -205,7 +205,7 @@ static int read_subscribe(const struct rule_json *r, const json_t *value, struct
 
 static int read_policy(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
-    unsigned place;
+    unsigned place = 0;
     int code = word(r, value, "disconnect, drop_oldest, latest", &place);
     if (code == HERMES_OK)
         rule->policy = (enum policy)place;
@@ -214,7 +214,7 @@ static int read_policy(const struct rule_json *r, const json_t *value, struct ru
 
 static int read_max_bytes(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
-    double given;
+    double given = 0;
     int code = number(r, value,
         (struct range){1, MESSAGE_BYTES_MAX, true, "bytes", "WS_MAX_MESSAGE_BYTES alone counts"},
         &given);
