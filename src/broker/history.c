@@ -8,46 +8,42 @@
 /* A message of more bytes of frames is not copied. */
 enum { COPY_BYTES = 4096, BLOCK_BYTES = 16384 };
 
-/* A message as it was published, or what the limits leave of it; its frames follow. */
-struct row {
+/* A message as it was published, or what the limits leave of it; its frames follow, unless the
+ * block holds a message in their place. */
+struct history_row {
     uint64_t us;
     uint32_t count;
     uint32_t len; /* of the frames */
 };
 
-/* Rows of messages that follow each other. Bytes once written stay as they are while anybody else
- * holds it. `next` and `len` are final when another block has come behind it: until then a view
- * that ends in it must not look at them. */
+/* Rows of messages that follow each other, each at a multiple of 8 bytes. Bytes once written stay
+ * as they are while anybody else holds it. `next` and `len` are final when another block has come
+ * behind it: until then a view that ends in it must not look at them. */
 struct history_block {
     struct history_block *next;
-    struct message *message; /* held, in place of the one row's frames; NULL: they are here */
-    const char *frames;      /* of the held one, from its first frame that is kept on */
+    struct message *message; /* held, for the one row; NULL: the frames are here */
+    const char *frames;      /* of the held one, from the first that is kept on */
     uint64_t first;          /* offset of its first row's first message */
     _Atomic uint32_t references;
-    uint32_t len;
+    uint32_t len;  /* of the rows */
     uint32_t room; /* for rows */
     char rows[] __attribute__((aligned(8)));
 };
 
-static struct row *row_at(struct history_block *b, uint32_t at)
+static struct history_row *row_at(struct history_block *b, uint32_t at)
 {
-    return (struct row *)(void *)(b->rows + at);
+    return (struct history_row *)(void *)(b->rows + at);
 }
 
-static const char *row_frames(struct history_block *b, uint32_t at)
+static const char *row_frames(const struct history_block *b, const struct history_row *row)
 {
-    return b->message ? b->frames : b->rows + at + sizeof(struct row);
+    return b->message ? b->frames : (const char *)(row + 1);
 }
 
 /* With the row's own head, and so that the next one is aligned. */
 static uint32_t row_size(uint32_t len)
 {
-    return (uint32_t)sizeof(struct row) + ((len + 7) & ~7u);
-}
-
-static uint32_t row_end(struct history_block *b, uint32_t at)
-{
-    return b->message ? b->len : at + row_size(row_at(b, at)->len);
+    return (uint32_t)sizeof(struct history_row) + ((len + 7) & ~7u);
 }
 
 static size_t block_size(const struct history_block *b)
@@ -79,69 +75,54 @@ static void let_go(struct history *h)
     block_drop(b);
 }
 
-/* The row at `h->at` of the first block is the front one now. */
-static void row_begin(struct history *h)
+/* That is the front row now, of the first block. */
+static void set_front(struct history *h, struct history_row *row)
 {
-    h->skip = 0;
-    h->left = row_at(h->first, h->at)->count;
+    h->row = row;
+    h->left = row->count;
+    h->front = row_frames(h->first, row);
 }
 
 /* The front row has no message left. The last block is kept though it is empty then: the next row
  * may go there. */
 static void row_gone(struct history *h)
 {
-    h->at = row_end(h->first, h->at);
-    if (h->first == h->last) {
-        if (h->at == h->first->len)
-            return;
-    } else if (h->at == h->first->len) {
+    struct history_block *b = h->first;
+    uint32_t end = (uint32_t)((char *)h->row - b->rows) + row_size(h->row->len);
+    if (end < b->len) {
+        set_front(h, row_at(b, end));
+    } else if (b != h->last) {
         let_go(h);
-        h->at = 0;
+        set_front(h, row_at(h->first, 0));
     }
-    row_begin(h);
 }
 
-/* Forgets so many messages of the front row, which has them. */
-static void forget_in_row(struct history *h, uint32_t count)
-{
-    const char *begin = row_frames(h->first, h->at) + h->skip;
-    const char *frame = begin;
-    for (uint32_t i = 0; i < count; i++) {
-        struct text data;
-        frame = message_frame(frame, &data);
-        h->bytes -= data.len;
-    }
-    h->oldest += count;
-    h->count -= count;
-    h->left -= count;
-    h->skip += (uint32_t)(frame - begin);
-    if (h->left == 0)
-        row_gone(h);
-}
-
+/* Forgets so many of the oldest messages, of those there are. */
 static void forget(struct history *h, uint32_t count)
 {
-    while (count > 0) {
-        uint32_t here = count < h->left ? count : h->left;
-        forget_in_row(h, here);
-        count -= here;
+    h->count -= count;
+    h->oldest += count;
+    while (count-- > 0) {
+        struct text data;
+        h->front = message_frame(h->front, &data);
+        h->bytes -= data.len;
+        if (--h->left == 0)
+            row_gone(h);
     }
 }
 
 /* Forgets what is too old, but for so many of the newest. */
 static void forget_old(struct history *h, uint64_t now_us, uint32_t keep)
 {
-    while (h->count > keep && now_us - row_at(h->first, h->at)->us >= h->limits.age_us) {
-        uint32_t may = h->count - keep;
-        forget_in_row(h, may < h->left ? may : h->left);
-    }
+    while (h->count > keep && now_us - h->row->us >= h->limits.age_us)
+        forget(h, 1);
 }
 
-/* Forgets one by one until there is room for so many bytes of data, or there are few left. */
+/* Forgets until there is room for so many bytes of data, or few messages are left. */
 static void forget_bytes(struct history *h, size_t more, uint32_t keep)
 {
     while (h->count > keep && h->bytes + more > h->limits.bytes)
-        forget_in_row(h, 1);
+        forget(h, 1);
 }
 
 static void clear(struct history *h)
@@ -170,7 +151,7 @@ void history_evict(struct history *h)
         clear(h);
     else
         while (h->first == b)
-            forget_in_row(h, h->left);
+            forget(h, h->left);
 }
 
 void history_limit(struct history *h, struct history_limits limits, uint64_t now_us)
@@ -195,24 +176,33 @@ struct part {
     size_t bytes; /* of data */
 };
 
-static struct part part_of(const struct message *m, const struct history_limits *limits)
+static struct part whole(const struct message *m)
 {
     struct part p = {m->frames, m->len, m->count, 0};
     struct text data;
     const char *frame = m->frames;
-    for (uint32_t i = 0; i < m->count; i++) {
+    for (uint32_t left = m->count; left > 0; left--) {
         frame = message_frame(frame, &data);
         p.bytes += data.len;
     }
-    while (p.count > limits->messages ||
-           (limits->bytes > 0 && p.bytes > limits->bytes && p.count > 1)) {
-        const char *next = message_frame(p.frames, &data);
-        p.len -= (uint32_t)(next - p.frames);
-        p.frames = next;
-        p.bytes -= data.len;
-        p.count--;
-    }
     return p;
+}
+
+static bool is_beyond(const struct part *p, const struct history_limits *limits)
+{
+    return p->count > limits->messages || (limits->bytes > 0 && p->bytes > limits->bytes);
+}
+
+static void trim(struct part *p, const struct history_limits *limits)
+{
+    while (is_beyond(p, limits) && (p->count > 1 || limits->messages == 0)) {
+        struct text data;
+        const char *next = message_frame(p->frames, &data);
+        p->len -= (uint32_t)(next - p->frames);
+        p->frames = next;
+        p->bytes -= data.len;
+        p->count--;
+    }
 }
 
 /* A large one is held, unless that would hold much that is not kept. */
@@ -234,7 +224,6 @@ static struct history_block *room_at_end(struct history *h, uint32_t row)
         atomic_load_explicit(&b->references, memory_order_acquire) != 1)
         return NULL;
     b->len = 0;
-    h->at = 0;
     return b;
 }
 
@@ -242,20 +231,25 @@ static struct history_block *room_at_end(struct history *h, uint32_t row)
  * ones so that a full history has few, of which the one that is half forgotten wastes little. */
 static uint32_t room_for(const struct history *h, uint32_t row)
 {
-    size_t half = (h->bytes + (size_t)h->count * sizeof(struct row)) / 2;
+    size_t half = (h->bytes + (size_t)h->count * sizeof(struct history_row)) / 2;
     if (half > BLOCK_BYTES)
         half = BLOCK_BYTES;
     return half > row ? (uint32_t)half & ~7u : row;
 }
 
-static struct history_block *block_add(struct history *h, uint32_t room, struct message *held)
+/* A new last block; one with a message in its row's place when `held` is not NULL. */
+static struct history_block *block_add(
+    struct history *h, uint32_t room, struct message *held, const char *frames, uint64_t first)
 {
     if (h->count == 0)
         clear(h);
     struct history_block *b = malloc(sizeof *b + room);
     if (!b)
         return NULL;
-    *b = (struct history_block){.message = held, .references = 1, .room = room};
+    *b = (struct history_block){
+        .message = held, .frames = frames, .first = first, .references = 1, .room = room};
+    if (held)
+        message_hold(held, 1);
     atomic_fetch_add_explicit(&h->budget->used, block_size(b), memory_order_relaxed);
     if (h->last)
         h->last->next = b;
@@ -268,15 +262,17 @@ static struct history_block *block_add(struct history *h, uint32_t room, struct 
 bool history_add(struct history *h, struct message *m, uint64_t now_us)
 {
     MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
-    struct part p = part_of(m, &h->limits);
-    uint64_t first = m->offset + (m->count - p.count);
-    uint32_t keep = p.count < m->count ? 0 : h->limits.messages - p.count;
+    struct part p = whole(m);
+    if (is_beyond(&p, &h->limits))
+        trim(&p, &h->limits);
+    uint32_t keep = p.count == m->count ? h->limits.messages - p.count : 0;
     if (h->limits.age_us > 0)
         forget_old(h, now_us, 0);
     if (h->count > keep)
         forget(h, h->count - keep);
     if (h->limits.bytes > 0)
         forget_bytes(h, p.bytes, 0);
+    uint64_t first = m->offset + (m->count - p.count);
     if (h->count == 0)
         h->oldest = first;
     if (p.count == 0) {
@@ -285,30 +281,25 @@ bool history_add(struct history *h, struct message *m, uint64_t now_us)
     }
 
     bool held = is_held(m, &p);
-    uint32_t row = held ? (uint32_t)sizeof(struct row) : row_size(p.len);
-    struct history_block *b = held ? NULL : room_at_end(h, row);
+    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
+    struct history_block *b = held ? NULL : room_at_end(h, size);
     if (!b) {
-        b = block_add(h, held ? row : room_for(h, row), held ? m : NULL);
+        b = block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first);
         if (!b) {
             clear(h);
             h->oldest = m->offset + m->count;
             return false;
         }
     }
-    if (held) {
-        message_hold(m, 1);
-        b->frames = p.frames;
-    } else {
-        memcpy(b->rows + b->len + sizeof(struct row), p.frames, p.len);
-    }
-    *row_at(b, b->len) = (struct row){now_us, p.count, p.len};
-    if (b->len == 0)
-        b->first = first;
+    struct history_row *row = row_at(b, b->len);
+    *row = (struct history_row){now_us, p.count, p.len};
+    if (!held)
+        memcpy(row + 1, p.frames, p.len);
+    b->len += size;
     if (h->count == 0) {
-        h->at = b->len;
-        row_begin(h);
+        b->first = first;
+        set_front(h, row);
     }
-    b->len += row;
     h->count += p.count;
     h->bytes += p.bytes;
     return true;
@@ -327,7 +318,7 @@ void history_fini(struct history *h)
 
 uint64_t history_oldest_us(const struct history *h)
 {
-    return row_at(h->first, h->at)->us;
+    return h->row->us;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -362,16 +353,17 @@ struct history_view history_view(const struct history *h, uint64_t from, uint32_
     return v;
 }
 
-/* The row at `at`, whose first message is `next`, or the one in the next block. */
+/* The row at `at`, or the first one of the next block. */
 static void view_row(struct history_view *v)
 {
     if (v->block != v->end && v->at == v->block->len) {
         v->block = v->block->next;
         v->at = 0;
     }
-    v->frame = row_frames(v->block, v->at);
-    v->left = row_at(v->block, v->at)->count;
-    v->at = row_end(v->block, v->at);
+    const struct history_row *row = row_at(v->block, v->at);
+    v->frame = row_frames(v->block, row);
+    v->left = row->count;
+    v->at += v->block->message ? (uint32_t)sizeof *row : row_size(row->len);
 }
 
 /* Finds the first message. */

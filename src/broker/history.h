@@ -32,6 +32,7 @@ struct history_budget {
 };
 
 struct history_block;
+struct history_row;
 
 struct history {
     struct history_limits limits;
@@ -41,10 +42,10 @@ struct history {
     uint64_t oldest; /* offset of its first message; of the next one when it is empty */
     size_t bytes;    /* of its messages' data */
     uint32_t count;  /* messages */
-    /* the front row, which has the first message */
-    uint32_t at;   /* where it is in the first block */
-    uint32_t skip; /* bytes of its frames, of messages that are gone already */
-    uint32_t left; /* messages that are not */
+    /* Of the front row, which has the first message: */
+    uint32_t left;     /* messages that are not gone */
+    const char *front; /* the first one's frame */
+    struct history_row *row;
 };
 
 /* `next` is the offset that the topic's next message will have. */
