@@ -34,6 +34,18 @@ static uint32_t count_matches(struct patterns *p, struct text topic)
     return count;
 }
 
+static size_t count_nodes(const struct pattern_node *node)
+{
+    size_t count = 1;
+    size_t at = 0;
+    const struct pattern_node *child;
+    if (node->children.star)
+        count += count_nodes(node->children.star);
+    while ((child = map_next(&node->children.literal, &at)))
+        count += count_nodes(child);
+    return count;
+}
+
 /* Every way for a pattern to come: to the root, to a node that is there, to a map that is full, as
  * a star, and through labels that are cut, with one end or two. */
 static void a_join_without_memory_changes_nothing(void **state)
@@ -50,6 +62,7 @@ static void a_join_without_memory_changes_nothing(void **state)
         for (size_t i = 0; i < THERE; i++)
             patterns[i] = join(&p, there[i]);
         uint64_t generation = patterns_generation(&p);
+        size_t nodes = count_nodes(&p.tree.root);
         unsigned fail_at = 0;
         bool failed;
         do {
@@ -59,6 +72,7 @@ static void a_join_without_memory_changes_nothing(void **state)
             assert_int_equal(pattern == NULL, failed);
             assert_int_equal(atomic_load(&p.count), THERE + !failed);
             assert_int_equal(patterns_generation(&p) == generation, failed);
+            assert_true(!failed || count_nodes(&p.tree.root) == nodes);
             for (size_t i = 0; failed && i < THERE; i++)
                 assert_in_range(count_matches(&p, there[i]), 1, 2);
         } while (failed);
