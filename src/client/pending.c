@@ -115,7 +115,7 @@ void pending_id_append(struct buf *out, uint64_t number)
 uint64_t pending_id_read(struct text raw)
 {
     uint64_t number = 0;
-    if (raw.len < 4 || raw.len > 22 || memcmp(raw.at, "\"#", 2) != 0)
+    if (raw.len < 4 || raw.len > 23 || memcmp(raw.at, "\"#", 2) != 0)
         return 0;
     for (size_t i = 2; i < raw.len - 1; i++) {
         if (raw.at[i] < '0' || raw.at[i] > '9')

@@ -183,6 +183,8 @@ static void shake(struct fake_conn *conn)
         return;
     }
     struct buf out = {0};
+    if (f->level1)
+        request.protocol = TEXT("");
     handshake_accept(&out, &request);
     if (f->extra) {
         out.len -= 2;

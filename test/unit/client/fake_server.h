@@ -48,6 +48,7 @@ struct fake {
     const char *answer; /* instead of the handshake's, then the connection is closed */
     const char *extra;  /* header lines to add to the handshake */
     bool wrong_accept;
+    bool level1; /* selects no subprotocol */
     bool slowly; /* every byte it sends comes alone */
     bool deaf;   /* does not read behind the handshake */
     bool no_info;
