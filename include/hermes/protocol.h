@@ -114,6 +114,7 @@
 #define HERMES_TEXT_NOT_PUBLISHED "Out of memory: the message was not published."
 #define HERMES_TEXT_NO_SUBSCRIPTION "Out of memory: not subscribed."
 #define HERMES_TEXT_NO_TOPICS "Out of memory: topics not listed."
+#define HERMES_TEXT_NO_CLIENTS "Out of memory: presence not told."
 /* Of level 2 only. What is wrong with a field of a malformed command is said in other words. */
 #define HERMES_TEXT_PATTERN_NOT_UTF8 "Pattern is not UTF-8: it has a lone surrogate escape."
 #define HERMES_TEXT_MAY_NOT_SUBSCRIBE "This topic may not be subscribed."

@@ -2,6 +2,10 @@
 
 #include "broker/sweep.h"
 
+/* Patterns that a topic remembers. To ask again is not much dearer than to go through more, and
+ * strangers could make a great many topics remember a great many. */
+enum { KEPT_MATCHES = 64 };
+
 /* A topic that not everyone may subscribe to is not for patterns. */
 static bool by_pattern(const struct search *s)
 {
@@ -46,16 +50,21 @@ void search_keep(struct search *s)
     if (s->generation <= topic->generation)
         return; /* not asked, or somebody else asked later */
     match_set_drop(topic->matches);
+    topic->matches = NULL;
+    topic->generation = 0;
+    if (s->fresh && s->fresh->count > KEPT_MATCHES)
+        return;
     topic->matches = s->fresh;
     topic->generation = s->generation;
     s->fresh = NULL;
+    s->generation = 0;
 }
 
 struct match_set *search_matches(const struct search *s)
 {
     if (!by_pattern(s))
         return NULL;
-    return s->topic ? s->topic->matches : s->fresh;
+    return s->generation != 0 ? s->fresh : s->topic ? s->topic->matches : NULL;
 }
 
 void search_end(struct search *s) NO_THREAD_SAFETY_ANALYSIS

@@ -38,10 +38,21 @@ struct epoch_text epoch_text(uint64_t epoch)
     return t;
 }
 
-bool epoch_equal(struct text text, uint64_t epoch)
+uint64_t epoch_read(struct text text)
 {
-    struct epoch_text t = epoch_text(epoch);
-    return text_equal(text, (struct text){t.digits, t.len});
+    uint64_t epoch = 0;
+    if (text.len != EPOCH_DIGITS)
+        return 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.at[i];
+        if (c >= '0' && c <= '9')
+            epoch = epoch << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            epoch = epoch << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return 0;
+    }
+    return epoch;
 }
 
 /* Each of these appends one piece of an object, of which {"type":"..." is the first. */

@@ -35,14 +35,15 @@ enum recovered { RECOVERED_UNASKED, RECOVERED_NO, RECOVERED_YES };
 
 /* What an epoch is on the wire: 16 hexadecimal digits; nothing for 0, of a topic that is not there.
  */
+enum { EPOCH_DIGITS = 16 };
 struct epoch_text {
-    char digits[16];
+    char digits[EPOCH_DIGITS];
     size_t len;
 };
 struct epoch_text epoch_text(uint64_t epoch);
 
-/* Whether a text is that epoch. */
-bool epoch_equal(struct text text, uint64_t epoch);
+/* The epoch of such a text, or 0 when it is none. */
+uint64_t epoch_read(struct text text);
 
 /* A client's id is the same kind of number. */
 void reply2_info(struct buf *out, uint64_t client);

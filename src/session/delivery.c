@@ -9,6 +9,7 @@
 enum {
     SLICE_DELIVERIES = 50000, /* spans added before the loop polls again */
     RUN_BYTES = LOG_CHUNK,    /* of one topic, logged before its subscribers are gone through */
+    ENVELOPED_KEPT = 512 * 1024, /* bytes that the buffer for level 2 may keep */
     BATCH_BYTES = 128 * 1024, /* of mail: more costs the cache more than a larger batch saves */
     PREFETCH = 8,
 };
@@ -98,47 +99,208 @@ void worker_flush(struct worker *w, size_t most)
 
 /* --- the mail --------------------------------------------------------------------------------- */
 
-/* Delivers the message that is next in the tray, and those of the same topic right behind it in one
- * go: they lie side by side in the log and are one span to each subscriber. Returns how many spans
- * were added. */
-static size_t deliver_messages(struct worker *w)
-{
-    struct tray *tray = &w->tray;
-    const struct message *first = tray->mails[tray->at].item;
-    const struct registry_topic *topic = first->topic;
-    uint64_t hash = first->hash;
-    struct local_topic *local = local_find(&w->topics, hash, topic);
-    uint64_t start = w->log.end;
-    size_t messages = 0;
-    size_t weight = 0;
-    do {
-        struct message *m = tray->mails[tray->at].item;
-        if (m->hash != hash || m->topic != topic)
-            break;
-        if (local)
-            log_append(&w->log, m->frames, m->len);
-        messages += m->count;
-        weight += tray->mails[tray->at].weight;
-        message_drop(m);
-        tray->at++;
-    } while (tray->at < tray->count && tray->mails[tray->at].kind == MAIL_MESSAGE &&
-             w->log.end - start < RUN_BYTES);
-    mailbox_done(&w->box, weight);
-    if (!local)
-        return 1; /* its subscribers left while it was on its way */
+/* Messages of one topic that lie one behind the other in the tray: they are side by side in the log
+ * and one span to each subscriber. */
+struct run {
+    const struct message *first;
+    size_t end;      /* where it ends in the tray */
+    size_t weight;   /* of its mail */
+    size_t messages;
+    size_t given;    /* spans added so far */
+};
 
-    struct place *places = local_places(local);
-    queue_reserve(&w->queue, local->count);
-    for (uint32_t i = 0; i < local->count; i++) {
-        if (i + PREFETCH < local->count)
+static struct message *message_at(const struct worker *w, size_t at)
+{
+    return w->tray.mails[at].item;
+}
+
+/* The run that begins with what is next in the tray. */
+static struct run run_find(const struct worker *w)
+{
+    const struct tray *tray = &w->tray;
+    const struct message *first = message_at(w, tray->at);
+    struct run run = {.first = first, .end = tray->at};
+    uint64_t offset = first->offset;
+    size_t bytes = 0;
+    do {
+        const struct message *m = message_at(w, run.end);
+        if (m->hash != first->hash || m->topic != first->topic || m->offset != offset ||
+            m->matches != first->matches || m->except != first->except || m->count == 0)
+            break;
+        offset += m->count;
+        bytes += m->len;
+        run.messages += m->count;
+        run.weight += tray->mails[run.end++].weight;
+    } while (run.end < tray->count && tray->mails[run.end].kind == MAIL_MESSAGE &&
+             bytes < RUN_BYTES);
+    return run;
+}
+
+/* Adds what was logged from `start` on to the places [from, to) of a topic. */
+static void give_all(
+    struct worker *w, struct run *run, struct place *places, uint32_t count, uint64_t start)
+{
+    queue_reserve(&w->queue, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + PREFETCH < count)
             __builtin_prefetch(session_of(places[i + PREFETCH].subscriber), 1);
         struct session *s = session_of(places[i].subscriber);
         if (!outbox_add(&w->log, &s->out, start, w->log.end))
             s->unremembered = true;
         touch_reserved(w, s);
     }
-    metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(messages * local->count));
-    return local->count;
+    run->given += count;
+}
+
+/* Whether a run that not everyone gets has still to be given to this session. */
+static bool is_chosen(const struct worker *w, const struct run *run, const struct session *s)
+{
+    return s != run->first->except && s->reached != w->choosing;
+}
+
+/* The same as give_all, but once to each session, whatever it subscribes to, and not at all to the
+ * one that is excepted. */
+static void give_chosen(
+    struct worker *w, struct run *run, struct place *places, uint32_t count, uint64_t start)
+{
+    queue_reserve(&w->queue, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct session *s = session_of(places[i].subscriber);
+        if (!is_chosen(w, run, s))
+            continue;
+        s->reached = w->choosing;
+        if (!outbox_add(&w->log, &s->out, start, w->log.end))
+            s->unremembered = true;
+        touch_reserved(w, s);
+        run->given++;
+    }
+}
+
+/* Logs the run as at level 2, by a topic or a pattern, and marks it for who may lose it. */
+static void log_enveloped(struct worker *w, const struct run *run, struct local_topic *local,
+    struct text topic, struct text pattern)
+{
+    struct buf *out = &w->enveloped;
+    size_t last = 0;
+    envelope_set(&w->envelope, topic, pattern);
+    buf_clear(out);
+    for (size_t at = w->tray.at; at < run->end; at++) {
+        const struct message *m = message_at(w, at);
+        const char *frame = m->frames;
+        for (uint32_t i = 0; i < m->count; i++) {
+            struct text data;
+            frame = message_frame(frame, &data);
+            last = out->len;
+            envelope_append(out, &w->envelope, data, m->offset + i);
+        }
+    }
+    if (out->failed)
+        die("no memory for a message");
+    uint64_t start = log_append(&w->log, out->data, out->len);
+    if (local->lenient > 0)
+        marks_add(&w->marks, (struct mark){.start = start,
+                                 .last = start + last,
+                                 .end = w->log.end,
+                                 .topic = run->first->hash,
+                                 .first = run->first->offset,
+                                 .subscribed = local->hash,
+                                 .serial = local->serial,
+                                 .topic_len = (uint32_t)w->envelope.topic_len,
+                                 .count = (uint32_t)run->messages});
+    if (out->cap > ENVELOPED_KEPT)
+        buf_fini(out);
+}
+
+static void deliver_to_topic(
+    struct worker *w, struct run *run, struct local_topic *local, bool choosing)
+{
+    struct place *places = local_places(local);
+    void (*give)(struct worker *, struct run *, struct place *, uint32_t, uint64_t) =
+        choosing ? give_chosen : give_all;
+    if (local->plain > 0) {
+        uint64_t start = w->log.end;
+        for (size_t at = w->tray.at; at < run->end; at++) {
+            const struct message *m = message_at(w, at);
+            log_append(&w->log, m->frames, m->len);
+        }
+        give(w, run, places, local->plain, start);
+    }
+    if (local->plain < local->count) {
+        uint64_t start = w->log.end;
+        const struct registry *registry = &w->shop->route.registry;
+        log_enveloped(w, run, local, registry_name(registry, local->registered), TEXT(""));
+        give(w, run, places + local->plain, local->count - local->plain, start);
+    }
+}
+
+/* To whoever has not got it by the topic's name or by an older pattern. */
+static void deliver_by_pattern(struct worker *w, struct run *run, const struct pattern *pattern)
+{
+    struct local_topic *local = local_find(&w->topics, pattern->hash, pattern);
+    uint32_t i = 0;
+    if (!local)
+        return;
+    struct place *places = local_places(local);
+    while (i < local->count && !is_chosen(w, run, session_of(places[i].subscriber)))
+        i++;
+    if (i == local->count)
+        return;
+    uint64_t start = w->log.end;
+    log_enveloped(w, run, local, run->first->matches->topic,
+        pattern_text(&w->shop->route.patterns, pattern));
+    give_chosen(w, run, places + i, local->count - i, start);
+}
+
+/* Delivers the message that is next in the tray, and those that make one run with it. Returns how
+ * much work it was, in spans added. */
+static size_t deliver_messages(struct worker *w)
+{
+    struct tray *tray = &w->tray;
+    struct run run = run_find(w);
+    const struct match_set *matches = run.first->matches;
+    struct local_topic *local = local_find(&w->topics, run.first->hash, run.first->topic);
+    bool choosing = matches || run.first->except;
+    w->choosing += choosing;
+    if (local)
+        deliver_to_topic(w, &run, local, choosing);
+    for (uint32_t i = 0; matches && i < matches->count; i++)
+        deliver_by_pattern(w, &run, matches->patterns[i]);
+    for (; tray->at < run.end; tray->at++)
+        message_drop(message_at(w, tray->at));
+    mailbox_done(&w->box, run.weight);
+    metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(run.messages * run.given));
+    return run.given + 1; /* it may be that its subscribers left while it was on its way */
+}
+
+/* To those who watch, of a topic or a pattern. */
+static void give_event(struct worker *w, struct run *run, struct local_topic *local)
+{
+    uint32_t first = local->count - local->watchers;
+    if (local->watchers == 0)
+        return;
+    uint64_t start = log_append(&w->log, run->first->frames, run->first->len);
+    give_chosen(w, run, local_places(local) + first, local->watchers, start);
+}
+
+/* A join or a leave. */
+static size_t deliver_event(struct worker *w)
+{
+    struct tray *tray = &w->tray;
+    struct message *m = message_at(w, tray->at);
+    struct run run = {.first = m};
+    struct local_topic *local = local_find(&w->topics, m->hash, m->topic);
+    w->choosing++;
+    if (local)
+        give_event(w, &run, local);
+    for (uint32_t i = 0; m->matches && i < m->matches->count; i++) {
+        const struct pattern *pattern = m->matches->patterns[i];
+        local = local_find(&w->topics, pattern->hash, pattern);
+        if (local)
+            give_event(w, &run, local);
+    }
+    mailbox_done(&w->box, tray->mails[tray->at++].weight);
+    message_drop(m);
+    return run.given + 1;
 }
 
 static size_t deliver_next(struct worker *w)
@@ -146,7 +308,8 @@ static size_t deliver_next(struct worker *w)
     struct mail mail = w->tray.mails[w->tray.at];
     switch (mail.kind) {
     case MAIL_MESSAGE:
-        return deliver_messages(w);
+        return ((const struct message *)mail.item)->count > 0 ? deliver_messages(w)
+                                                              : deliver_event(w);
     case MAIL_CONNECTION:
         w->tray.at++;
         session_open(w, (int)(mail.word & 0xffffffff), (enum connection_refusal)(mail.word >> 32),
@@ -156,6 +319,14 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         worker_resume_all(w);
         return 1;
+    case MAIL_RULES:
+        w->tray.at++;
+        w->other_rules = true;
+        return 1;
+    case MAIL_PRESENCE:
+        w->tray.at++;
+        worker_presence(w, mail.item);
+        return 16;
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);

@@ -3,140 +3,11 @@
 #include <string.h>
 
 #include "base/die.h"
-#include "broker/topic_list.h"
-#include "broker/topic_name.h"
 #include "hermes/protocol.h"
-#include "proto/command.h"
 #include "proto/reply.h"
 #include "proto/ws_out.h"
-#include "session/session.h"
+#include "session/answer.h"
 #include "session/worker.h"
-
-/* Begins an answer in the worker's scratch buffer, to stand right behind what has been delivered.
- */
-static struct buf *begin_here(struct session *s)
-{
-    buf_clear(&s->worker->scratch);
-    return &s->worker->scratch;
-}
-
-/* The same, but what the session itself published before is delivered first, so that whoever
- * subscribes to its own topics can take any answer, a pong too, as the sign that it has seen all of
- * it. */
-static struct buf *begin(struct session *s)
-{
-    struct worker *w = s->worker;
-    worker_post_gathered(w);
-    if (s->published == w->deliveries + 1) {
-        mailbox_take(&w->box, &w->tray);
-        worker_deliver(w);
-    }
-    return begin_here(s);
-}
-
-/* Sends what has been written since `begin`, which may have ended the session. */
-static void answer(struct session *s)
-{
-    struct buf *out = &s->worker->scratch;
-    if (s->state != SESSION_OPEN)
-        return;
-    if (out->failed)
-        session_close(s, CLOSE_NO_MEMORY);
-    else
-        session_send(s, buf_text(out));
-    worker_relieve(s->worker); /* many large answers to one read must not pile up */
-}
-
-static struct buf *begin_error(struct session *s)
-{
-    metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
-    return begin(s);
-}
-
-void session_error(struct session *s, struct text message)
-{
-    reply_error(begin_error(s), message);
-    answer(s);
-}
-
-bool session_topic_allowed(struct session *s, struct text topic)
-{
-    const char *fault = topic_name_fault(topic, s->worker->shop->limits.topic_bytes);
-    if (!fault)
-        return true;
-    if (topic.len > s->worker->shop->limits.topic_bytes)
-        metric_add(&s->worker->metrics, METRIC_limit_topic_bytes_total, 1);
-    session_error(s, text_of(fault));
-    return false;
-}
-
-static void subscribe(struct session *s, struct text topic)
-{
-    if (!session_topic_allowed(s, topic))
-        return;
-    switch (session_join(s, topic)) {
-    case JOIN_OK:
-        reply_subscribed(begin_here(s), topic); /* mail that came since is behind the answer */
-        answer(s);
-        break;
-    case JOIN_ALREADY:
-        reply_subscribed(begin(s), topic);
-        answer(s);
-        break;
-    case JOIN_TOO_MANY:
-        metric_add(&s->worker->metrics, METRIC_limit_subscriptions_total, 1);
-        session_error(s, TEXT(HERMES_TEXT_SUBSCRIPTIONS));
-        break;
-    case JOIN_NO_MEMORY:
-        session_error(s, TEXT(HERMES_TEXT_NO_SUBSCRIPTION));
-        break;
-    case JOIN_ENDED:
-        break;
-    }
-}
-
-static void unsubscribe(struct session *s, struct text topic)
-{
-    if (!session_topic_allowed(s, topic))
-        return;
-    switch (session_leave(s, topic)) {
-    case LEAVE_OK:
-        reply_unsubscribed(begin(s), topic);
-        answer(s);
-        break;
-    case LEAVE_NOT_SUBSCRIBED:
-        reply_not_subscribed(begin_error(s), topic);
-        answer(s);
-        break;
-    case LEAVE_ENDED:
-        break;
-    }
-}
-
-static void list_topics(struct session *s, const struct command *c)
-{
-    struct worker *w = s->worker;
-    struct topic_list list;
-    if (!worker_may_list(w, s)) {
-        session_error(s, TEXT(HERMES_TEXT_LISTINGS));
-        return;
-    }
-    if (!topic_list_take(&list, &w->shop->route.registry, c->prefix, c->after, c->limit)) {
-        session_error(s, TEXT(HERMES_TEXT_NO_TOPICS));
-        return;
-    }
-    struct buf rows = {0};
-    for (size_t i = 0; i < list.count; i++)
-        reply_topics_row(&rows, list.rows[i].name, list.rows[i].subscribers);
-    struct buf *out = begin(s);
-    reply_topics(out, buf_text(&rows), list.more ? &list.rows[list.count - 1].name : NULL);
-    out->failed |= rows.failed;
-    buf_fini(&rows);
-    size_t seen = list.seen;
-    topic_list_fini(&list);
-    answer(s);
-    worker_listed(w, s, seen);
-}
 
 /* Whether the session may send one more message now. Refused ones count too, so that whoever goes
  * on and on falls so far behind that it is closed. */
@@ -162,50 +33,87 @@ static bool within_rate(struct session *s)
     if (s->allowance < -limit)
         session_close(s, CLOSE_RATE);
     else
-        session_error(s, TEXT(HERMES_TEXT_RATE));
+        answer_error(s, &(struct fault){.code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_RATE)});
     return false;
+}
+
+/* At level 1 the sentence says all that is understood; at level 2 what is wrong with this one. */
+static void answer_malformed(struct session *s, const struct command *c)
+{
+    if (c->fault) {
+        answer_error(s, &(struct fault){.code = ERROR_MALFORMED, .message = text_of(c->fault), .id = c->id});
+        return;
+    }
+    metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
+    reply_malformed(answer_begin(s));
+    answer_send(s);
+}
+
+static void answer_pong(struct session *s, const struct command *c)
+{
+    reply2_pong(answer_begin(s), c->id);
+    answer_send(s);
+}
+
+static void obey(struct session *s, struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_PUBLISH:
+        session_publish(s, c);
+        break;
+    case COMMAND_SUBSCRIBE:
+        session_subscribe(s, c);
+        break;
+    case COMMAND_UNSUBSCRIBE:
+        session_unsubscribe(s, c);
+        break;
+    case COMMAND_TOPICS:
+        session_list_topics(s, c);
+        break;
+    case COMMAND_PRESENCE:
+        session_ask_presence(s, c);
+        break;
+    case COMMAND_HISTORY:
+        session_tell_history(s, c);
+        break;
+    case COMMAND_AUTH:
+        answer_error(s, &(struct fault){.code = ERROR_UNAVAILABLE, .message = TEXT(HERMES_TEXT_NO_TOKENS), .id = c->id});
+        break;
+    case COMMAND_PING:
+        answer_pong(s, c);
+        break;
+    case COMMAND_BAD_JSON:
+        answer_error(s, &(struct fault){.code = ERROR_BAD_JSON, .message = TEXT(HERMES_TEXT_BAD_JSON)});
+        break;
+    case COMMAND_MALFORMED:
+        answer_malformed(s, c);
+        break;
+    case COMMAND_BAD_TOPIC:
+        answer_error(
+            s, &(struct fault){.code = ERROR_BAD_TOPIC, .message = TEXT(HERMES_TEXT_TOPIC_NOT_UTF8), .id = c->id});
+        break;
+    case COMMAND_BAD_PATTERN:
+        answer_error(
+            s, &(struct fault){.code = ERROR_BAD_PATTERN, .message = TEXT(HERMES_TEXT_PATTERN_NOT_UTF8), .id = c->id});
+        break;
+    }
 }
 
 static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
 {
     struct session *s = user;
+    struct command command;
     metric_add(&s->worker->metrics, METRIC_commands_total, 1);
     if (!within_rate(s))
         return s->state == SESSION_OPEN;
-    struct command command;
     if (opcode == WS_BINARY) {
-        reply_binary(begin_error(s));
-        answer(s);
+        answer_error(s, &(struct fault){.code = ERROR_MALFORMED, .message = TEXT(HERMES_TEXT_BINARY)});
         return s->state == SESSION_OPEN;
     }
-    command_decode(&command, payload, len);
+    command_decode(&command, payload, len, s->enveloped ? 2 : 1);
     if (command.kind != COMMAND_PUBLISH)
         worker_post_gathered(s->worker);
-    switch (command.kind) {
-    case COMMAND_PUBLISH:
-        session_publish(s, command.topic, command.data);
-        break;
-    case COMMAND_SUBSCRIBE:
-        subscribe(s, command.topic);
-        break;
-    case COMMAND_UNSUBSCRIBE:
-        unsubscribe(s, command.topic);
-        break;
-    case COMMAND_TOPICS:
-        list_topics(s, &command);
-        break;
-    case COMMAND_BAD_JSON:
-        reply_bad_json(begin_error(s));
-        answer(s);
-        break;
-    case COMMAND_MALFORMED:
-        reply_malformed(begin_error(s));
-        answer(s);
-        break;
-    case COMMAND_BAD_TOPIC:
-        session_error(s, TEXT(HERMES_TEXT_TOPIC_NOT_UTF8));
-        break;
-    }
+    obey(s, &command);
     return s->state == SESSION_OPEN;
 }
 
@@ -213,8 +121,8 @@ static bool on_ping(void *user, const char *payload, size_t len)
 {
     struct session *s = user;
     if (!s->blocked) {
-        ws_frame(begin(s), WS_PONG, payload, len);
-        answer(s);
+        ws_frame(answer_begin(s), WS_PONG, payload, len);
+        answer_send(s);
     } else if (s->late_pong || (s->late_pong = malloc(sizeof *s->late_pong)) != NULL) {
         s->late_pong->len = (uint8_t)len;
         memcpy(s->late_pong->payload, payload, len);

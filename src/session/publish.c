@@ -6,24 +6,74 @@
  * can tell the difference. */
 #include <string.h>
 
-#include "broker/topic_name.h"
 #include "hermes/protocol.h"
 #include "proto/ws_out.h"
-#include "session/session.h"
+#include "session/answer.h"
 #include "session/worker.h"
 
 /* GATHER_FIRST: room to begin with, while nobody has used more. */
 enum { GATHER_BYTES = 32 * 1024, GATHER_FIRST = 256 };
 
+/* Somebody wants to know what became of a message. */
+struct ack {
+    uint32_t index; /* of the message, among those gathered */
+    uint32_t id_len;
+};
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static void answer_not_published(struct session *s, struct text id, struct text topic)
+{
+    answer_error(s, &(struct fault){.code = ERROR_UNAVAILABLE,
+                        .message = TEXT(HERMES_TEXT_NOT_PUBLISHED),
+                        .id = id,
+                        .topic = topic});
+}
+
+/* Answers those who wanted an answer. */
+static void answer_acks(struct session *s, struct text topic, uint32_t count,
+    const struct route_result *result, struct buf *acks)
+{
+    struct buf *out = answer_begin_here(s);
+    uint64_t first = result->offset ? result->offset - count + 1 : 0;
+    for (size_t at = 0; at < acks->len;) {
+        struct ack ack;
+        memcpy(&ack, acks->data + at, sizeof ack);
+        struct text id = {acks->data + at + sizeof ack, ack.id_len};
+        at += sizeof ack + ack.id_len;
+        if (result->failed)
+            reply2_error(
+                out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NOT_PUBLISHED), id, topic, TEXT(""));
+        else
+            reply2_published(
+                out, id, topic, result->offset ? first + ack.index : 0, result->subscribers);
+    }
+    buf_clear(acks);
+    answer_send(s);
+}
+
+/* --- posting ---------------------------------------------------------------------------------- */
+
 /* Takes the caller's reference on `m`, whose frames are ready. */
-static void post(struct session *s, uint64_t hash, struct text topic, struct message *m)
+static void post(struct session *s, struct route_rule rule, uint64_t hash, struct text topic,
+    bool quiet, struct message *m)
 {
     struct worker *w = s->worker;
-    metric_add(&w->metrics, METRIC_messages_published_total, m->count);
-    struct route_result result = route_publish(&w->shop->route, hash, topic, m);
+    struct buf *acks = &w->gathered.acks;
+    uint32_t count = m->count;
+    m->except = quiet ? s : NULL;
+    struct route_result result = route_publish(&w->shop->route, rule, hash, topic, m);
     s->published = w->deliveries + 1;
+    if (!result.failed)
+        metric_add(&w->metrics, METRIC_messages_published_total, count);
     if (result.crowded >= 0 && s->state == SESSION_OPEN)
         worker_pause(w, s, (unsigned)result.crowded);
+    if (quiet && result.subscribers > 0 && session_subscription(s, topic, false))
+        result.subscribers--;
+    if (acks->len > 0)
+        answer_acks(s, topic, count, &result, acks);
+    else if (result.failed)
+        answer_not_published(s, TEXT(""), topic);
 }
 
 void worker_post_gathered(struct worker *w)
@@ -42,26 +92,55 @@ void worker_post_gathered(struct worker *w)
         struct message *smaller = message_resize(m, m->len);
         m = smaller ? smaller : m;
     }
-    post(g->publisher, g->hash, buf_text(&g->topic), m);
+    post(g->publisher, g->rule, g->hash, buf_text(&g->topic), g->quiet, m);
+}
+
+/* --- gathering -------------------------------------------------------------------------------- */
+
+/* Whether the topic may be published to; answers when not. */
+static bool may_publish(struct session *s, const struct command *c, struct route_rule *rule)
+{
+    if (!answer_topic_allowed(s, c->id, c->topic))
+        return false;
+    *rule = worker_rule(s->worker, c->topic);
+    if (rule->rule->publish == ACCESS_EVERYONE)
+        return true;
+    answer_error(s, &(struct fault){.code = ERROR_FORBIDDEN,
+                        .message = TEXT(HERMES_TEXT_MAY_NOT_PUBLISH),
+                        .id = c->id,
+                        .topic = c->topic});
+    return false;
+}
+
+static bool fits_rule(struct session *s, const struct command *c, const struct rule *rule)
+{
+    if (rule->max_bytes == 0 || c->data.len <= rule->max_bytes)
+        return true;
+    answer_error(s, &(struct fault){.code = ERROR_TOO_LARGE,
+                        .message = TEXT(HERMES_TEXT_TOO_LARGE),
+                        .id = c->id,
+                        .topic = c->topic});
+    return false;
 }
 
 /* Begins to gather for another topic; false when it may not be used or there is no memory. */
-static bool gather_for(struct session *s, struct text topic)
+static bool gather_for(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct gathered *g = &w->gathered;
-    if (!session_topic_allowed(s, topic))
+    if (!may_publish(s, c, &g->rule))
         return false;
     buf_clear(&g->topic);
-    buf_append_text(&g->topic, topic);
+    buf_append_text(&g->topic, c->topic);
     g->room = g->usual > GATHER_FIRST ? g->usual : GATHER_FIRST;
     g->message = g->topic.failed ? NULL : message_begin(g->room);
     if (!g->message) {
-        session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+        answer_not_published(s, c->id, c->topic);
         return false;
     }
-    g->hash = registry_hash(&w->shop->route.registry, topic);
+    g->hash = registry_hash(&w->shop->route.registry, c->topic);
     g->publisher = s;
+    g->quiet = c->quiet;
     return true;
 }
 
@@ -81,41 +160,62 @@ static bool gather_room(struct gathered *g, size_t more)
     return true;
 }
 
-/* One whose copying costs more than its posting. */
-static void publish_large(struct session *s, struct text topic, struct text data)
+/* The message of that index is to be answered. False when there is no memory. */
+static bool want_ack(struct gathered *g, uint32_t index, struct text id)
 {
-    struct registry *registry = &s->worker->shop->route.registry;
+    struct ack ack = {.index = index, .id_len = (uint32_t)id.len};
+    size_t before = g->acks.len;
+    buf_append(&g->acks, &ack, sizeof ack);
+    buf_append_text(&g->acks, id);
+    if (!g->acks.failed)
+        return true;
+    g->acks.len = before;
+    g->acks.failed = false;
+    return false;
+}
+
+/* One whose copying costs more than its posting. */
+static void publish_large(struct session *s, const struct command *c)
+{
+    struct worker *w = s->worker;
+    struct route_rule rule;
     uint8_t head[WS_HEAD_MAX];
-    size_t head_len = ws_head(head, WS_TEXT, data.len);
-    if (!session_topic_allowed(s, topic))
+    size_t head_len = ws_head(head, WS_TEXT, c->data.len);
+    if (!may_publish(s, c, &rule) || !fits_rule(s, c, rule.rule))
         return;
-    struct message *m = message_new(head_len + data.len);
-    if (!m) {
-        session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+    struct message *m = message_new(head_len + c->data.len);
+    if (!m || (c->id.len && !want_ack(&w->gathered, 0, c->id))) {
+        if (m)
+            message_drop(m);
+        answer_not_published(s, c->id, c->topic);
         return;
     }
     memcpy(m->frames, head, head_len);
-    memcpy(m->frames + head_len, data.at, data.len);
-    post(s, registry_hash(registry, topic), topic, m);
+    memcpy(m->frames + head_len, c->data.at, c->data.len);
+    post(s, rule, registry_hash(&w->shop->route.registry, c->topic), c->topic, c->quiet, m);
 }
 
-void session_publish(struct session *s, struct text topic, struct text data)
+void session_publish(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct gathered *g = &w->gathered;
-    if (!g->message || !text_equal(buf_text(&g->topic), topic) ||
+    struct text data = c->data;
+    if (!g->message || g->quiet != c->quiet || !text_equal(buf_text(&g->topic), c->topic) ||
         g->message->len + data.len > GATHER_BYTES) {
         worker_post_gathered(w);
         if (data.len > GATHER_BYTES / 2) {
-            publish_large(s, topic, data);
+            publish_large(s, c);
             return;
         }
-        if (!gather_for(s, topic))
+        if (!gather_for(s, c))
             return;
     }
-    if (!gather_room(g, WS_HEAD_MAX + data.len)) {
+    if (!fits_rule(s, c, g->rule.rule))
+        return;
+    if (!gather_room(g, WS_HEAD_MAX + data.len) ||
+        (c->id.len && !want_ack(g, g->message->count, c->id))) {
         worker_post_gathered(w);
-        session_error(s, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+        answer_not_published(s, c->id, c->topic);
         return;
     }
     struct message *m = g->message;

@@ -6,6 +6,7 @@
 
 #include "base/die.h"
 #include "proto/ws_out.h"
+#include "session/slow.h"
 #include "session/worker.h"
 
 /* CLOSE_WAIT_MS: how long a peer that was sent all, a close frame and the end, may take to end its
@@ -93,6 +94,7 @@ static void session_leave_state(struct session *s, enum close_reason reason)
         s->head = NULL;
     } else if (s->state == SESSION_OPEN) {
         session_leave_all(s);
+        session_forget_presence(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
     if (s->state != SESSION_CLOSING) {
@@ -123,6 +125,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     set_blocked(s, false);
     metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)outbox_unsent(&s->out));
     outbox_clear(&w->log, &s->out);
+    session_forget_gaps(s);
     free(s->late_pong);
     s->late_pong = NULL;
     address_drop(w->shop->addresses, s->address);
@@ -142,6 +145,7 @@ static bool session_cut(struct session *s)
     if (w->scratch.failed || (w->log.budget && w->log.charged + left > w->log.budget / 2))
         return false;
     metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)(outbox_unsent(&s->out) - left));
+    session_forget_gaps(s);
     return outbox_cut(&w->log, &s->out, buf_text(&w->scratch));
 }
 
@@ -250,6 +254,8 @@ static void session_flushed(
     case OUTBOX_BROKEN:
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         break;
+    case OUTBOX_FENCED:
+        break; /* session_send_slowly goes on */
     }
 }
 
@@ -262,7 +268,9 @@ void session_flush(struct session *s)
         return;
     }
     struct outbox_sent sent = {0};
-    session_flushed(s, outbox_flush(&w->log, &s->out, &s->conn, &sent), &sent);
+    enum outbox_state state = s->blocked ? session_send_slowly(s, &sent)
+                                         : outbox_flush(&w->log, &s->out, &s->conn, &sent);
+    session_flushed(s, state, &sent);
 }
 
 void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote)

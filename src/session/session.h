@@ -14,12 +14,14 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "broker/local.h"
+#include "broker/route.h"
 #include "loop/wheel.h"
 #include "net/addresses.h"
 #include "net/conn.h"
 #include "net/outbox.h"
 #include "proto/ws_in.h"
 
+struct command;
 struct worker;
 
 enum session_state { SESSION_HEAD, SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
@@ -121,20 +123,49 @@ void session_greet(struct session *s, char *bytes, size_t len);
 /* dispatch.c: bytes behind the handshake. */
 void session_receive(struct session *s, char *bytes, size_t len);
 
-/* dispatch.c: an error frame, behind what the session has published itself. */
-void session_error(struct session *s, struct text message);
-
-/* dispatch.c: whether the topic may be used; answers when not. */
-bool session_topic_allowed(struct session *s, struct text topic);
-
 /* publish.c: publishes one value. It may wait for others behind it, see worker_post_gathered. */
-void session_publish(struct session *s, struct text topic, struct text data);
+void session_publish(struct session *s, const struct command *c);
+
+/* subscribe.c */
+void session_subscribe(struct session *s, struct command *c);
+void session_unsubscribe(struct session *s, struct command *c);
+
+/* look.c */
+void session_list_topics(struct session *s, const struct command *c);
+void session_tell_history(struct session *s, const struct command *c);
+
+/* presence.c: asks all workers who subscribes to a topic; the answer comes later. */
+void session_ask_presence(struct session *s, const struct command *c);
+
+/* presence.c: the session waits for no answer any more. */
+void session_forget_presence(struct session *s);
+
+/* presence.c: tells those who watch that the session joined a topic or leaves it. */
+void session_tell_presence(struct session *s, struct registry_topic *topic, bool joined);
 
 /* topics.c: subscribing and leaving, exact against the deliveries. */
 enum join_result { JOIN_OK, JOIN_ALREADY, JOIN_TOO_MANY, JOIN_NO_MEMORY, JOIN_ENDED };
-enum join_result session_join(struct session *s, struct text topic);
+struct wish {
+    struct text name;
+    bool is_pattern;
+    bool watches;
+    enum policy policy;
+    struct route_rule rule;
+    const struct route_past *past; /* NULL: nothing of it */
+};
+
+/* Fills `*joined` when a topic is joined (JOIN_OK): its view is the caller's then. */
+enum join_result session_join(
+    struct session *s, const struct wish *wish, struct route_joined *joined);
 enum leave_result { LEAVE_OK, LEAVE_NOT_SUBSCRIBED, LEAVE_ENDED };
-enum leave_result session_leave(struct session *s, struct text topic);
+enum leave_result session_leave(struct session *s, struct text name, bool is_pattern);
 void session_leave_all(struct session *s);
+
+/* topics.c: the subscription by that name, or NULL. */
+struct subscription *session_subscription(struct session *s, struct text name, bool is_pattern);
+
+/* topics.c: changes one that is there. */
+void session_change(
+    struct session *s, struct subscription *subscription, enum policy policy, bool watches);
 
 #endif

@@ -1,4 +1,4 @@
-/* Joining and leaving topics, exact against the deliveries (guarantee 5). */
+/* Joining and leaving topics and patterns, exact against the deliveries (guarantee 5). */
 #include "base/buf.h"
 #include "broker/local.h"
 #include "broker/route.h"
@@ -11,15 +11,47 @@ static void log_topic(struct worker *w, const char *event, struct text topic, ui
         LOG_NUMBER("subscribers", subscribers));
 }
 
-/* The local topic the session subscribes to, or NULL. */
-static struct subscription *subscribed(struct session *s, uint64_t hash, struct text topic)
+static struct subscription *subscribed(
+    struct session *s, uint64_t hash, struct text name, bool is_pattern)
 {
     struct worker *w = s->worker;
-    struct registry *registry = &w->shop->route.registry;
+    struct route *route = &w->shop->route;
     if (s->subscriber.count == 0)
         return NULL;
-    struct local_topic *local = local_find_named(&w->topics, registry, hash, topic);
+    struct local_topic *local =
+        is_pattern ? local_find_pattern(&w->topics, &route->patterns, hash, name)
+                   : local_find_named(&w->topics, &route->registry, hash, name);
     return local ? subscriber_find(&s->subscriber, local) : NULL;
+}
+
+struct subscription *session_subscription(struct session *s, struct text name, bool is_pattern)
+{
+    return subscribed(s, registry_hash(&s->worker->shop->route.registry, name), name, is_pattern);
+}
+
+/* A session that watches by a pattern makes every join and leave worth posting. */
+static void count_watcher(struct route *route, bool is_pattern, bool watches, int by)
+{
+    if (is_pattern && watches)
+        atomic_fetch_add_explicit(
+            &route->watching_patterns, (uint32_t)by, memory_order_relaxed);
+}
+
+/* --- leaving ---------------------------------------------------------------------------------- */
+
+static void leave_topic(struct session *s, struct local_topic *local, bool last, bool watched)
+{
+    struct worker *w = s->worker;
+    struct route *route = &w->shop->route;
+    struct registry_topic *registered = local->registered;
+    struct buf name = {0}; /* it goes with the topic, and may be wanted for the log after that */
+    session_tell_presence(s, registered, false);
+    if (last && logger_wants(w->shop->logger, LOG_DEBUG))
+        buf_append_text(&name, registry_name(&route->registry, registered));
+    local_leave(&w->topics, local, &s->subscriber);
+    if (route_unsubscribe(route, w->index, registered, last, watched))
+        log_topic(w, "topic gone", buf_text(&name), 0);
+    buf_fini(&name);
 }
 
 /* Takes one subscription out of both tables; the mail is not looked at. */
@@ -27,60 +59,33 @@ static void leave(struct session *s, struct local_topic *local)
 {
     struct worker *w = s->worker;
     struct route *route = &w->shop->route;
-    struct registry_topic *registered = local->registered;
+    struct subscription *subscription = subscriber_find(&s->subscriber, local);
+    bool watched = subscription->watches;
+    s->lenient -= subscription->policy != POLICY_DISCONNECT;
     /* Whoever is joining the topic just now needs the worker's interest in it. */
-    bool last = local->count == 1 && registered != w->joining;
-    struct buf name = {0}; /* it goes with the topic, and may be wanted for the log after that */
-    if (last && logger_wants(w->shop->logger, LOG_DEBUG))
-        buf_append_text(&name, registry_name(&route->registry, registered));
-    local_leave(&w->topics, local, &s->subscriber);
-    if (route_unsubscribe(route, w->index, registered, last))
-        log_topic(w, "topic gone", buf_text(&name), 0);
-    buf_fini(&name);
+    bool last = local->count == 1 && local->key != w->joining;
+    if (local->is_pattern) {
+        struct pattern *pattern = local->pattern;
+        count_watcher(route, true, watched, -1);
+        local_leave(&w->topics, local, &s->subscriber);
+        patterns_leave(&route->patterns, pattern, w->index, last, watched);
+    } else {
+        leave_topic(s, local, last, watched);
+    }
     metric_add(&w->metrics, METRIC_subscriptions, -1);
 }
 
-enum join_result session_join(struct session *s, struct text topic)
+enum leave_result session_leave(struct session *s, struct text name, bool is_pattern)
 {
     struct worker *w = s->worker;
-    struct route *route = &w->shop->route;
-    uint64_t hash = registry_hash(&route->registry, topic);
-    size_t most = w->shop->limits.subscriptions;
-    if (subscribed(s, hash, topic))
-        return JOIN_ALREADY;
-    if (most != 0 && s->subscriber.count >= most)
-        return JOIN_TOO_MANY;
-    bool made;
-    struct registry_topic *registered =
-        route_subscribe(route, w->index, &w->tray, hash, topic, &made);
-    if (!registered)
-        return JOIN_NO_MEMORY;
-    w->joining = registered;
-    worker_deliver(w); /* what was published before this subscribe: not for this session */
-    w->joining = NULL;
-    bool joined = s->state == SESSION_OPEN && local_join(&w->topics, registered, &s->subscriber);
-    if (!joined) {
-        bool last = !local_find(&w->topics, hash, registered);
-        route_unsubscribe(route, w->index, registered, last);
-        return s->state == SESSION_OPEN ? JOIN_NO_MEMORY : JOIN_ENDED;
-    }
-    metric_add(&w->metrics, METRIC_subscriptions, 1);
-    if (made)
-        log_topic(w, "topic appeared", topic, 1);
-    return JOIN_OK;
-}
-
-enum leave_result session_leave(struct session *s, struct text topic)
-{
-    struct worker *w = s->worker;
-    uint64_t hash = registry_hash(&w->shop->route.registry, topic);
-    if (!subscribed(s, hash, topic))
+    uint64_t hash = registry_hash(&w->shop->route.registry, name);
+    if (!subscribed(s, hash, name, is_pattern))
         return LEAVE_NOT_SUBSCRIBED;
     mailbox_take(&w->box, &w->tray);
     worker_deliver(w); /* what was published before this unsubscribe: still for this session */
     if (s->state != SESSION_OPEN)
         return LEAVE_ENDED;
-    leave(s, subscribed(s, hash, topic)->topic);
+    leave(s, subscribed(s, hash, name, is_pattern)->topic);
     return LEAVE_OK;
 }
 
@@ -89,4 +94,100 @@ void session_leave_all(struct session *s)
     struct local_topic *local;
     while ((local = subscriber_any(&s->subscriber)) != NULL)
         leave(s, local);
+}
+
+/* --- joining ---------------------------------------------------------------------------------- */
+
+/* Delivers what was published before this subscribe, which is not for this session, and joins it
+ * locally. */
+static enum join_result join_here(
+    struct session *s, const struct wish *wish, struct local_key key)
+{
+    struct worker *w = s->worker;
+    w->joining = key.key;
+    worker_deliver(w);
+    w->joining = NULL;
+    if (s->state != SESSION_OPEN)
+        return JOIN_ENDED;
+    struct join join = {s->enveloped, wish->policy, wish->watches};
+    if (!local_join(&w->topics, key, &s->subscriber, join))
+        return JOIN_NO_MEMORY;
+    s->lenient += wish->policy != POLICY_DISCONNECT;
+    metric_add(&w->metrics, METRIC_subscriptions, 1);
+    return JOIN_OK;
+}
+
+static enum join_result join_topic(
+    struct session *s, const struct wish *wish, uint64_t hash, struct route_joined *joined)
+{
+    struct worker *w = s->worker;
+    struct route *route = &w->shop->route;
+    *joined = route_subscribe(
+        route, wish->rule, w->index, &w->tray, hash, wish->name, wish->watches, wish->past);
+    struct registry_topic *registered = joined->topic;
+    if (!registered)
+        return JOIN_NO_MEMORY;
+    enum join_result result = join_here(s, wish, (struct local_key){hash, registered, false});
+    if (result != JOIN_OK) {
+        bool last = !local_find(&w->topics, hash, registered);
+        history_view_fini(&joined->past);
+        route_unsubscribe(route, w->index, registered, last, wish->watches);
+        return result;
+    }
+    session_tell_presence(s, registered, true);
+    if (joined->made)
+        log_topic(w, "topic appeared", wish->name, 1);
+    return JOIN_OK;
+}
+
+static enum join_result join_pattern(struct session *s, const struct wish *wish, uint64_t hash)
+{
+    struct worker *w = s->worker;
+    struct route *route = &w->shop->route;
+    struct pattern *pattern =
+        patterns_join(&route->patterns, hash, wish->name, w->index, wish->watches);
+    if (!pattern)
+        return JOIN_NO_MEMORY;
+    mailbox_take(&w->box, &w->tray);
+    enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true});
+    if (result == JOIN_OK) {
+        count_watcher(route, true, wish->watches, 1);
+        worker_sweep(w);
+    } else {
+        bool last = !local_find(&w->topics, hash, pattern);
+        patterns_leave(&route->patterns, pattern, w->index, last, wish->watches);
+    }
+    return result;
+}
+
+enum join_result session_join(
+    struct session *s, const struct wish *wish, struct route_joined *joined)
+{
+    struct worker *w = s->worker;
+    uint64_t hash = registry_hash(&w->shop->route.registry, wish->name);
+    size_t most = w->shop->limits.subscriptions;
+    if (subscribed(s, hash, wish->name, wish->is_pattern))
+        return JOIN_ALREADY;
+    if (most != 0 && s->subscriber.count >= most)
+        return JOIN_TOO_MANY;
+    return wish->is_pattern ? join_pattern(s, wish, hash) : join_topic(s, wish, hash, joined);
+}
+
+void session_change(
+    struct session *s, struct subscription *subscription, enum policy policy, bool watches)
+{
+    struct route *route = &s->worker->shop->route;
+    struct local_topic *local = subscription->topic;
+    s->lenient -= subscription->policy != POLICY_DISCONNECT;
+    s->lenient += policy != POLICY_DISCONNECT;
+    if (subscription->watches != watches) {
+        int by = watches ? 1 : -1;
+        if (local->is_pattern)
+            atomic_fetch_add_explicit(
+                &local->pattern->watchers, (uint32_t)by, memory_order_relaxed);
+        else
+            route_watch(route, local->registered, by);
+        count_watcher(route, local->is_pattern, true, by);
+    }
+    local_change(subscription, policy, watches);
 }

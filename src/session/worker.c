@@ -39,6 +39,7 @@ static void close_when_empty(struct worker *w)
     uv_close((uv_handle_t *)&w->unfinished, NULL);
     uv_close((uv_handle_t *)&w->drain_timer, NULL);
     uv_close((uv_handle_t *)&w->listing_timer, NULL);
+    uv_close((uv_handle_t *)&w->sweeper, NULL);
 }
 
 /* Nobody who might still look at them is at work now. */
@@ -52,9 +53,20 @@ static void free_ended(struct worker *w)
     close_when_empty(w);
 }
 
+/* Not before the turn: what a session does by a rule is not to lose it midway. */
+static void take_rules(struct worker *w)
+{
+    w->other_rules = false;
+    rules_drop(w->rules);
+    w->rules = rules_box_take(&w->shop->rules);
+    worker_sweep(w);
+}
+
 static void worker_turn(uv_prepare_t *prepare)
 {
     struct worker *w = prepare->data;
+    if (w->other_rules)
+        take_rules(w);
     mailbox_take(&w->box, &w->tray);
     bool finished = worker_deliver_slice(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
@@ -167,10 +179,14 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     w->turn.data = w;
     w->drain_timer.data = w;
     w->listing_timer.data = w;
+    uv_timer_init(&w->loop, &w->sweeper);
+    w->sweeper.data = w;
     uv_prepare_start(&w->turn, worker_turn);
     slab_init(&w->sessions, sizeof(struct session));
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
+    list_init(&w->asked);
+    w->other_rules = true;
     shop->route.boxes[index] = &w->box;
     return 0;
 
@@ -210,6 +226,8 @@ static void drop_mail(struct worker *w)
         struct mail mail = w->tray.mails[w->tray.at];
         if (mail.kind == MAIL_MESSAGE)
             message_drop(mail.item);
+        else if (mail.kind == MAIL_PRESENCE)
+            presence_abandon(mail.item);
         else if (mail.kind == MAIL_CONNECTION) {
             close((int)(mail.word & 0xffffffff));
             address_drop(w->shop->addresses, mail.item);
@@ -236,7 +254,12 @@ void worker_fini(struct worker *w)
     ws_pool_free(w->readers);
     ring_free(w->ring);
     buf_fini(&w->gathered.topic);
+    buf_fini(&w->gathered.acks);
     buf_fini(&w->scratch);
+    buf_fini(&w->enveloped);
+    envelope_fini(&w->envelope);
+    marks_fini(&w->marks);
+    rules_drop(w->rules);
     free(w->paused);
     free(w->queue.sessions);
 }

@@ -24,6 +24,7 @@
 #include "net/outbox.h"
 #include "net/poller.h"
 #include "net/ring.h"
+#include "proto/envelope.h"
 #include "proto/ws_in.h"
 #include "session/marks.h"
 
@@ -45,6 +46,8 @@ struct session_limits {
 /* What all workers of one broker share. */
 struct workshop {
     struct route route;
+    struct rules_box rules;
+    uint64_t client_key; /* random: what the clients' ids are made of */
     struct session_limits limits;
     struct logger *logger;
     struct addresses *addresses;
@@ -70,6 +73,9 @@ struct flush_queue {
 /* What a session has published to one topic and is not posted yet; nothing between two reads. */
 struct gathered {
     struct session *publisher;
+    struct route_rule rule;
+    bool quiet;      /* not for the publisher itself */
+    struct buf acks; /* who wants one: struct ack, each with its id behind it */
     struct buf topic;
     uint64_t hash;
     struct message *message; /* NULL: nothing */
@@ -102,8 +108,18 @@ struct worker {
     const char *no_ring; /* why none was to be had; NULL: it was */
     struct ws_pool *readers;
     struct gathered gathered;
-    struct buf scratch;                   /* for answers */
-    const struct registry_topic *joining; /* raised, though nobody is in the local topic yet */
+    struct buf scratch;       /* for answers */
+    struct envelope envelope; /* of the topic that is being delivered */
+    struct buf enveloped;     /* its frames */
+    uint32_t choosing;        /* changes with each run that not everyone gets */
+    const void *joining;      /* its interest is raised, though nobody is in the local topic yet */
+    struct rules *rules;      /* in force here; NULL: none */
+    bool other_rules;         /* to be taken before the next turn */
+    struct list asked;        /* struct presence: questions that are not answered yet */
+    uint64_t clients;         /* that have been given an id */
+    uv_timer_t sweeper;
+    unsigned sweeps;
+    bool sweep_on; /* the round has found something to come back for */
     struct session **paused; /* publishers that wait for a mailbox, and who listed too much */
     size_t paused_count;
     size_t paused_cap;
@@ -133,7 +149,24 @@ void worker_join(struct worker *w);
 /* Frees a worker whose thread has ended or was never started. */
 void worker_fini(struct worker *w);
 
+/* The rule for a topic; valid until the turn is over. */
+static inline struct route_rule worker_rule(const struct worker *w, struct text topic)
+{
+    return (struct route_rule){rules_find(w->rules, topic), rules_version(w->rules)};
+}
+
 /* --- for the sessions ------------------------------------------------------------------------- */
+
+/* sweep.c: goes through the worker's share of the stripes, now and then, for as long as there is
+ * anything to look for. */
+void worker_sweep(struct worker *w);
+
+/* presence.c: answers a question of another worker's, or hands on the answer to one of ours. */
+struct presence;
+void worker_presence(struct worker *w, struct presence *p);
+
+/* presence.c: frees a question that cannot be answered any more. */
+void presence_abandon(struct presence *p);
 
 /* publish.c: posts what has been gathered, before anything else is done or answered. */
 void worker_post_gathered(struct worker *w);

@@ -1,0 +1,105 @@
+/* The commands that only look: topics, history. */
+#include "broker/pattern.h"
+#include "broker/topic_list.h"
+#include "hermes/protocol.h"
+#include "proto/reply.h"
+#include "session/answer.h"
+#include "session/worker.h"
+
+enum { HISTORY_BYTES = 1 << 20 }; /* of data in one answer, but for its first message */
+
+void session_list_topics(struct session *s, const struct command *c)
+{
+    struct worker *w = s->worker;
+    struct topic_list list;
+    struct fault fault = {.code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_LISTINGS), .id = c->id};
+    if (c->pattern.len && !answer_pattern_allowed(s, c->id, c->pattern))
+        return;
+    if (!worker_may_list(w, s)) {
+        answer_error(s, &fault);
+        return;
+    }
+    if (!topic_list_take(
+            &list, &w->shop->route.registry, c->prefix, c->after, c->pattern, c->limit)) {
+        fault.code = ERROR_UNAVAILABLE;
+        fault.message = TEXT(HERMES_TEXT_NO_TOPICS);
+        answer_error(s, &fault);
+        return;
+    }
+    struct buf rows = {0};
+    for (size_t i = 0; i < list.count; i++)
+        reply_topics_row(&rows, list.rows[i].name, list.rows[i].subscribers);
+    struct buf *out = answer_begin(s);
+    const struct text *next = list.next.at ? &list.next : NULL;
+    if (s->enveloped)
+        reply2_topics(out, c->id, buf_text(&rows), next);
+    else
+        reply_topics(out, buf_text(&rows), next);
+    out->failed |= rows.failed;
+    buf_fini(&rows);
+    size_t seen = list.seen;
+    topic_list_fini(&list);
+    answer_send(s);
+    worker_listed(w, s, seen);
+}
+
+/* Of a view, as many as one answer should hold. */
+static void history_rows(struct buf *rows, struct history_view *view, bool newest)
+{
+    uint64_t offset;
+    struct text data;
+    size_t left = view->bytes;
+    size_t taken = 0;
+    while (history_view_next(view, &offset, &data)) {
+        size_t here = data.len < left ? data.len : left;
+        /* The newest are wanted: those in front are left out. Else those at the end. */
+        bool fits = newest ? left <= HISTORY_BYTES || left == here
+                           : taken == 0 || taken + here <= HISTORY_BYTES;
+        left -= here;
+        if (!fits && !newest)
+            break;
+        if (!fits)
+            continue;
+        taken += here;
+        reply2_history_row(rows, offset, data);
+    }
+}
+
+void session_tell_history(struct session *s, const struct command *c)
+{
+    struct worker *w = s->worker;
+    struct route *route = &w->shop->route;
+    struct fault fault = {.code = ERROR_FORBIDDEN,
+        .message = TEXT(HERMES_TEXT_MAY_NOT_SUBSCRIBE),
+        .id = c->id,
+        .topic = c->topic};
+    if (!answer_topic_allowed(s, c->id, c->topic))
+        return;
+    struct route_rule rule = worker_rule(w, c->topic);
+    if (rule.rule->subscribe != ACCESS_EVERYONE) {
+        answer_error(s, &fault);
+        return;
+    }
+    struct buf *out = answer_begin(s); /* what it has published itself is in there */
+    struct route_past past = {.since = c->has_since, .offset = c->since, .newest = c->limit};
+    if (c->has_since)
+        past.epoch = epoch_read(c->epoch);
+    struct route_state state = route_history(
+        route, rule, registry_hash(&route->registry, c->topic), c->topic, &past, c->limit);
+    if (!state.keeps) {
+        fault.code = ERROR_NO_HISTORY;
+        fault.message = TEXT(HERMES_TEXT_NO_HISTORY);
+        answer_error(s, &fault);
+        return;
+    }
+    struct buf rows = {0};
+    history_rows(&rows, &state.past, !c->has_since);
+    history_view_fini(&state.past);
+    enum recovered recovered = !c->has_since     ? RECOVERED_UNASKED
+                               : state.recovered ? RECOVERED_YES
+                                                 : RECOVERED_NO;
+    reply2_history(out, c->id, c->topic, state.epoch, state.offset, buf_text(&rows), recovered);
+    out->failed |= rows.failed;
+    buf_fini(&rows);
+    answer_send(s);
+}

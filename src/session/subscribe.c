@@ -1,0 +1,317 @@
+/* The commands subscribe and unsubscribe, and what a new subscriber is given of the past. */
+#include "hermes/protocol.h"
+#include "proto/reply.h"
+#include "session/answer.h"
+#include "session/worker.h"
+
+enum {
+    REPLAY_PIECE = 64 * 1024, /* bytes of frames that are encoded before they go to the log */
+    REPLAY_SHARE = 4,         /* one replay may be so large a part of the log's budget */
+};
+
+/* --- the past --------------------------------------------------------------------------------- */
+
+/* A replay that would fill the log would cut off whoever does not take it at once. */
+static bool replay_fits(const struct worker *w, size_t bytes)
+{
+    return w->log.budget == 0 || bytes <= w->log.budget / REPLAY_SHARE;
+}
+
+/* Sends what is in the view, the newest of it if it is too much. */
+static void replay(struct session *s, struct text topic, struct history_view *view)
+{
+    struct worker *w = s->worker;
+    struct buf *out = &w->enveloped;
+    uint64_t offset;
+    struct text data;
+    size_t left = view->bytes;
+    envelope_set(&w->envelope, topic, TEXT(""));
+    buf_clear(out);
+    while (!out->failed && history_view_next(view, &offset, &data)) {
+        bool fits = replay_fits(w, left);
+        left -= data.len < left ? data.len : left;
+        if (!fits)
+            continue;
+        envelope_append(out, &w->envelope, data, offset);
+        if (out->len >= REPLAY_PIECE) {
+            session_send(s, buf_text(out));
+            buf_clear(out);
+        }
+    }
+    if (out->failed)
+        session_close(s, CLOSE_NO_MEMORY);
+    else if (out->len > 0)
+        session_send(s, buf_text(out));
+    worker_relieve(w);
+}
+
+/* --- subscribe -------------------------------------------------------------------------------- */
+
+static enum policy policy_of(const struct session *s, const struct command *c, enum policy rule)
+{
+    if (!s->enveloped)
+        return POLICY_DISCONNECT; /* nobody could tell it of a gap */
+    switch (c->policy) {
+    case COMMAND_DISCONNECT:
+        return POLICY_DISCONNECT;
+    case COMMAND_DROP_OLDEST:
+        return POLICY_DROP_OLDEST;
+    case COMMAND_LATEST:
+        return POLICY_LATEST;
+    default:
+        return rule;
+    }
+}
+
+static struct route_past past_of(const struct command *c)
+{
+    struct route_past past = {.since = c->has_since, .offset = c->since, .newest = c->replay};
+    if (c->has_since)
+        past.epoch = epoch_read(c->epoch);
+    return past;
+}
+
+/* Why it was not joined. */
+static void answer_not_joined(
+    struct session *s, enum join_result result, const struct command *c, const struct wish *wish)
+{
+    struct fault fault = {.id = c->id};
+    *(wish->is_pattern ? &fault.pattern : &fault.topic) = wish->name;
+    if (result == JOIN_TOO_MANY) {
+        metric_add(&s->worker->metrics, METRIC_limit_subscriptions_total, 1);
+        fault.code = ERROR_TOO_MANY_SUBSCRIPTIONS;
+        fault.message = TEXT(HERMES_TEXT_SUBSCRIPTIONS);
+    } else {
+        fault.code = ERROR_UNAVAILABLE;
+        fault.message = TEXT(HERMES_TEXT_NO_SUBSCRIPTION);
+    }
+    answer_error(s, &fault);
+}
+
+static void answer_joined(
+    struct session *s, const struct command *c, const struct wish *wish, struct route_joined *joined)
+{
+    struct buf *out = answer_begin_here(s); /* mail that came since is behind the answer */
+    enum recovered recovered = RECOVERED_UNASKED;
+    if (!s->enveloped) {
+        reply_subscribed(out, wish->name);
+        answer_send(s);
+        return;
+    }
+    if (c->has_since) {
+        bool whole = joined->recovered && replay_fits(s->worker, joined->past.bytes);
+        recovered = whole ? RECOVERED_YES : RECOVERED_NO;
+    }
+    reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
+    answer_send(s);
+    if (recovered != RECOVERED_NO && s->state == SESSION_OPEN)
+        replay(s, wish->name, &joined->past);
+}
+
+/* Who is subscribed has got or will get everything: what it has missed before is not known here, so
+ * nothing is replayed. */
+static void answer_again(struct session *s, const struct command *c, const struct wish *wish)
+{
+    struct worker *w = s->worker;
+    struct subscription *subscription = session_subscription(s, wish->name, false);
+    enum policy policy = c->policy ? wish->policy : subscription->policy;
+    session_change(s, subscription, policy, subscription->watches || wish->watches);
+    if (!s->enveloped) {
+        reply_subscribed(answer_begin(s), wish->name);
+        answer_send(s);
+        return;
+    }
+    uint64_t hash = registry_hash(&w->shop->route.registry, wish->name);
+    struct route_state state =
+        route_history(&w->shop->route, wish->rule, hash, wish->name, NULL, 0);
+    mailbox_take(&w->box, &w->tray);
+    worker_deliver(w); /* what was numbered by now comes before the answer */
+    enum recovered recovered = RECOVERED_UNASKED;
+    if (wish->past && wish->past->since) {
+        bool all = wish->past->epoch == state.epoch && wish->past->offset == state.offset;
+        recovered = all ? RECOVERED_YES : RECOVERED_NO;
+    }
+    reply2_subscribed(answer_begin_here(s), c->id, wish->name, state.epoch, state.offset, recovered);
+    answer_send(s);
+}
+
+static bool may_subscribe(struct session *s, const struct command *c, struct text topic,
+    const struct rule *rule)
+{
+    struct fault fault = {.code = ERROR_FORBIDDEN, .id = c->id, .topic = topic};
+    if (rule->subscribe != ACCESS_EVERYONE)
+        fault.message = TEXT(HERMES_TEXT_MAY_NOT_SUBSCRIBE);
+    else if (c->presence && !rule->presence)
+        fault.message = TEXT(HERMES_TEXT_NO_PRESENCE);
+    else
+        return true;
+    answer_error(s, &fault);
+    return false;
+}
+
+/* One topic whose name is good; false when no others should be tried. */
+static bool subscribe_topic(struct session *s, const struct command *c, struct text topic)
+{
+    struct route_rule rule = worker_rule(s->worker, topic);
+    struct route_past past = past_of(c);
+    struct wish wish = {.name = topic,
+        .watches = c->presence && s->enveloped,
+        .policy = policy_of(s, c, rule.rule->policy),
+        .rule = rule,
+        .past = s->enveloped ? &past : NULL};
+    struct route_joined joined;
+    if (!may_subscribe(s, c, topic, rule.rule))
+        return s->state == SESSION_OPEN;
+    enum join_result result = session_join(s, &wish, &joined);
+    switch (result) {
+    case JOIN_OK:
+        answer_joined(s, c, &wish, &joined);
+        history_view_fini(&joined.past);
+        break;
+    case JOIN_ALREADY:
+        answer_again(s, c, &wish);
+        break;
+    case JOIN_TOO_MANY:
+    case JOIN_NO_MEMORY:
+        answer_not_joined(s, result, c, &wish);
+        break;
+    case JOIN_ENDED:
+        break;
+    }
+    return s->state == SESSION_OPEN;
+}
+
+static void subscribe_pattern(struct session *s, const struct command *c)
+{
+    struct wish wish = {.name = c->pattern,
+        .is_pattern = true,
+        .watches = c->presence,
+        .policy = policy_of(s, c, POLICY_DISCONNECT),
+        .rule = {&rule_default, 0}};
+    if (!answer_pattern_allowed(s, c->id, c->pattern))
+        return;
+    struct route_joined joined;
+    enum join_result result = session_join(s, &wish, &joined);
+    if (result == JOIN_ENDED)
+        return;
+    if (result == JOIN_TOO_MANY || result == JOIN_NO_MEMORY) {
+        answer_not_joined(s, result, c, &wish);
+        return;
+    }
+    if (result == JOIN_ALREADY) {
+        struct subscription *subscription = session_subscription(s, c->pattern, true);
+        session_change(s, subscription, c->policy ? wish.policy : subscription->policy,
+            subscription->watches || c->presence);
+    }
+    struct buf *out = result == JOIN_OK ? answer_begin_here(s) : answer_begin(s);
+    reply2_subscribed_pattern(out, c->id, c->pattern);
+    answer_send(s);
+}
+
+/* --- several topics at once ------------------------------------------------------------------- */
+
+/* The names in c->topics, which can be gone through once, as a row of struct text in `names`. All
+ * are looked at before anything is done. False when one may not be used, which is answered. */
+static bool read_topics(struct session *s, struct command *c, struct buf *names)
+{
+    struct text name;
+    while (command_next_topic(&c->topics, &name)) {
+        if (!answer_topic_allowed(s, c->id, name))
+            return false;
+        buf_append(names, &name, sizeof name);
+    }
+    if (names->failed)
+        session_close(s, CLOSE_NO_MEMORY);
+    return !names->failed;
+}
+
+/* How many of them would be new subscriptions; one that is named twice counts twice. */
+static size_t count_new(struct session *s, const struct text *names, size_t count)
+{
+    size_t fresh = 0;
+    for (size_t i = 0; i < count; i++)
+        fresh += session_subscription(s, names[i], false) == NULL;
+    return fresh;
+}
+
+static void subscribe_topics(struct session *s, struct command *c)
+{
+    struct buf buf = {0};
+    size_t most = s->worker->shop->limits.subscriptions;
+    if (read_topics(s, c, &buf)) {
+        const struct text *names = (const struct text *)(const void *)buf.data;
+        size_t count = buf.len / sizeof *names;
+        if (most != 0 && s->subscriber.count + count > most &&
+            s->subscriber.count + count_new(s, names, count) > most) {
+            struct wish none = {.name = TEXT("")};
+            answer_not_joined(s, JOIN_TOO_MANY, c, &none);
+            count = 0;
+        }
+        for (size_t i = 0; i < count && subscribe_topic(s, c, names[i]); i++)
+            ;
+    }
+    buf_fini(&buf);
+}
+
+void session_subscribe(struct session *s, struct command *c)
+{
+    if (c->pattern.len)
+        subscribe_pattern(s, c);
+    else if (c->topics.len)
+        subscribe_topics(s, c);
+    else if (answer_topic_allowed(s, c->id, c->topic))
+        subscribe_topic(s, c, c->topic);
+}
+
+/* --- unsubscribe ------------------------------------------------------------------------------ */
+
+static void answer_left(
+    struct session *s, const struct command *c, struct text name, bool is_pattern)
+{
+    struct buf *out = answer_begin(s);
+    if (!s->enveloped)
+        reply_unsubscribed(out, name);
+    else if (is_pattern)
+        reply2_unsubscribed_pattern(out, c->id, name);
+    else
+        reply2_unsubscribed(out, c->id, name);
+    answer_send(s);
+}
+
+static bool unsubscribe(
+    struct session *s, const struct command *c, struct text name, bool is_pattern)
+{
+    struct fault fault = {
+        .code = ERROR_NOT_SUBSCRIBED, .message = TEXT(HERMES_TEXT_NOT_SUBSCRIBED), .id = c->id};
+    switch (session_leave(s, name, is_pattern)) {
+    case LEAVE_OK:
+        answer_left(s, c, name, is_pattern);
+        break;
+    case LEAVE_NOT_SUBSCRIBED:
+        *(is_pattern ? &fault.pattern : &fault.topic) = name;
+        answer_error(s, &fault);
+        break;
+    case LEAVE_ENDED:
+        break;
+    }
+    return s->state == SESSION_OPEN;
+}
+
+void session_unsubscribe(struct session *s, struct command *c)
+{
+    if (c->pattern.len) {
+        if (answer_pattern_allowed(s, c->id, c->pattern))
+            unsubscribe(s, c, c->pattern, true);
+    } else if (c->topics.len) {
+        struct buf buf = {0};
+        if (read_topics(s, c, &buf)) {
+            const struct text *names = (const struct text *)(const void *)buf.data;
+            for (size_t i = 0; i < buf.len / sizeof *names; i++)
+                if (!unsubscribe(s, c, names[i], false))
+                    break;
+        }
+        buf_fini(&buf);
+    } else if (answer_topic_allowed(s, c->id, c->topic)) {
+        unsubscribe(s, c, c->topic, false);
+    }
+}
