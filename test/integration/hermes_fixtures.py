@@ -3,12 +3,14 @@
 import contextlib
 import ctypes
 import functools
+import json
 import os
 import pathlib
 import re
 import resource
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -46,6 +48,14 @@ def settings(values):
 def milliseconds(n):
     """A duration setting that a slow build can keep too."""
     return f"{int(n * SLOW)}ms"
+
+
+def write_rules(path, rules):
+    """`rules`: a list of them, or text that stands for itself."""
+    text = rules if isinstance(rules, str) else json.dumps({"rules": rules})
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text)
+    fresh.rename(path)
 
 
 def sanitized():
@@ -168,6 +178,15 @@ class Server:
         self.clients.append(conn)
         return conn
 
+    def client2(self, **more):
+        conn = raw.Client2(self.port, **more)
+        self.clients.append(conn)
+        return conn
+
+    def write_rules(self, rules):
+        """Puts them in place of those that it was started with: for who then asks to reload."""
+        write_rules(self.rules_file, rules)
+
     def get(self, target, method="GET", extra=()):
         """One plain HTTP request on a connection of its own."""
         with raw.Raw(self.port) as conn:
@@ -240,15 +259,21 @@ class Server:
 @contextlib.contextmanager
 def server_factory():
     running = []
+    folder = tempfile.TemporaryDirectory(prefix="hermes-rules-")
 
-    def start(*flags, env=None, nofile=None, find_port=True, prefix=(), **values):
+    def start(*flags, env=None, nofile=None, find_port=True, prefix=(), rules=None, **values):
         if not HERMES.exists():
             pytest.fail(f"{HERMES} is not built")
         # No pings unless asked for: a client that a test leaves unread must not be cut for it,
         # however slow the machine.
         env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", "WS_PING_SECONDS": "0", **settings(values), **(env or {})}
         env = {name: value for name, value in env.items() if value is not None}
+        if rules is not None:
+            rules_file = pathlib.Path(folder.name) / f"rules-{len(running)}.json"
+            write_rules(rules_file, rules)
+            env["WS_CONFIG"] = str(rules_file)
         one = Server([*prefix, HERMES, "serve", *flags], env, nofile=nofile, find_port=find_port)
+        one.rules_file = rules_file if rules is not None else None
         running.append(one)
         return one
 
@@ -258,7 +283,9 @@ def server_factory():
         for one in running:
             with contextlib.suppress(Exception):
                 one.process.kill()
+        folder.cleanup()
         raise
+    folder.cleanup()
     faults = []
     for one in running:
         try:

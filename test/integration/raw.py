@@ -370,3 +370,201 @@ class Client(Raw):
         self.expect_subscribed(topic)
         assert self.recv_text() == '"fence"'
         self.expect_unsubscribed(topic)
+
+
+V2 = ["Sec-WebSocket-Protocol: hermes.v2"]
+CODES = {"bad_json", "malformed", "bad_topic", "bad_pattern", "not_subscribed", "unauthorized",
+         "forbidden", "token_expired", "rate_limited", "too_many_subscriptions", "too_large",
+         "no_history", "unavailable"}
+
+
+def burst(messages):
+    """Many text frames at once, masked by a key of zeros, which is quick to do."""
+    out = []
+    for message in messages:
+        payload = message.encode() if isinstance(message, str) else message
+        n = len(payload)
+        out.append(bytes([0x81, 0x80 | n]) if n < 126 else
+                   b"\x81\xfe" + struct.pack(">H", n) if n < 65536 else
+                   b"\x81\xff" + struct.pack(">Q", n))
+        out.append(b"\0\0\0\0")
+        out.append(payload)
+    return b"".join(out)
+
+
+class Client2(Client):
+    """A connection that speaks level 2. `me` is the id that the server gave it."""
+
+    def __init__(self, port, extra=(), **more):
+        self.commands = itertools.count(1)
+        super().__init__(port, extra=[*V2, *extra], **more)
+
+    def greeted(self):
+        self.handshake = self.upgraded()
+        assert self.handshake.header("sec-websocket-protocol") == "hermes.v2"
+        info = self.recv_json()
+        assert info["type"] == "info" and isinstance(info["client"], str) and info["client"], info
+        assert set(info) == {"type", "message", "client"}, info
+        self.me = info["client"]
+
+    def tell(self, type, **fields):
+        """Sends a command with an id of its own, which is returned."""
+        number = next(self.commands)
+        self.say(json.dumps({"type": type, "id": number, **fields}, ensure_ascii=False))
+        return number
+
+    def ask(self, type, **fields):
+        """The answer to a command, which is the next to come."""
+        number = self.tell(type, **fields)
+        got = self.recv_json()
+        assert isinstance(got, dict) and got.get("id") == number, (got, number)
+        return got
+
+    def ask_among(self, type, **fields):
+        """What came before the answer, and the answer: for answers that are not the next to come."""
+        number = self.tell(type, **fields)
+        before = []
+        while True:
+            got = self.recv_json()
+            if got.get("id") == number:
+                return before, got
+            before.append(got)
+
+    def subscribe(self, topic=None, **more):
+        """The answer, of which what is always so is checked."""
+        if topic is not None:
+            more["topic"] = topic
+        return self.check_subscribed(self.ask("subscribe", **more), **more)
+
+    @staticmethod
+    def check_subscribed(got, topic=None, pattern=None, since=None, **_):
+        assert got["type"] == "ack_subscribe", got
+        if pattern is not None:
+            assert got["pattern"] == pattern and "topic" not in got, got
+            return got
+        assert got["topic"] == topic, got
+        assert got["message"] == f"Successfully subscribed to {topic}", got
+        assert isinstance(got["epoch"], str) and got["epoch"], got
+        assert type(got["offset"]) is int and got["offset"] >= 0, got
+        assert ("recovered" in got) == (since is not None), got
+        if since is not None:
+            assert type(got["recovered"]) is bool, got
+            assert not got["recovered"] or (since["epoch"] == got["epoch"]
+                                            and since["offset"] <= got["offset"]), got
+        assert set(got) <= {"type", "topic", "message", "id", "epoch", "offset", "recovered"}, got
+        return got
+
+    def unsubscribe(self, topic=None, **more):
+        if topic is not None:
+            more["topic"] = topic
+        got = self.ask("unsubscribe", **more)
+        assert got["type"] == "ack_unsubscribe", got
+        for name, value in more.items():
+            assert got[name] == value, got
+        return got
+
+    def publish_acked(self, topic, data, **more):
+        """The answer's offset and subscribers; for who is not subscribed itself."""
+        got = self.ask("publish", topic=topic, data=data, **more)
+        assert set(got) == {"type", "topic", "offset", "subscribers", "id"}, got
+        assert got["type"] == "ack_publish" and got["topic"] == topic, got
+        return got["offset"], got["subscribers"]
+
+    def refused(self, code, type, **fields):
+        """The command is answered by an error with that code."""
+        got = self.ask(type, **fields)
+        assert got["type"] == "error" and got["code"] == code and got["message"], got
+        return got
+
+    def expect_refusal(self, code):
+        got = self.recv_json()
+        assert got["type"] == "error" and got["code"] == code, got
+        assert isinstance(got["message"], str) and got["message"], got
+        return got
+
+    def expect_message(self, topic, data, offset=None, pattern=None):
+        got = self.recv_json()
+        self.check_message(got, topic, offset, pattern)
+        assert got["data"] == data, (got, data)
+        return got["offset"]
+
+    @staticmethod
+    def check_message(got, topic, offset=None, pattern=None):
+        assert got["type"] == "message" and got["topic"] == topic, (got, topic, offset)
+        assert type(got["offset"]) is int and got["offset"] >= 1, got
+        assert offset is None or got["offset"] == offset, (got, offset)
+        assert got.get("pattern") == pattern, (got, pattern)
+        assert set(got) <= {"type", "topic", "data", "offset", "pattern"}, got
+
+    def expect_error(self, message=None):
+        got = super().expect_error(message)
+        assert got["code"] in CODES, got
+        return got
+
+    def presence(self, topic):
+        """Who is on it, in any order; other frames that come before the answer are an error."""
+        got = self.ask("presence", topic=topic)
+        assert set(got) == {"type", "topic", "clients", "id"}, got
+        assert got["type"] == "presence" and got["topic"] == topic, got
+        clients = got["clients"]
+        assert all(isinstance(c, str) for c in clients), got
+        assert len(set(clients)) == len(clients), "somebody stands twice"
+        return set(clients)
+
+    def history(self, topic, **more):
+        """The answer, whose messages are checked to be without a gap."""
+        got = self.ask("history", topic=topic, **more)
+        return self.check_history(got, topic, **more)
+
+    @staticmethod
+    def check_history(got, topic, since=None, limit=100, **_):
+        assert got["type"] == "history" and got["topic"] == topic, got
+        assert set(got) <= {"type", "topic", "epoch", "offset", "messages", "id", "recovered"}, got
+        assert ("recovered" in got) == (since is not None), got
+        messages = got["messages"]
+        assert all(set(m) == {"offset", "data"} for m in messages), got
+        offsets = [m["offset"] for m in messages]
+        assert len(offsets) <= limit, got
+        if offsets:
+            assert offsets == list(range(offsets[0], offsets[-1] + 1)), offsets
+            assert offsets[-1] <= got["offset"], got
+            if since is not None:
+                assert got["recovered"] and offsets[0] == since["offset"] + 1, got
+        return got
+
+    def counts(self, prefix="", **more):
+        out, after = {}, ""
+        while True:
+            got = self.ask("topics", prefix=prefix, after=after, limit=1000, **more)
+            assert got["type"] == "topics", got
+            out.update((row["topic"], row["subscribers"]) for row in got["topics"])
+            if got.get("next") is None:
+                return out
+            after = got["next"]
+
+    def fence(self):
+        topic = f"fence~{next(FENCES)}"
+        self.say(command("subscribe", topic), publish_text(topic, '"fence"'),
+                 command("unsubscribe", topic))
+        got = self.recv_json()
+        assert got["type"] == "ack_subscribe" and got["topic"] == topic, got
+        self.expect_message(topic, "fence", got["offset"] + 1)
+        got = self.recv_json()
+        assert got["type"] == "ack_unsubscribe" and got["topic"] == topic, got
+
+    def until_fenced(self):
+        """All that comes up to a fence."""
+        topic = f"fence~{next(FENCES)}"
+        self.say(command("subscribe", topic), publish_text(topic, '"fence"'),
+                 command("unsubscribe", topic))
+        out = []
+        while True:
+            got = self.recv_json()
+            if got.get("topic") != topic:
+                out.append(got)
+            elif got["type"] == "ack_unsubscribe":
+                return out
+
+
+def since(epoch, offset):
+    return {"epoch": epoch, "offset": offset}
