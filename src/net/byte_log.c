@@ -84,6 +84,18 @@ uint64_t log_append(struct byte_log *log, const void *bytes, size_t len)
     return start;
 }
 
+void log_read(const struct byte_log *log, uint64_t position, void *bytes, size_t len)
+{
+    char *to = bytes;
+    while (len > 0) {
+        struct iovec piece = log_piece(log, position, position + len);
+        memcpy(to, piece.iov_base, piece.iov_len);
+        to += piece.iov_len;
+        position += piece.iov_len;
+        len -= piece.iov_len;
+    }
+}
+
 void log_trim(struct byte_log *log, uint64_t needed)
 {
     while (log->count > 1 && needed >= log->base + LOG_CHUNK &&

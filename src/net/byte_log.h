@@ -85,4 +85,7 @@ static inline struct iovec log_piece(const struct byte_log *log, uint64_t from, 
     return (struct iovec){log_chunk_at(log, from)->bytes + offset, len};
 }
 
+/* Copies bytes that are there, in however many pieces. */
+void log_read(const struct byte_log *log, uint64_t position, void *bytes, size_t len);
+
 #endif

@@ -44,7 +44,7 @@ static void more_release(struct byte_log *log, struct outbox *box)
     list_remove(&more->stalled);
     if (more->cap <= SPARE_SPANS && log->spare_outbox_count < LOG_SPARE_OUTBOXES) {
         buf_fini(&more->private);
-        more->private_sent = more->told = 0;
+        more->private_sent = more->excused = 0;
         more->at = more->count = more->frame_left = 0;
         log->spare_outboxes[log->spare_outbox_count++] = more;
     } else {
@@ -163,7 +163,7 @@ void outbox_advance(struct outbox *box, size_t bytes)
         size_t part = bytes < private ? bytes : private;
         more->private_sent += part;
         if (more->private_sent == more->private.len)
-            more->private.len = more->private_sent = more->told = 0;
+            more->private.len = more->private_sent = more->excused = 0;
         bytes -= part;
     }
     for (;;) {

@@ -108,8 +108,8 @@ struct span outbox_span(const struct outbox *box, size_t i);
  * partly copied out. */
 uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box);
 
-/* The end of the frame that begins at that position of the log. */
-uint64_t outbox_frame_end(const struct byte_log *log, uint64_t position);
+/* Where the payload of the frame lies that begins at that position of the log. */
+struct span outbox_frame(const struct byte_log *log, uint64_t position);
 
 /* Bytes of the spans before `until`; when that comes to more than `most`, only that it does. */
 size_t outbox_before(const struct outbox *box, uint64_t until, size_t most);
@@ -118,7 +118,7 @@ size_t outbox_before(const struct outbox *box, uint64_t until, size_t most);
 size_t outbox_private(const struct outbox *box);
 
 /* Whether what it holds of the log's first chunk is no more than `limit`, together with what was
- * copied before, not counting what was told. */
+ * copied before, but for what is excused. */
 bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t limit);
 
 /* Copies the bytes before that position out of the log; false, and nothing changed, when there is
@@ -132,6 +132,9 @@ bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit);
 /* Puts a whole frame in front of the spans, which begin with a frame of their own. False, and
  * nothing changed, when there is no memory. */
 bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame);
+
+/* So many of the private bytes do not count as copied, until all of them are sent. */
+void outbox_excuse(struct outbox *box, size_t bytes);
 
 /* Spans from that position on are not sent until the fence is moved; none begins before it and ends
  * behind it. Until then a flush ends with OUTBOX_FENCED instead of OUTBOX_DONE. */

@@ -33,19 +33,15 @@ uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box)
     return outbox_frame_left_after(pieces, private, more->frame_left);
 }
 
-uint64_t outbox_frame_end(const struct byte_log *log, uint64_t position)
+struct span outbox_frame(const struct byte_log *log, uint64_t position)
 {
     uint8_t head[10];
-    size_t have = 0;
-    while (have < sizeof head && position + have < log->end) {
-        struct iovec piece = log_piece(log, position + have, log->end);
-        size_t part = piece.iov_len < sizeof head - have ? piece.iov_len : sizeof head - have;
-        memcpy(head + have, piece.iov_base, part);
-        have += part;
-    }
-    MUST_DEBUG(have >= 2);
+    size_t have = log->end - position < sizeof head ? (size_t)(log->end - position) : sizeof head;
+    log_read(log, position, head, have);
     struct iovec whole = {head, have};
-    return position + outbox_frame_left_after(&whole, 1, 0) + 1;
+    uint8_t len = head[1] & 0x7f;
+    uint64_t payload = position + 2 + (len == 126 ? 2 : len == 127 ? 8 : 0);
+    return (struct span){payload, position + 1 + outbox_frame_left_after(&whole, 1, 0)};
 }
 
 size_t outbox_before(const struct outbox *box, uint64_t until, size_t most)
@@ -65,7 +61,7 @@ bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t lim
 {
     const struct outbox_more *more = box->more;
     size_t private = more->private.len - more->private_sent;
-    size_t copied = private > more->told ? private - more->told : 0;
+    size_t copied = private > more->excused ? private - more->excused : 0;
     return copied <= limit && outbox_before(box, log->base + LOG_CHUNK, limit) <= limit - copied;
 }
 
@@ -137,8 +133,12 @@ bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame)
     if (!private_reserve(log, more, frame.len))
         return false;
     buf_append_text(&more->private, frame);
-    more->told += frame.len;
     return true;
+}
+
+void outbox_excuse(struct outbox *box, size_t bytes)
+{
+    box->more->excused += bytes;
 }
 
 void outbox_fence(struct outbox *box, uint64_t position)

@@ -12,7 +12,7 @@ struct outbox_more {
     struct outbox *owner;
     struct buf private; /* to be sent before the spans */
     size_t private_sent;
-    size_t told;        /* of the private bytes: by outbox_tell */
+    size_t excused;     /* of the private bytes: see outbox_excuse */
     uint64_t fence;     /* spans from there on are not sent */
     struct span *spans; /* behind `first`: a row of `count` that begins at `at` */
     uint32_t at;

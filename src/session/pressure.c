@@ -3,37 +3,42 @@
 
 #include "base/die.h"
 #include "session/session.h"
+#include "session/slow.h"
 #include "session/worker.h"
 
 enum {
-    COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
-    LOG_EARLY = 8,            /* chunks that the log may grow by before all is flushed at once */
-    LISTING_RATE = 2000000,   /* topics looked at a second for listings */
+    LOG_EARLY = 8,          /* chunks that the log may grow by before all is flushed at once */
+    LISTING_RATE = 2000000, /* topics looked at a second for listings */
     LISTING_BURST = 1000000,
 };
 
-/* Makes room at the log's front: the oldest holder's bytes are copied out when they are few, so
- * that a quiet subscriber does not pay for the traffic of others; else it is too slow. */
-static void relieve_oldest(struct worker *w, struct outbox *oldest, bool holds_chunk)
+/* Forgets what of the log nobody needs any more. */
+static void trim(struct worker *w)
+{
+    log_trim(&w->log, worker_oldest_queued(w));
+    marks_trim(&w->marks, w->log.base);
+    w->log.noted = marks_size(&w->marks);
+}
+
+/* Makes room at the log's front: whoever holds it lets go of it, or is too slow. */
+static void relieve_oldest(struct outbox *oldest, bool holds_chunk)
 {
     struct session *s = LIST_ITEM(oldest, struct session, out);
-    bool affordable = w->log.charged < w->log.budget / 2;
-    if (holds_chunk && affordable && outbox_copy_out(&w->log, oldest, COPY_OUT_MAX))
-        return;
-    session_close(s, CLOSE_TOO_SLOW);
+    if (!session_let_go(s, holds_chunk))
+        session_close(s, CLOSE_TOO_SLOW);
 }
 
 void worker_relieve(struct worker *w)
 {
     if (log_over(&w->log) || w->log.count > LOG_EARLY + w->log_settled)
         worker_flush(w, SIZE_MAX);
-    log_trim(&w->log, worker_oldest_queued(w));
+    trim(w);
     struct outbox *oldest;
     bool holds_chunk;
     while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL) {
-        relieve_oldest(w, oldest, holds_chunk);
+        relieve_oldest(oldest, holds_chunk);
         worker_flush(w, SIZE_MAX);
-        log_trim(&w->log, worker_oldest_queued(w));
+        trim(w);
     }
     if (w->queue.count == 0)
         w->log_settled = w->log.count;

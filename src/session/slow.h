@@ -2,7 +2,9 @@
  * connection, and the gap frames that tell it so (guarantee 4).
  *
  * Only messages by a subscription with POLICY_DROP_OLDEST or POLICY_LATEST are lost, never one that
- * is partly sent, never an answer. A gap frame for a topic is sent before the topic's next message.
+ * is partly sent, never an answer. What was queued by a subscription that has ended since is not
+ * lost either. A gap frame is sent in the place of what it stands for, also when the subscription
+ * has ended by then.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_SLOW_H
 #define HERMES_SESSION_SLOW_H
@@ -11,18 +13,19 @@
 
 #include "session/session.h"
 
-/* The log wants its first chunk back, which this session holds: drops what is in there, and what
- * POLICY_LATEST lets go of anywhere. True when the session holds the chunk no longer, or when what it
- * still holds there has become so little that copying it out is worth another try. */
-bool session_shed(struct session *s);
+/* The log is over its budget, and wants this blocked session to let go of its first chunk, or, when
+ * that is not held, of memory. Few bytes are copied out, so that a quiet client does not pay for
+ * the traffic of others; else messages are dropped. False when there is nothing left but to close
+ * it. */
+bool session_let_go(struct session *s, bool holds_chunk);
 
-/* Before a session that was blocked is sent to: of each topic by POLICY_LATEST only the newest
- * unsent message stays. */
-void session_conflate(struct session *s);
+/* Sends to a session that was blocked. Of each topic by POLICY_LATEST only the newest unsent
+ * message stays, and gap frames are told in their places. */
+enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sent);
 
-/* Writes the gap frames that are due in front of what is queued, behind what is partly sent or
- * copied out already. Before each flush and before anything is copied out. */
-void session_tell_gaps(struct session *s);
+/* What it subscribes to from here on is not the subscription that was: offsets lost before and
+ * behind are told apart. */
+void session_part_gaps(struct session *s);
 
 /* The session ends or is cut off. */
 void session_forget_gaps(struct session *s);
