@@ -1,5 +1,6 @@
 /* A million topics in the registry: what one costs to add, to find, to publish to and to remove,
- * the worst single case too, which is where a table that grows in one piece would show.
+ * the worst single case too, which is where a table that grows in one piece would show; and what a
+ * page of their listing costs.
  *
  * Each operation is timed by itself, hashing the name and taking the stripe's lock included, on
  * topics in random order, so that neither caches nor the branch predictor know what comes; what
@@ -14,11 +15,13 @@
 
 #include "base/die.h"
 #include "broker/route.h"
+#include "broker/topic_list.h"
 
-enum { NAME_BYTES = 15, NAME_ROOM = 32, FRAME_BYTES = 64 };
+enum { NAME_BYTES = 15, NAME_ROOM = 32, FRAME_BYTES = 64, PAGE = 1000, PAGES = 2000 };
 
 struct bench {
     struct route route;
+    struct route_rule rule;
     struct mailbox box;
     struct mailbox *boxes[1];
     struct tray tray;
@@ -46,12 +49,15 @@ static struct text name_of(const struct bench *b, uint32_t i)
 
 static uint64_t add(struct bench *b, uint32_t i)
 {
-    bool made;
+    static const struct route_past nothing_past = {0};
     uint64_t begin = now_ns();
     uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
-    b->topics[i] = route_subscribe(&b->route, 0, &b->tray, hash, name_of(b, i), &made);
+    struct route_joined joined =
+        route_subscribe(&b->route, b->rule, 0, &b->tray, hash, name_of(b, i), false, &nothing_past);
     uint64_t end = now_ns();
-    MUST(b->topics[i] && made);
+    MUST(joined.topic && joined.made);
+    history_view_fini(&joined.past);
+    b->topics[i] = joined.topic;
     return end - begin;
 }
 
@@ -75,7 +81,7 @@ static uint64_t publish(struct bench *b, uint32_t i)
     memset(m->frames, 'x', FRAME_BYTES);
     uint64_t begin = now_ns();
     uint64_t hash = registry_hash(&b->route.registry, name_of(b, i));
-    struct route_result result = route_publish(&b->route, hash, name_of(b, i), m);
+    struct route_result result = route_publish(&b->route, b->rule, hash, name_of(b, i), m);
     uint64_t end = now_ns();
     MUST(result.subscribers == 1);
     MUST(mailbox_take(&b->box, &b->tray));
@@ -89,10 +95,34 @@ static uint64_t publish(struct bench *b, uint32_t i)
 static uint64_t take_out(struct bench *b, uint32_t i)
 {
     uint64_t begin = now_ns();
-    bool gone = route_unsubscribe(&b->route, 0, b->topics[i], true);
+    bool gone = route_unsubscribe(&b->route, 0, b->topics[i], true, false);
     uint64_t end = now_ns();
     MUST(gone);
     return end - begin;
+}
+
+/* A page behind that topic. */
+static uint64_t page(struct bench *b, uint32_t i, struct text pattern)
+{
+    struct topic_list list;
+    uint64_t begin = now_ns();
+    bool taken =
+        topic_list_take(&list, &b->route.registry, TEXT("stock:"), name_of(b, i), pattern, PAGE);
+    uint64_t end = now_ns();
+    MUST(taken);
+    topic_list_fini(&list);
+    return end - begin;
+}
+
+static uint64_t list(struct bench *b, uint32_t i)
+{
+    return page(b, i, (struct text){0});
+}
+
+/* As many as one call looks at, none of which match. */
+static uint64_t list_none(struct bench *b, uint32_t i)
+{
+    return page(b, i, TEXT("*:*:none"));
 }
 
 static uint64_t nothing(struct bench *b, uint32_t i)
@@ -126,20 +156,20 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(
-    struct bench *b, const char *what, uint64_t (*operation)(struct bench *, uint32_t))
+static void measure(struct bench *b, const char *what, size_t times,
+    uint64_t (*operation)(struct bench *, uint32_t))
 {
     uint64_t sum = 0;
+    times = times < b->count ? times : b->count;
     shuffle(b);
-    for (size_t i = 0; i < b->count; i++) {
+    for (size_t i = 0; i < times; i++) {
         uint64_t ns = operation(b, b->order[i]);
         b->ns[i] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
         sum += ns;
     }
-    qsort(b->ns, b->count, sizeof b->ns[0], by_size);
-    printf("%-10s %8.0f %8u %8u %9u %10u\n", what, (double)sum / (double)b->count,
-        b->ns[b->count / 2], b->ns[b->count - 1 - b->count / 100],
-        b->ns[b->count - 1 - b->count / 10000], b->ns[b->count - 1]);
+    qsort(b->ns, times, sizeof b->ns[0], by_size);
+    printf("%-10s %8.0f %8u %8u %9u %10u\n", what, (double)sum / (double)times, b->ns[times / 2],
+        b->ns[times - 1 - times / 100], b->ns[times - 1 - times / 10000], b->ns[times - 1]);
 }
 
 static size_t heap_bytes(void)
@@ -176,26 +206,29 @@ int main(int argc, char **argv)
     }
     MUST(!uv_loop_init(&loop) && !mailbox_open(&b->box, &loop, ring, NULL));
     b->boxes[0] = &b->box;
+    b->rule.rule = &rule_default;
+    route_init(&b->route, 1, 0);
     b->route.boxes = b->boxes;
     b->route.crowded = 1 << 20;
-    registry_init(&b->route.registry, 1);
 
     printf("%zu topics with names of %d bytes, one worker; ns per operation\n\n", b->count,
         NAME_BYTES);
     printf("%-10s %8s %8s %8s %9s %10s\n", "", "mean", "median", "99%", "99.99%", "worst");
-    measure(b, "the clock", nothing);
+    measure(b, "the clock", b->count, nothing);
     size_t before = heap_bytes();
-    measure(b, "add", add);
+    measure(b, "add", b->count, add);
     size_t after = heap_bytes();
-    measure(b, "find", find);
-    measure(b, "publish", publish);
-    measure(b, "remove", take_out);
+    measure(b, "find", b->count, find);
+    measure(b, "publish", b->count, publish);
+    measure(b, "list 1000", PAGES, list);
+    measure(b, "list none", PAGES, list_none);
+    measure(b, "remove", b->count, take_out);
     printf("\n%.0f bytes of heap per topic, the tables' free slots included; %.0f left per topic "
            "when all are gone\n",
         (double)(after - before) / (double)b->count,
         ((double)heap_bytes() - (double)before) / (double)b->count);
 
-    registry_fini(&b->route.registry);
+    route_fini(&b->route);
     mailbox_close(&b->box);
     uv_run(&loop, UV_RUN_DEFAULT);
     mailbox_fini(&b->box);

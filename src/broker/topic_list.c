@@ -7,7 +7,7 @@
 #include "broker/patterns.h"
 
 /* LOOK: topics under one lock; WORK: in one call, besides those for the rows. */
-enum { LOOK = 32, WORK = 16384, NAMES_FIRST = 4096, NAMES_MOST = 65536 };
+enum { LOOK = 16, WORK = 8192, NAMES_FIRST = 4096, NAMES_MOST = 65536 };
 
 /* Copied names, freed all at once. */
 struct topic_names {

@@ -16,7 +16,7 @@
 #include "support/random.h"
 
 /* WORK: topics that one call looks at for nothing (as in broker/topic_list.c). */
-enum { TOPICS = 3000, NAME_MAX_BYTES = 24, WORK = 16384 };
+enum { TOPICS = 3000, NAME_MAX_BYTES = 24, WORK = 8192 };
 
 static const struct text NONE = {0};
 
