@@ -60,16 +60,16 @@ static bool read_limit(struct command *c, struct text raw)
     return true;
 }
 
-/* At most 64 bytes when decoded. The id is given back as it came, so a copy is decoded, in which a
- * lone surrogate, that stays what it is, counts for its three bytes as any other character. */
+/* At most 64 bytes when decoded, and UTF-8 can stand for it. The id is given back as it came, so it
+ * is a copy that is decoded. */
 static bool id_fits(struct text raw)
 {
-    if (raw.len - 2 <= COMMAND_ID_MAX)
-        return true;
     char copy[ID_RAW_MAX];
     struct text decoded;
     if (raw.len > sizeof copy)
         return false;
+    if (!memchr(raw.at, '\\', raw.len))
+        return raw.len - 2 <= COMMAND_ID_MAX;
     memcpy(copy, raw.at, raw.len);
     return json_string_decode(copy, raw.len, &decoded) && decoded.len <= COMMAND_ID_MAX;
 }
@@ -329,10 +329,12 @@ enum command_kind command_level2(
 
 bool command_next_topic(struct text *topics, struct text *name)
 {
-    const char *end = topics->at + topics->len;
+    if (topics->len == 0)
+        return false;
     /* Between the names of the checked array is nothing that has a quote. memchr, because the frame
      * is writable though the text is not. */
-    char *raw = topics->len ? memchr(topics->at, '"', topics->len) : NULL;
+    const char *end = topics->at + topics->len;
+    char *raw = memchr(topics->at, '"', topics->len);
     if (!raw)
         return false;
     const char *start;

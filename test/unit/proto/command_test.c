@@ -224,9 +224,13 @@ static void unknown_keys_are_ignored_whatever_they_hold(void **state)
 static void what_is_not_json_is_bad_json(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", " ", "hello", "{", "}", "{\"topic\":\"a\",\"data\":1",
-        "{\"topic\":\"a\",\"data\":1}}", "{\"topic\":\"a\",\"data\":1} x",
-        "{\"topic\":\"a\",\"data\":}", "{\"topic\":\"a\",\"data\"}", "{\"topic\":\"a\" \"data\":1}",
+    static const char *const bad[] = {"", " ", "hello", "{\"topic\":\"a\",\"data\":1,\"id\":2",
+        "{\"topic\":\"a\",\"data\":1 \"id\":2}", "{\"topic\":\"a\",\"data\":1,,\"id\":2}",
+        "{\"topic\":\"a\",\"data\":\"b}", "{\"topic\":\"a\",\"data\":[1}", "{\"topic\":\"a\",}",
+        "{\"topic\":\"a\",\"data\":", "{\"topic\":\"a\",\"data\": }", "{,\"topic\":\"a\"}", "{",
+        "}", "{\"topic\":\"a\",\"data\":1", "{\"topic\":\"a\",\"data\":1}}",
+        "{\"topic\":\"a\",\"data\":1} x", "{\"topic\":\"a\",\"data\":}",
+        "{\"topic\":\"a\",\"data\"}", "{\"topic\":\"a\" \"data\":1}",
         "{\"topic\":\"a\",\"data\":1,}", "{\"topic\":\"a\",\"data\":01}",
         "{\"topic\":\"a\",\"data\":1]", "{\"topic\":\"a,\"data\":1}",
         "{\"topic\":", "{\"data\":", "{\"type\":", "{\"topic\"", "{,}", "{1:2}", "[1,", "{} {}",
@@ -346,6 +350,45 @@ static void topics_with_a_wrong_field_is_malformed(void **state)
     }
 }
 
+/* What a level 2 command has more is unknown here, whatever it holds. */
+static void what_is_of_level_2_is_unknown_at_level_1(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"presence", "history", "auth", "ping"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct buf b = {0};
+        buf_appendf(&b, "{\"type\":\"%s\",\"topic\":\"a\",\"token\":\"t\"}", types[i]);
+        buf_append_char(&b, '\0');
+        assert_int_equal(kind_of(b.data), COMMAND_MALFORMED);
+        buf_fini(&b);
+    }
+    assert_int_equal(kind_of("{\"type\":\"subscribe\",\"pattern\":\"a:*\"}"), COMMAND_MALFORMED);
+    assert_int_equal(kind_of("{\"type\":\"subscribe\",\"topics\":[\"a\"]}"), COMMAND_MALFORMED);
+    static const char fields[] = "\"id\":[],\"topics\":[],\"pattern\":\"b\",\"since\":1,"
+                                 "\"replay\":-1,\"policy\":\"latest\",\"presence\":true,"
+                                 "\"echo\":false,\"token\":\"t\"";
+    static const char *const commands[] = {"{\"topic\":\"a\",\"data\":1,%s}",
+        "{%s,\"data\":1,\"topic\":\"a\"}", "{\"type\":\"subscribe\",\"topic\":\"a\",%s}",
+        "{\"type\":\"topics\",%s}", "{%s,\"type\":\"topics\",\"limit\":0}", "[{%s}]"};
+    static const enum command_kind kinds[] = {COMMAND_PUBLISH, COMMAND_PUBLISH, COMMAND_SUBSCRIBE,
+        COMMAND_TOPICS, COMMAND_MALFORMED, COMMAND_MALFORMED};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        struct buf b = {0};
+        const char *hole = strstr(commands[i], "%s");
+        buf_append(&b, commands[i], (size_t)(hole - commands[i]));
+        buf_append_string(&b, fields);
+        buf_append_string(&b, hole + 2);
+        struct decoded d = decode(buf_text(&b));
+        assert_int_equal(d.c.kind, kinds[i]);
+        assert_null(d.c.fault);
+        assert_int_equal(d.c.id.len + d.c.topics.len + d.c.pattern.len + d.c.token.len, 0);
+        assert_int_equal(d.c.since + d.c.replay + d.c.policy, 0);
+        assert_false(d.c.has_since || d.c.presence || d.c.quiet);
+        free(d.frame);
+        buf_fini(&b);
+    }
+}
+
 static void data_may_nest_as_deep_as_the_scanner_goes(void **state)
 {
     (void)state;
@@ -383,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_topic_with_a_lone_surrogate_is_a_bad_topic),
         cmocka_unit_test(topics_takes_a_prefix_a_start_and_a_limit),
         cmocka_unit_test(topics_with_a_wrong_field_is_malformed),
+        cmocka_unit_test(what_is_of_level_2_is_unknown_at_level_1),
         cmocka_unit_test(data_may_nest_as_deep_as_the_scanner_goes),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
