@@ -22,15 +22,11 @@ static size_t literal(struct text pattern)
     return at;
 }
 
-/* Told apart by it are rules of different brokers of one process too; it never comes round to 0. */
+/* Of all brokers of the process: what is newer is told by it, wherever it was made. */
 static uint32_t next_version(void)
 {
     static _Atomic uint32_t last;
-    uint32_t version;
-    do
-        version = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
-    while (version == 0);
-    return version;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
 struct rules *rules_new(struct rule *list, size_t count)

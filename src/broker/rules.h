@@ -41,7 +41,8 @@ struct rule {
 
 struct rules {
     _Atomic uint32_t references;
-    uint32_t version; /* no two of one process have the same; 0: of no rules at all */
+    uint32_t
+        version; /* greater than that of all made before in the process; 0: of no rules at all */
     size_t count;
     struct rule *list;
 };

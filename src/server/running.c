@@ -13,8 +13,14 @@ int hermes_read_rules(struct hermes *h, struct rules **out)
 {
     char error[sizeof h->error - sizeof "WS_CONFIG="];
     *out = NULL;
-    if (!*hermes_text(h, SETTING_config))
+    if (!*hermes_text(h, SETTING_config)) {
+        /* Newer than those in force, so that what is kept by them is let go of. */
+        if (h->started && !(*out = rules_new(NULL, 0))) {
+            snprintf(h->error, sizeof h->error, "out of memory");
+            return HERMES_NO_MEMORY;
+        }
         return HERMES_OK;
+    }
     int code = rules_file_read(hermes_text(h, SETTING_config),
         hermes_number(h, SETTING_max_topic_bytes), out, error, sizeof error);
     if (code != HERMES_OK)

@@ -40,8 +40,8 @@ static inline const char *hermes_text(const struct hermes *h, enum setting which
     return h->settings.texts[which];
 }
 
-/* running.c: what WS_CONFIG says, with a reference; NULL when it is empty. HERMES_OK, or another
- * and the fault in h->error. */
+/* running.c: what WS_CONFIG says, with a reference; when it is empty there are none, and at the
+ * start NULL. HERMES_OK, or another and the fault in h->error. */
 int hermes_read_rules(struct hermes *h, struct rules **out);
 
 /* running.c: that so many are in force. */
