@@ -48,7 +48,8 @@ struct route_state route_history(struct route *r, struct route_rule rule, uint64
         state.keeps |= s.topic->kept != NULL;
         state.epoch = s.topic->epoch;
         state.offset = s.topic->offset;
-        state.past = past_view(&s, past, false, most, &state.recovered);
+        if (past)
+            state.past = past_view(&s, past, false, most, &state.recovered);
     }
     search_end(&s);
     return state;

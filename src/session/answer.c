@@ -64,9 +64,12 @@ bool answer_topic_allowed(struct session *s, struct text id, struct text topic)
 
 bool answer_pattern_allowed(struct session *s, struct text id, struct text pattern)
 {
-    const char *fault = pattern_fault(pattern, s->worker->shop->limits.topic_bytes);
+    size_t most = s->worker->shop->limits.topic_bytes;
+    const char *fault = pattern_fault(pattern, most);
     if (fault)
-        answer_error(
-            s, &(struct fault){.code = ERROR_BAD_PATTERN, .message = text_of(fault), .id = id});
+        answer_error(s, &(struct fault){.code = ERROR_BAD_PATTERN,
+                            .message = text_of(fault),
+                            .id = id,
+                            .pattern = pattern.len > most ? TEXT("") : pattern});
     return !fault;
 }

@@ -345,6 +345,8 @@ bool worker_deliver_slice(struct worker *w)
     if (w->tray.at < w->tray.count)
         return false;
     w->deliveries++;
+    if (w->acks.len > 0)
+        worker_send_acks(w);
     return true;
 }
 

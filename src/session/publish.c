@@ -12,12 +12,18 @@
 #include "session/worker.h"
 
 /* GATHER_FIRST: room to begin with, while nobody has used more. */
-enum { GATHER_BYTES = 32 * 1024, GATHER_FIRST = 256 };
+enum { GATHER_BYTES = 32 * 1024, GATHER_FIRST = 256, ACKS_KEPT = 64 * 1024 };
 
 /* Somebody wants to know what became of a message. */
 struct ack {
     uint32_t index; /* of the message, among those gathered */
     uint32_t id_len;
+};
+
+/* Answers to one session that wait, and behind this their frames. */
+struct late_acks {
+    struct session *session; /* NULL: it has ended */
+    size_t len;
 };
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -30,12 +36,16 @@ static void answer_not_published(struct session *s, struct text id, struct text 
                         .topic = topic});
 }
 
-/* Answers those who wanted an answer. */
-static void answer_acks(struct session *s, struct text topic, uint32_t count,
+/* Writes the answers of those who wanted one. They are sent when the worker's mail has been
+ * delivered, so that what the publisher gets of it itself comes first. */
+static void write_acks(struct session *s, struct text topic, uint32_t count,
     const struct route_result *result, struct buf *acks)
 {
-    struct buf *out = answer_begin_here(s);
+    struct buf *out = &s->worker->acks;
     uint64_t first = result->offset ? result->offset - count + 1 : 0;
+    struct late_acks late = {.session = s};
+    size_t start = out->len;
+    buf_append(out, &late, sizeof late);
     for (size_t at = 0; at < acks->len;) {
         struct ack ack;
         memcpy(&ack, acks->data + at, sizeof ack);
@@ -49,7 +59,44 @@ static void answer_acks(struct session *s, struct text topic, uint32_t count,
                 out, id, topic, result->offset ? first + ack.index : 0, result->subscribers);
     }
     buf_clear(acks);
-    answer_send(s);
+    if (out->failed) {
+        out->failed = false;
+        out->len = start;
+        session_close(s, CLOSE_NO_MEMORY);
+        return;
+    }
+    late.len = out->len - start - sizeof late;
+    memcpy(out->data + start, &late, sizeof late);
+}
+
+void worker_send_acks(struct worker *w)
+{
+    struct buf *acks = &w->acks;
+    for (size_t at = 0; at < acks->len;) {
+        struct late_acks late;
+        memcpy(&late, acks->data + at, sizeof late);
+        at += sizeof late;
+        if (late.session && late.session->state == SESSION_OPEN)
+            session_send(late.session, (struct text){acks->data + at, late.len});
+        at += late.len;
+    }
+    if (acks->cap > ACKS_KEPT)
+        buf_fini(acks);
+    buf_clear(acks);
+}
+
+void session_forget_acks(struct session *s)
+{
+    struct buf *acks = &s->worker->acks;
+    for (size_t at = 0; at < acks->len;) {
+        struct late_acks late;
+        memcpy(&late, acks->data + at, sizeof late);
+        if (late.session == s) {
+            late.session = NULL;
+            memcpy(acks->data + at, &late, sizeof late);
+        }
+        at += sizeof late + late.len;
+    }
 }
 
 /* --- posting ---------------------------------------------------------------------------------- */
@@ -71,7 +118,7 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
     if (quiet && result.subscribers > 0 && session_subscription(s, topic, false))
         result.subscribers--;
     if (acks->len > 0)
-        answer_acks(s, topic, count, &result, acks);
+        write_acks(s, topic, count, &result, acks);
     else if (result.failed)
         answer_not_published(s, TEXT(""), topic);
 }

@@ -95,6 +95,7 @@ static void session_leave_state(struct session *s, enum close_reason reason)
     } else if (s->state == SESSION_OPEN) {
         session_leave_all(s);
         session_forget_presence(s);
+        session_forget_acks(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
     if (s->state != SESSION_CLOSING) {

@@ -126,6 +126,9 @@ void session_receive(struct session *s, char *bytes, size_t len);
 /* publish.c: publishes one value. It may wait for others behind it, see worker_post_gathered. */
 void session_publish(struct session *s, const struct command *c);
 
+/* publish.c: the session is not to be answered any more. */
+void session_forget_acks(struct session *s);
+
 /* subscribe.c */
 void session_subscribe(struct session *s, struct command *c);
 void session_unsubscribe(struct session *s, struct command *c);

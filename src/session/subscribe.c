@@ -225,30 +225,35 @@ static bool read_topics(struct session *s, struct command *c, struct buf *names)
     return !names->failed;
 }
 
-/* How many of them would be new subscriptions; one that is named twice counts twice. */
-static size_t count_new(struct session *s, const struct text *names, size_t count)
+/* The first of them that there is no room for, or `count`; one that is named twice counts twice. */
+static size_t first_too_many(struct session *s, const struct text *names, size_t count)
 {
-    size_t fresh = 0;
-    for (size_t i = 0; i < count; i++)
-        fresh += session_subscription(s, names[i], false) == NULL;
-    return fresh;
+    size_t most = s->worker->shop->limits.subscriptions;
+    size_t room = most - s->subscriber.count;
+    if (most == 0 || count <= room)
+        return count;
+    for (size_t i = 0; i < count; i++) {
+        if (session_subscription(s, names[i], false))
+            continue;
+        if (room == 0)
+            return i;
+        room--;
+    }
+    return count;
 }
 
 static void subscribe_topics(struct session *s, struct command *c)
 {
     struct buf buf = {0};
-    size_t most = s->worker->shop->limits.subscriptions;
     if (read_topics(s, c, &buf)) {
         const struct text *names = (const struct text *)(const void *)buf.data;
         size_t count = buf.len / sizeof *names;
-        if (most != 0 && s->subscriber.count + count > most &&
-            s->subscriber.count + count_new(s, names, count) > most) {
-            struct wish none = {.name = TEXT("")};
-            answer_not_joined(s, JOIN_TOO_MANY, c, &none);
-            count = 0;
-        }
-        for (size_t i = 0; i < count && subscribe_topic(s, c, names[i]); i++)
-            ;
+        size_t too_many = first_too_many(s, names, count);
+        if (too_many < count)
+            answer_not_joined(s, JOIN_TOO_MANY, c, &(struct wish){.name = names[too_many]});
+        else
+            for (size_t i = 0; i < count && subscribe_topic(s, c, names[i]); i++)
+                ;
     }
     buf_fini(&buf);
 }

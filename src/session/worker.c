@@ -255,6 +255,7 @@ void worker_fini(struct worker *w)
     ring_free(w->ring);
     buf_fini(&w->gathered.topic);
     buf_fini(&w->gathered.acks);
+    buf_fini(&w->acks);
     buf_fini(&w->scratch);
     buf_fini(&w->enveloped);
     envelope_fini(&w->envelope);

@@ -109,6 +109,7 @@ struct worker {
     struct ws_pool *readers;
     struct gathered gathered;
     struct buf scratch;       /* for answers */
+    struct buf acks;          /* answers to publishes, until the mail is delivered */
     struct envelope envelope; /* of the topic that is being delivered */
     struct buf enveloped;     /* its frames */
     uint32_t choosing;        /* changes with each run that not everyone gets */
@@ -170,6 +171,9 @@ void presence_abandon(struct presence *p);
 
 /* publish.c: posts what has been gathered, before anything else is done or answered. */
 void worker_post_gathered(struct worker *w);
+
+/* publish.c: sends the answers to publishes that waited for the mail to be delivered. */
+void worker_send_acks(struct worker *w);
 
 /* delivery.c: works off all mail that has been taken out of the box, without flushing more than it
  * must. */
