@@ -67,7 +67,8 @@ const struct rule *rules_find(const struct rules *rules, struct text topic)
 {
     if (!rules)
         return &rule_default;
-    for (const struct rule *r = rules->list, *end = r + rules->count; r < end; r++) {
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct rule *r = &rules->list[i];
         if (topic.len < r->literal || memcmp(topic.at, r->match.at, r->literal) != 0)
             continue;
         if (r->literal == r->match.len) {

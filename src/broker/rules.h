@@ -41,8 +41,7 @@ struct rule {
 
 struct rules {
     _Atomic uint32_t references;
-    uint32_t
-        version; /* greater than that of all made before in the process; 0: of no rules at all */
+    uint32_t version; /* of newer ones, in this process, it is greater; 0: of no rules at all */
     size_t count;
     struct rule *list;
 };
