@@ -87,6 +87,69 @@ int args_next(struct args *a)
     }
 }
 
+int args_read(struct args *a, struct link_options *link, args_option *each, void *user)
+{
+    for (;;) {
+        uint64_t seconds;
+        int code = CLI_OK;
+        int option = args_next(a);
+        switch (option) {
+        case ARGS_END:
+            return CLI_OK;
+        case ARGS_BAD:
+            return CLI_USAGE;
+        case ARGS_HELP:
+            return ARGS_HELP;
+        case 'u':
+            link->url = optarg;
+            break;
+        case 't':
+            code = args_number(a, "--timeout", 0, ARGS_SECONDS_MAX, &seconds);
+            if (code == CLI_OK)
+                link->timeout_ms = seconds * 1000;
+            break;
+        case 'q':
+            link->quiet = true;
+            break;
+        default:
+            code = each(a, option, user);
+        }
+        if (code != CLI_OK)
+            return code;
+    }
+}
+
+int args_topic(const struct args *a, const char **topic)
+{
+    if (a->word_count == 0)
+        return args_fault(a->command, "which topic?");
+    if (a->word_count > 1)
+        return args_fault(a->command, "one topic, not '%s' too", a->words[1]);
+    *topic = a->words[0];
+    return CLI_OK;
+}
+
+int args_end(struct args *a, int code)
+{
+    args_fini(a);
+    return code == ARGS_HELP ? CLI_OK : code;
+}
+
+int args_since(const struct args *a, struct args_since *out)
+{
+    const char *colon = strrchr(optarg, ':');
+    char *end = NULL;
+    errno = 0;
+    if (colon && colon > optarg && colon[1] >= '0' && colon[1] <= '9')
+        out->offset = strtoull(colon + 1, &end, 10);
+    if (!end || *end || errno != 0)
+        return args_fault(
+            a->command, "--since must be EPOCH:OFFSET, as 'hermes sub' tells it, not '%s'", optarg);
+    out->epoch = optarg;
+    out->epoch_len = (size_t)(colon - optarg);
+    return CLI_OK;
+}
+
 int args_number(
     const struct args *a, const char *option, uint64_t least, uint64_t most, uint64_t *out)
 {

@@ -4,7 +4,10 @@
 #define HERMES_CLI_ARGS_H
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "cli/link.h"
 
 struct args {
     const char *command;
@@ -33,6 +36,39 @@ void args_fini(struct args *a);
 
 /* The next option; its value is in `optarg`. */
 int args_next(struct args *a);
+
+/* What every command with a connection takes, for its table of options. */
+#define ARGS_LINK_OPTIONS                                                                          \
+    {"url", required_argument, NULL, 'u'}, {"timeout", required_argument, NULL, 't'},              \
+        {"quiet", no_argument, NULL, 'q'},                                                         \
+    {                                                                                              \
+        "help", no_argument, NULL, 'h'                                                             \
+    }
+
+/* One of a command's own options, its value in `optarg`; tells what is wrong with it and returns
+ * CLI_USAGE, or CLI_OK. */
+typedef int args_option(const struct args *a, int option, void *user);
+
+/* All arguments of such a command: `link` is changed by the options above, `each` is called for the
+ * others; it may be NULL when there are none. CLI_OK to go on; otherwise nothing is left to do but
+ * args_end. */
+int args_read(struct args *a, struct link_options *link, args_option *each, void *user);
+
+/* The one word of a command that wants a topic; tells what is wrong and returns CLI_USAGE, or
+ * CLI_OK. */
+int args_topic(const struct args *a, const char **topic);
+
+/* args_fini; the code to exit with when the command, or args_read, came to `code`. */
+int args_end(struct args *a, int code);
+
+/* A place in a topic, as --since takes it: EPOCH:OFFSET. `epoch` points into `optarg`. Tells what
+ * is wrong and returns CLI_USAGE, or CLI_OK. */
+struct args_since {
+    const char *epoch; /* not terminated; NULL: none was given */
+    size_t epoch_len;
+    uint64_t offset;
+};
+int args_since(const struct args *a, struct args_since *out);
 
 /* Reads the value of an option as a whole number; tells the fault and returns CLI_USAGE when it is
  * none, or not within bounds; CLI_OK else. */

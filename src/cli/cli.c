@@ -11,6 +11,8 @@ static const struct {
     {"sub", cli_sub},
     {"pub", cli_pub},
     {"topics", cli_topics},
+    {"history", cli_history},
+    {"presence", cli_presence},
     {"health", cli_health},
 };
 

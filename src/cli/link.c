@@ -113,6 +113,40 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
         l->command->answer(l, answer);
 }
 
+static void on_delivery(struct hermes_client *c, const struct hermes_delivery *d, void *user)
+{
+    struct link *l = user;
+    (void)c;
+    if (l->command->delivery)
+        l->command->delivery(l, d);
+    else if (l->command->data)
+        l->command->data(l, d->data, d->data_len);
+}
+
+static void on_gap(struct hermes_client *c, const struct hermes_gap *gap, void *user)
+{
+    struct link *l = user;
+    (void)c;
+    if (l->command->gap)
+        l->command->gap(l, gap);
+}
+
+static void on_member(struct hermes_client *c, const struct hermes_member *member, void *user)
+{
+    struct link *l = user;
+    (void)c;
+    if (l->command->member)
+        l->command->member(l, member);
+}
+
+static void on_published(struct hermes_client *c, const struct hermes_published *p, void *user)
+{
+    struct link *l = user;
+    (void)c;
+    if (l->command->published)
+        l->command->published(l, p);
+}
+
 static void on_confirm(struct hermes_client *c, uint64_t token, void *user)
 {
     struct link *l = user;
@@ -136,6 +170,10 @@ static const struct hermes_client_events events = {
     .on_confirm = on_confirm,
     .on_drain = on_drain,
     .on_close = on_close,
+    .on_delivery = on_delivery,
+    .on_gap = on_gap,
+    .on_member = on_member,
+    .on_published = on_published,
 };
 
 /* ---- signals ---- */
@@ -196,7 +234,8 @@ int link_init(struct link *l, const char *name, const struct link_command *comma
             .events = &events,
             .user = l,
             .close_ms = options->close_ms,
-            .max_queued_bytes = options->max_queued});
+            .max_queued_bytes = options->max_queued,
+            .level = options->level});
     if (code == HERMES_CLIENT_OK)
         return CLI_OK;
     link_error(l, "%s: '%s'", hermes_client_error(code), l->url);
@@ -222,6 +261,12 @@ void link_finish(struct link *l, int code)
     l->finishing = true;
     l->code = code;
     hermes_client_close(l->client, HERMES_CLOSE_NORMAL, NULL);
+}
+
+void link_refused(struct link *l, const struct hermes_answer *error)
+{
+    link_error(l, "the server says: %.*s", (int)error->message_len, error->message);
+    link_finish(l, CLI_FAILED);
 }
 
 void link_quit(struct link *l, int code)

@@ -1,5 +1,5 @@
-/* What sub, pub and topics have in common: a loop with one client on it, notices about its
- * connection on standard error, signals, and the way out.
+/* What the commands with a connection have in common: a loop with one client on it, notices about
+ * its connection on standard error, signals, and the way out.
  *
  * Order: link_init, link_start, link_run. Somewhere in between link_finish or link_quit is called,
  *   which makes link_run return. */
@@ -22,6 +22,11 @@ struct link_command {
     void (*answer)(struct link *l, struct hermes_answer *answer);
     void (*confirmed)(struct link *l, uint64_t token);
     void (*drained)(struct link *l);
+    /* Level 2. Without the first, `data` is told the data of a delivery. */
+    void (*delivery)(struct link *l, const struct hermes_delivery *d);
+    void (*gap)(struct link *l, const struct hermes_gap *gap);
+    void (*member)(struct link *l, const struct hermes_member *member);
+    void (*published)(struct link *l, const struct hermes_published *p);
     /* True: it has opened the client again, or quit. */
     bool (*closed)(struct link *l, const struct hermes_close *why);
     void (*interrupted)(struct link *l); /* SIGINT or SIGTERM; NULL: link_finish */
@@ -36,6 +41,7 @@ struct link_options {
     bool quiet;
     uint32_t close_ms;
     size_t max_queued;
+    unsigned level; /* of the protocol; 0: 1 */
 };
 
 struct link {
@@ -73,6 +79,9 @@ void link_finish(struct link *l, int code);
 
 /* Ends at once. */
 void link_quit(struct link *l, int code);
+
+/* Tells what the server answered an error, and ends. */
+void link_refused(struct link *l, const struct hermes_answer *error);
 
 /* One line on standard error; control characters become '?'. Notices are for the curious: --quiet
  * leaves them out. */

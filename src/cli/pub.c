@@ -8,6 +8,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/lines.h"
 #include "cli/link.h"
 
 enum {
@@ -18,17 +19,25 @@ enum {
 
 struct pub {
     struct link link;
+    struct link_options options;
     struct input input;
+    struct lines lines; /* for --json */
     const char *topic;
+    bool json;
     bool from_input;
     bool ended; /* there is no more to publish */
     bool failed;
     bool asked; /* for a confirmation that has not come */
     uint64_t published;
-    uint64_t settled;      /* of these: confirmed, or reported as possibly lost */
+    uint64_t settled; /* of these: confirmed (at level 2: answered), or reported as possibly lost */
     uint64_t settled_line; /* the input line of the last that is confirmed */
     uint64_t asked_line;
 };
+
+static bool is_level2(const struct pub *p)
+{
+    return p->options.level == 2;
+}
 
 static int exit_code(const struct pub *p)
 {
@@ -52,7 +61,10 @@ static void go_on(struct pub *p)
         input_resume(&p->input);
     if (!hermes_client_is_open(c))
         return;
-    if (p->ended && queued == 0) {
+    if (is_level2(p)) {
+        if (p->ended && p->settled == p->published)
+            link_finish(&p->link, exit_code(p));
+    } else if (p->ended && queued == 0) {
         link_finish(&p->link, exit_code(p));
     } else if (!p->ended && !p->asked && p->published > p->settled &&
                hermes_client_confirm(c, p->published) == HERMES_CLIENT_OK) {
@@ -87,6 +99,28 @@ static void answer(struct link *l, struct hermes_answer *a)
         return;
     link_error(l, "the server says: %.*s", (int)a->message_len, a->message);
     fail(p);
+}
+
+static void published(struct link *l, const struct hermes_published *answer)
+{
+    struct pub *p = (struct pub *)l;
+    char where[32] = "";
+    if (p->from_input)
+        snprintf(where, sizeof where, "line %" PRIu64 ": ", answer->token);
+    if (answer->outcome == HERMES_PUBLISH_UNKNOWN)
+        return; /* report_loss tells of all of them */
+    p->settled++;
+    p->settled_line = answer->token;
+    if (answer->outcome == HERMES_PUBLISH_REFUSED) {
+        link_error(l, "%sthe server says: %.*s", where, (int)answer->message_len, answer->message);
+        fail(p);
+    } else if (p->json) {
+        lines_add(&p->lines, answer->text, answer->text_len);
+    } else if (!p->from_input) {
+        link_notice(l, "published at offset %" PRIu64 ", subscribers: %" PRIu64, answer->offset,
+            answer->subscribers);
+    }
+    go_on(p);
 }
 
 /* Reports what was handed to a connection that broke before it was confirmed. */
@@ -153,6 +187,15 @@ static void gave_up(struct link *l)
             p->input.line);
 }
 
+static int publish(struct pub *p, const char *text, size_t len)
+{
+    struct hermes_publish_options o = {.ack = true, .token = p->input.line};
+    size_t topic_len = strlen(p->topic);
+    if (is_level2(p))
+        return hermes_client_publish_with(p->link.client, p->topic, topic_len, text, len, &o);
+    return hermes_client_publish(p->link.client, p->topic, topic_len, text, len);
+}
+
 static void publish_line(struct input *input, const char *line, size_t len)
 {
     struct pub *p = input->user;
@@ -163,7 +206,7 @@ static void publish_line(struct input *input, const char *line, size_t len)
     }
     if (strspn(line, " \t\r") == len)
         return;
-    int code = hermes_client_publish(p->link.client, p->topic, strlen(p->topic), line, len);
+    int code = publish(p, line, len);
     if (code == HERMES_CLIENT_OK) {
         p->published++;
         return;
@@ -185,7 +228,9 @@ static void after_piece(struct input *input, int error)
 
 static void release(struct link *l)
 {
-    input_close(&((struct pub *)l)->input);
+    struct pub *p = (struct pub *)l;
+    input_close(&p->input);
+    lines_close(&p->lines);
 }
 
 static const struct link_command pub_command = {
@@ -193,6 +238,7 @@ static const struct link_command pub_command = {
     .answer = answer,
     .confirmed = confirmed,
     .drained = drained,
+    .published = published,
     .closed = closed,
     .interrupted = interrupted,
     .gave_up = gave_up,
@@ -202,8 +248,7 @@ static const struct link_command pub_command = {
 /* The one message of `pub TOPIC DATA`, queued before anything is connected. */
 static int publish_word(struct pub *p, const char *text)
 {
-    int code =
-        hermes_client_publish(p->link.client, p->topic, strlen(p->topic), text, strlen(text));
+    int code = publish(p, text, strlen(text));
     p->published = 1;
     p->ended = true;
     if (code == HERMES_CLIENT_OK)
@@ -217,59 +262,53 @@ static int publish_word(struct pub *p, const char *text)
     return CLI_USAGE;
 }
 
-static int run(struct args *a, const struct link_options *options)
+static int run(struct pub *p, const struct args *a)
 {
-    struct pub p = {.topic = a->words[0], .from_input = strcmp(a->words[1], "-") == 0};
-    int code = link_init(&p.link, a->command, &pub_command, options);
+    p->topic = a->words[0];
+    p->from_input = strcmp(a->words[1], "-") == 0;
+    int code = link_init(&p->link, a->command, &pub_command, &p->options);
     if (code != CLI_OK)
         return code;
-    if (p.from_input) {
+    if (p->from_input) {
         /* The topic is tried on a message that is not JSON: nothing is queued by it. */
-        code = hermes_client_publish(p.link.client, p.topic, strlen(p.topic), "", 0);
+        code = publish(p, "", 0);
         if (code == HERMES_CLIENT_BAD_TOPIC) {
-            link_error(&p.link, "%s: '%s'", hermes_client_error(code), p.topic);
-            return link_abandon(&p.link, CLI_USAGE);
+            link_error(&p->link, "%s: '%s'", hermes_client_error(code), p->topic);
+            return link_abandon(&p->link, CLI_USAGE);
         }
-        input_open(&p.input, &p.link.loop, LINE_MOST, publish_line, after_piece, &p);
     } else {
-        code = publish_word(&p, a->words[1]);
+        code = publish_word(p, a->words[1]);
         if (code != CLI_OK)
-            return link_abandon(&p.link, code);
+            return link_abandon(&p->link, code);
     }
-    return link_run(&p.link);
+    if (p->json)
+        lines_open(&p->lines, &p->link);
+    if (p->from_input)
+        input_open(&p->input, &p->link.loop, LINE_MOST, publish_line, after_piece, p);
+    return link_run(&p->link);
+}
+
+static int option_read(const struct args *a, int option, void *user)
+{
+    struct pub *p = user;
+    (void)a;
+    p->options.level = 2;
+    p->json |= option == 'j';
+    return CLI_OK;
 }
 
 int cli_pub(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"url", required_argument, NULL, 'u'},
-        {"timeout", required_argument, NULL, 't'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},
+        ARGS_LINK_OPTIONS,
+        {"v2", no_argument, NULL, '2'},
+        {"json", no_argument, NULL, 'j'},
         {0},
     };
-    struct link_options link = {.max_queued = QUEUE_MOST};
-    uint64_t seconds = 30;
+    struct pub p = {.options = {.max_queued = QUEUE_MOST, .timeout_ms = 30000}};
     struct args a;
-    int code = CLI_OK;
     args_init(&a, options, "", argc, argv);
-    for (int option; (option = args_next(&a)) != ARGS_END && code == CLI_OK;) {
-        switch (option) {
-        case 'u':
-            link.url = optarg;
-            break;
-        case 't':
-            code = args_number(&a, "--timeout", 0, ARGS_SECONDS_MAX, &seconds);
-            break;
-        case 'q':
-            link.quiet = true;
-            break;
-        default:
-            args_fini(&a);
-            return option == ARGS_HELP ? CLI_OK : CLI_USAGE;
-        }
-    }
-    link.timeout_ms = seconds * 1000;
+    int code = args_read(&a, &p.options, option_read, &p);
     if (code == CLI_OK && a.word_count < 2)
         code = args_fault(a.command, a.word_count ? "which data? JSON, or - for standard input"
                                                   : "which topic, and which data?");
@@ -277,7 +316,6 @@ int cli_pub(int argc, char **argv)
         code = args_fault(
             a.command, "one topic and one JSON text, not '%s' too: quote the data", a.words[2]);
     if (code == CLI_OK)
-        code = run(&a, &link);
-    args_fini(&a);
-    return code;
+        code = run(&p, &a);
+    return args_end(&a, code);
 }

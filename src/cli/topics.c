@@ -87,10 +87,8 @@ static void answer(struct link *l, struct hermes_answer *a)
 {
     struct topics *t = (struct topics *)l;
     struct hermes_topic row;
-    if (a->kind == HERMES_ANSWER_ERROR) {
-        link_error(l, "the server says: %.*s", (int)a->message_len, a->message);
-        link_finish(l, CLI_FAILED);
-    }
+    if (a->kind == HERMES_ANSWER_ERROR)
+        link_refused(l, a);
     if (a->kind != HERMES_ANSWER_TOPICS || l->finishing)
         return;
     while (t->left > 0 && hermes_answer_topic(a, &row)) {
@@ -119,6 +117,21 @@ static void data(struct link *l, const char *text, size_t len)
 static const struct link_command topics_command = {
     .opened = opened, .data = data, .answer = answer};
 
+static int option_read(const struct args *a, int option, void *user)
+{
+    struct topics *t = user;
+    switch (option) {
+    case 'p':
+        t->prefix = optarg;
+        return CLI_OK;
+    case 'l':
+        return args_number(a, "--limit", 1, UINT64_MAX, &t->left);
+    default:
+        t->json = true;
+        return CLI_OK;
+    }
+}
+
 static int run(struct topics *t, const char *command, const struct link_options *options)
 {
     int code = link_init(&t->link, command, &topics_command, options);
@@ -128,47 +141,17 @@ static int run(struct topics *t, const char *command, const struct link_options 
 int cli_topics(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"url", required_argument, NULL, 'u'},
+        ARGS_LINK_OPTIONS,
         {"prefix", required_argument, NULL, 'p'},
         {"limit", required_argument, NULL, 'l'},
         {"json", no_argument, NULL, 'j'},
-        {"timeout", required_argument, NULL, 't'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},
         {0},
     };
     struct topics t = {.prefix = "", .left = UINT64_MAX};
-    struct link_options link = {.timeout_for_all = true, .close_ms = 1000};
-    uint64_t seconds = 10;
+    struct link_options link = {.timeout_ms = 10000, .timeout_for_all = true, .close_ms = 1000};
     struct args a;
-    int code = CLI_OK;
     args_init(&a, options, "p:l:", argc, argv);
-    for (int option; (option = args_next(&a)) != ARGS_END && code == CLI_OK;) {
-        switch (option) {
-        case 'u':
-            link.url = optarg;
-            break;
-        case 'p':
-            t.prefix = optarg;
-            break;
-        case 'l':
-            code = args_number(&a, "--limit", 1, UINT64_MAX, &t.left);
-            break;
-        case 'j':
-            t.json = true;
-            break;
-        case 't':
-            code = args_number(&a, "--timeout", 0, ARGS_SECONDS_MAX, &seconds);
-            break;
-        case 'q':
-            link.quiet = true;
-            break;
-        default:
-            args_fini(&a);
-            return option == ARGS_HELP ? CLI_OK : CLI_USAGE;
-        }
-    }
-    link.timeout_ms = seconds * 1000;
+    int code = args_read(&a, &link, option_read, &t);
     if (code == CLI_OK && a.word_count > 0)
         code = args_fault(a.command, "what is '%s'? For topics that begin with it: --prefix %s",
             a.words[0], a.words[0]);
@@ -177,6 +160,5 @@ int cli_topics(int argc, char **argv)
     buf_fini(&t.names);
     buf_fini(&t.counts);
     buf_fini(&t.last);
-    args_fini(&a);
-    return code;
+    return args_end(&a, code);
 }

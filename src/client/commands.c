@@ -278,10 +278,10 @@ static int ask(struct hermes_client *c, const char *type, struct text topic)
 {
     if (c->level < 2)
         return HERMES_CLIENT_NOT_LEVEL;
-    if (c->state != CLIENT_OPEN)
-        return HERMES_CLIENT_NOT_OPEN;
     if (!topic_valid(topic))
         return HERMES_CLIENT_BAD_TOPIC;
+    if (c->state != CLIENT_OPEN)
+        return HERMES_CLIENT_NOT_OPEN;
     begin(c, type);
     add_string(c, ",\"topic\":", topic);
     return HERMES_CLIENT_OK;
