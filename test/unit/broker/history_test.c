@@ -10,7 +10,7 @@
 #include "broker/history.h"
 #include "support/random.h"
 
-enum { HISTORY_MOST = 4096, DATA_MOST = 70000 };
+enum { DATA_MOST = 70000 };
 
 /* A message's data, which tells its offset and is of any length. */
 static size_t data_len(uint64_t offset)
@@ -262,10 +262,144 @@ static void what_is_kept_is_what_a_naive_model_keeps(void **state)
     free(m);
 }
 
+/* --- what it costs ---------------------------------------------------------------------------- */
+
+/* `count` messages with `len` bytes of data each. */
+static struct message *row_of(uint64_t offset, uint32_t count, size_t len)
+{
+    struct message *m = message_begin(count * (len + 10));
+    assert_non_null(m);
+    m->offset = offset;
+    for (; m->count < count; m->count++) {
+        unsigned char head[10];
+        size_t head_len = frame_head(head, len);
+        memcpy(m->frames + m->len, head, head_len);
+        memset(m->frames + m->len + head_len, 'x', len);
+        m->len += (uint32_t)(head_len + len);
+    }
+    return m;
+}
+
+static void add_row(struct history *h, uint64_t offset, uint32_t count, size_t len)
+{
+    struct message *m = row_of(offset, count, len);
+    assert_true(history_add(h, m, 0));
+    message_drop(m);
+}
+
+static void one_small_value_costs_little(void **state)
+{
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    history_init(&h, (struct history_limits){.messages = 1, .retain = true}, &budget, 1);
+    for (uint64_t offset = 1; offset < 100; offset++) {
+        add_row(&h, offset, 1, offset % 3);
+        assert_in_range(atomic_load(&budget.used), 1, 100);
+    }
+    /* A large one's room is not kept for a small one. */
+    add_row(&h, 100, 1, 3000);
+    assert_in_range(atomic_load(&budget.used), 3000, 3100);
+    add_row(&h, 101, 1, 3);
+    assert_in_range(atomic_load(&budget.used), 1, 100);
+    history_fini(&h);
+}
+
+static void a_full_history_has_few_blocks_and_wastes_little(void **state)
+{
+    enum { KEPT = 100, DATA = 64, ROW = 16 + 72 /* its head, the frame and what aligns it */ };
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    history_init(&h, (struct history_limits){.messages = KEPT}, &budget, 1);
+    for (uint64_t offset = 1; offset < 10 * KEPT; offset++) {
+        add_row(&h, offset, 1, DATA);
+        assert_in_range(atomic_load(&budget.used), h.count * ROW, 2 * h.count * ROW + 256);
+    }
+    int blocks = 0;
+    for (; h.count > 0; blocks++)
+        history_evict(&h);
+    assert_in_range(blocks, 2, 4);
+    assert_int_equal(atomic_load(&budget.used), 0);
+    history_fini(&h);
+}
+
+static void a_large_message_is_held_and_not_copied(void **state)
+{
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    struct message *m = row_of(1, 1, 5000);
+    history_init(&h, (struct history_limits){.messages = 2}, &budget, 1);
+    assert_true(history_add(&h, m, 0));
+    assert_int_equal(atomic_load(&m->references), 2);
+    assert_in_range(atomic_load(&budget.used), message_weight(m), message_weight(m) + 100);
+
+    struct history_view v = history_view(&h, 1, 1, false);
+    uint64_t offset;
+    struct text data;
+    assert_true(history_view_next(&v, &offset, &data));
+    assert_ptr_equal(data.at, m->frames + 4);
+    add_row(&h, 2, 2, 10);
+    assert_int_equal(atomic_load(&m->references), 2); /* for the view */
+    assert_in_range(atomic_load(&budget.used), 1, 200);
+    history_view_fini(&v);
+    assert_int_equal(atomic_load(&m->references), 1);
+    message_drop(m);
+    history_fini(&h);
+}
+
+static void a_row_of_more_than_is_kept_costs_what_is_kept(void **state)
+{
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    history_init(&h, (struct history_limits){.messages = 2}, &budget, 1);
+    add_row(&h, 1, 200, 40); /* so long that it would be held as a whole */
+    assert_int_equal(h.oldest, 199);
+    assert_int_equal(h.count, 2);
+    assert_in_range(atomic_load(&budget.used), 80, 200);
+    history_fini(&h);
+}
+
+static void what_only_views_hold_is_off_the_budget(void **state)
+{
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    history_init(&h, (struct history_limits){.messages = 10}, &budget, 1);
+    add_row(&h, 1, 10, 40);
+    struct history_view v = history_view(&h, 1, 10, false);
+    history_fini(&h);
+    assert_int_equal(atomic_load(&budget.used), 0);
+    uint64_t offset;
+    struct text data;
+    for (uint64_t i = 1; i <= 10; i++)
+        assert_true(history_view_next(&v, &offset, &data) && offset == i && data.len == 40);
+    history_view_fini(&v);
+}
+
+static void no_history_is_an_empty_view(void **state)
+{
+    (void)state;
+    struct history_view v = history_view(NULL, 0, 10, true);
+    uint64_t offset;
+    struct text data;
+    assert_true(v.first > v.last);
+    assert_false(history_view_next(&v, &offset, &data));
+    history_view_fini(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_kept_is_what_a_naive_model_keeps),
+        cmocka_unit_test(one_small_value_costs_little),
+        cmocka_unit_test(a_full_history_has_few_blocks_and_wastes_little),
+        cmocka_unit_test(a_large_message_is_held_and_not_copied),
+        cmocka_unit_test(a_row_of_more_than_is_kept_costs_what_is_kept),
+        cmocka_unit_test(what_only_views_hold_is_off_the_budget),
+        cmocka_unit_test(no_history_is_an_empty_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
