@@ -40,7 +40,9 @@ static inline struct session_limits rig_limits(void)
     return (struct session_limits){.message_bytes = 1 << 20, .topic_bytes = 1024, .pong_ms = 10000};
 }
 
-static inline void rig_open(struct rig *r, unsigned workers, struct session_limits limits)
+/* `history_bytes`: for all histories, 0: no limit. */
+static inline void rig_open_with(
+    struct rig *r, unsigned workers, struct session_limits limits, size_t history_bytes)
 {
     size_t bytes = workers * ((sizeof(struct worker) + 63) / 64 * 64);
     memset(r, 0, sizeof *r);
@@ -54,7 +56,9 @@ static inline void rig_open(struct rig *r, unsigned workers, struct session_limi
     r->shop.ended = rig_ended;
     r->shop.route.boxes = r->boxes;
     r->shop.route.crowded = 4 << 20;
-    registry_init(&r->shop.route.registry, workers);
+    route_init(&r->shop.route, workers, history_bytes);
+    rules_box_init(&r->shop.rules);
+    r->shop.client_key = 7;
     r->shop.workers = aligned_alloc(64, bytes);
     assert_non_null(r->shop.workers);
     memset(r->shop.workers, 0, bytes);
@@ -63,6 +67,11 @@ static inline void rig_open(struct rig *r, unsigned workers, struct session_limi
         assert_int_equal(worker_init(w, &r->shop, r->shop.count), 0);
         worker_open_ring(w);
     }
+}
+
+static inline void rig_open(struct rig *r, unsigned workers, struct session_limits limits)
+{
+    rig_open_with(r, workers, limits, 0);
 }
 
 static inline int64_t rig_metric(struct rig *r, enum metric which)
@@ -99,7 +108,8 @@ static inline void rig_close(struct rig *r)
     for (unsigned i = 0; i < r->shop.count; i++)
         worker_fini(&r->shop.workers[i]);
     free(r->shop.workers);
-    registry_fini(&r->shop.route.registry);
+    route_fini(&r->shop.route);
+    rules_box_fini(&r->shop.rules);
     addresses_fini(&r->addresses);
     logger_fini(&r->logger);
     close(r->null);
@@ -118,18 +128,61 @@ static inline void rig_settle(struct rig *r)
         rig_turn(r);
 }
 
+/* --- rules ------------------------------------------------------------------------------------ */
+
+/* Puts other rules in force, whose patterns are copied. The workers have their mail; they take them
+ * when they turn for the second time. */
+static inline void rig_use_rules(struct rig *r, const struct rule *list, size_t count)
+{
+    struct rule *copy = malloc(count * sizeof *copy);
+    assert_non_null(copy);
+    for (size_t i = 0; i < count; i++) {
+        char *match = malloc(list[i].match.len);
+        assert_non_null(match);
+        memcpy(match, list[i].match.at, list[i].match.len);
+        copy[i] = list[i];
+        copy[i].match.at = match;
+    }
+    struct rules *rules = rules_new(copy, count);
+    assert_non_null(rules);
+    rules_box_put(&r->shop.rules, rules);
+    for (unsigned i = 0; i < r->shop.count; i++)
+        assert_true(mailbox_post(r->boxes[i], (struct mail){.kind = MAIL_RULES}));
+}
+
+/* A rule for the topics that `match` stands for: so many messages are kept of each. */
+static inline struct rule rig_keeps(const char *match, uint32_t messages)
+{
+    struct rule rule = rule_default;
+    rule.match = text_of(match);
+    rule.history.messages = messages;
+    return rule;
+}
+
+/* What the rules in force say about a topic; valid until there are others. */
+static inline struct route_rule rig_rule(struct rig *r, const char *topic)
+{
+    struct rules *rules = rules_box_take(&r->shop.rules);
+    struct route_rule rule = {rules_find(rules, text_of(topic)), rules_version(rules)};
+    rules_drop(rules); /* the box holds them still */
+    return rule;
+}
+
+/* --- publishing ------------------------------------------------------------------------------- */
+
 /* Publishes as another thread would: nothing is delivered before a turn. */
 static inline struct route_result rig_publish(
     struct rig *r, const char *topic, const char *data, size_t len)
 {
     struct route *route = &r->shop.route;
+    struct text name = text_of(topic);
     uint8_t head[WS_HEAD_MAX];
     size_t head_len = ws_head(head, WS_TEXT, len);
     struct message *m = message_new(head_len + len);
     assert_non_null(m);
     memcpy(m->frames, head, head_len);
     memcpy(m->frames + head_len, data, len);
-    return route_publish(route, registry_hash(&route->registry, text_of(topic)), text_of(topic), m);
+    return route_publish(route, rig_rule(r, topic), registry_hash(&route->registry, name), name, m);
 }
 
 static inline struct route_result rig_publish_text(
@@ -184,15 +237,21 @@ static inline void client_connect(
     c->session = search.found;
 }
 
-static inline void client_request(struct client *c, const char *target)
+/* `more`: header lines. */
+static inline void client_request_with(struct client *c, const char *target, const char *more)
 {
     char request[512];
     int len = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        target);
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+        target, more);
     assert_true(peer_send_bytes(&c->peer, request, (size_t)len));
+}
+
+static inline void client_request(struct client *c, const char *target)
+{
+    client_request_with(c, target, "");
 }
 
 /* The head of the answer, which is there. */
@@ -205,18 +264,32 @@ static inline void client_skip_head(struct client *c)
         c->peer.at = (size_t)(end - c->peer.bytes) + 4;
 }
 
-/* An open session, whose info frame is read. */
-static inline void client_open(struct rig *r, unsigned worker, struct client *c, int send_buffer)
+static inline void client_open_with(
+    struct rig *r, unsigned worker, struct client *c, int send_buffer, const char *headers)
 {
     const char *payload;
     size_t len;
     client_connect(r, worker, c, send_buffer, REFUSAL_NONE);
     assert_non_null(c->session);
-    client_request(c, "/");
+    client_request_with(c, "/", headers);
     rig_turn(r);
     assert_int_equal(c->session->state, SESSION_OPEN);
     client_skip_head(c);
     assert_int_equal(peer_try(&c->peer, &payload, &len), PEER_TEXT);
+}
+
+/* An open session, whose info frame is read. */
+static inline void client_open(struct rig *r, unsigned worker, struct client *c, int send_buffer)
+{
+    client_open_with(r, worker, c, send_buffer, "");
+    assert_false(c->session->enveloped);
+}
+
+/* The same at level 2. */
+static inline void client_open2(struct rig *r, unsigned worker, struct client *c, int send_buffer)
+{
+    client_open_with(r, worker, c, send_buffer, "Sec-WebSocket-Protocol: hermes.v2\r\n");
+    assert_true(c->session->enveloped);
 }
 
 /* Its session is gone after that. */
@@ -268,10 +341,41 @@ static inline void client_expect_close(struct rig *r, struct client *c, int code
     assert_int_equal(client_next(r, c, &payload, &len), PEER_END);
 }
 
+/* At either level. */
 static inline void client_subscribe(struct rig *r, struct client *c, const char *topic)
 {
     assert_true(peer_sendf(&c->peer, "{\"type\":\"subscribe\",\"topic\":\"%s\"}", topic));
     client_expect(r, c, "{\"type\":\"ack_subscribe\"");
+}
+
+/* At level 2. `more`: keys, each with a comma in front. */
+static inline void client_subscribe_with(
+    struct rig *r, struct client *c, const char *key, const char *name, const char *more)
+{
+    assert_true(peer_sendf(&c->peer, "{\"type\":\"subscribe\",\"%s\":\"%s\"%s}", key, name, more));
+    client_expect(r, c, "{\"type\":\"ack_subscribe\"");
+}
+
+static inline void client_subscribe_pattern(struct rig *r, struct client *c, const char *pattern)
+{
+    client_subscribe_with(r, c, "pattern", pattern, "");
+}
+
+/* Without a command, so without an answer. */
+static inline enum join_result client_join(struct client *c, const char *topic)
+{
+    struct route_joined joined;
+    struct text name = text_of(topic);
+    struct wish wish = {.name = name, .rule = worker_rule(c->session->worker, name)};
+    enum join_result result = session_join(c->session, &wish, &joined);
+    if (result == JOIN_OK)
+        history_view_fini(&joined.past);
+    return result;
+}
+
+static inline enum leave_result client_leave(struct client *c, const char *topic)
+{
+    return session_leave(c->session, text_of(topic), false);
 }
 
 /* --- a session without its socket ------------------------------------------------------------- */

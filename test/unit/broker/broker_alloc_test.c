@@ -1,4 +1,4 @@
-/* Messages, topics and lists of them without memory. */
+/* Messages and topics without memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,6 @@
 #include "broker/local.h"
 #include "broker/message.h"
 #include "broker/registry.h"
-#include "broker/topic_list.h"
 #include "support/failing_alloc.h"
 
 /* What a slab's blocks come from is not wrapped by the linker. */
@@ -47,7 +46,12 @@ static struct registry_topic *join(struct text name, bool *made)
     uint64_t hash = registry_hash(&registry, name);
     struct stripe *stripe = registry_stripe(&registry, hash);
     lock_take(&stripe->lock);
-    struct registry_topic *topic = registry_join(&registry, stripe, hash, name, 0, made);
+    struct registry_topic *topic = registry_find(&registry, stripe, hash, name);
+    *made = !topic;
+    if (!topic)
+        topic = registry_make(&registry, stripe, hash, name);
+    if (topic)
+        registry_join(stripe, topic, 0, false);
     lock_give(&stripe->lock);
     return topic;
 }
@@ -66,7 +70,7 @@ static void leave(struct registry_topic *topic)
 {
     struct stripe *stripe = registry_stripe(&registry, topic->hash);
     lock_take(&stripe->lock);
-    registry_leave(stripe, topic, 0, topic->subscribers == 1);
+    registry_leave(&registry, stripe, topic, 0, topic->subscribers == 1, false);
     lock_give(&stripe->lock);
 }
 
@@ -76,7 +80,7 @@ static void a_join_of_the_registry_without_memory_changes_nothing(void **state)
 {
     (void)state;
     bool made;
-    registry_init(&registry, 1);
+    registry_init(&registry, 1, 0);
     for (unsigned fail_at = 1; fail_at <= 2; fail_at++) { /* the topic, its stripe's table */
         alloc_fail(fail_at);
         assert_null(join(TEXT("t"), &made));
@@ -91,37 +95,6 @@ static void a_join_of_the_registry_without_memory_changes_nothing(void **state)
     assert_int_equal(topic->subscribers, 2);
     leave(topic);
     leave(topic);
-    registry_fini(&registry);
-}
-
-/* --- lists ------------------------------------------------------------------------------------ */
-
-static void a_list_without_memory_is_no_list(void **state)
-{
-    (void)state;
-    enum { TOPICS = 20, LIMIT = 6 };
-    struct registry_topic *topics[TOPICS];
-    char name[2] = "a";
-    bool made;
-    registry_init(&registry, 1);
-    for (int i = 0; i < TOPICS; i++, name[0]++)
-        topics[i] = join((struct text){name, 1}, &made);
-    unsigned fail_at = 0;
-    bool failed;
-    do {
-        struct topic_list list;
-        alloc_fail(++fail_at);
-        bool taken = topic_list_take(&list, &registry, TEXT(""), TEXT(""), LIMIT);
-        failed = alloc_failed();
-        assert_int_equal(taken, !failed);
-        assert_int_equal(list.count, taken ? LIMIT : 0);
-        if (!taken)
-            assert_null(list.rows);
-        topic_list_fini(&list);
-    } while (failed);
-    assert_in_range(fail_at, 1 + LIMIT + 1, 1 + TOPICS + 1);
-    for (int i = 0; i < TOPICS; i++)
-        leave(topics[i]);
     registry_fini(&registry);
 }
 
@@ -144,6 +117,13 @@ static void scene_open(struct scene *s)
         s->topics[i].hash = i * 0x9e3779b97f4a7c15;
         subscriber_init(&s->subscribers[i]);
     }
+}
+
+static bool join_local(
+    struct local_topics *l, struct registry_topic *topic, struct subscriber *subscriber)
+{
+    return local_join(l, (struct local_key){topic->hash, topic, false}, subscriber,
+        (struct join){.policy = POLICY_DISCONNECT});
 }
 
 static struct local_topic *local_of(struct scene *s, size_t t)
@@ -171,7 +151,7 @@ static unsigned join_at_last(struct scene *s, size_t t, size_t k)
     uint32_t items = s->local.topics.used;
     for (unsigned fail_at = 1;; fail_at++) {
         alloc_fail(fail_at);
-        bool joined = local_join(&s->local, &s->topics[t], subscriber);
+        bool joined = join_local(&s->local, &s->topics[t], subscriber);
         bool failed = alloc_failed();
         assert_int_equal(joined, !failed);
         if (!failed)
@@ -211,11 +191,11 @@ static void a_local_join_without_a_block_for_the_topic_changes_nothing(void **st
     static struct scene s;
     scene_open(&s);
     blocks_until_failure = 1;
-    assert_false(local_join(&s.local, s.topics, s.subscribers));
+    assert_false(join_local(&s.local, s.topics, s.subscribers));
     assert_int_equal(blocks_until_failure, 0);
     assert_null(local_of(&s, 0));
     assert_int_equal(s.subscribers[0].count, 0);
-    assert_true(local_join(&s.local, s.topics, s.subscribers));
+    assert_true(join_local(&s.local, s.topics, s.subscribers));
     scene_close(&s);
 }
 
@@ -226,9 +206,9 @@ static void leaving_needs_no_memory(void **state)
     static struct scene s;
     scene_open(&s);
     for (size_t i = 0; i < MANY; i++) {
-        assert_true(local_join(&s.local, &s.topics[i], &s.subscribers[0]));
+        assert_true(join_local(&s.local, &s.topics[i], &s.subscribers[0]));
         if (i > 0)
-            assert_true(local_join(&s.local, &s.topics[0], &s.subscribers[i]));
+            assert_true(join_local(&s.local, &s.topics[0], &s.subscribers[i]));
     }
     for (size_t i = MANY; i-- > 0;) {
         alloc_fail(1);
@@ -247,7 +227,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_needs_one_allocation),
         cmocka_unit_test(a_join_of_the_registry_without_memory_changes_nothing),
-        cmocka_unit_test(a_list_without_memory_is_no_list),
         cmocka_unit_test(a_local_join_without_memory_changes_nothing),
         cmocka_unit_test(a_local_join_without_a_block_for_the_topic_changes_nothing),
         cmocka_unit_test(leaving_needs_no_memory),

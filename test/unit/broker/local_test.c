@@ -23,6 +23,13 @@ static struct registry_topic *topics_new(struct random *r, size_t count, uint64_
     return topics;
 }
 
+/* A subscription at level 1. */
+static bool join(struct local_topics *l, struct registry_topic *topic, struct subscriber *s)
+{
+    return local_join(l, (struct local_key){topic->hash, topic, false}, s,
+        (struct join){.policy = POLICY_DISCONNECT});
+}
+
 /* Both halves of every subscription of `s` lead to each other. Returns how many there are. */
 static uint32_t assert_halves(struct subscriber *s)
 {
@@ -82,7 +89,7 @@ static void toggle(struct model *m, size_t s, size_t t)
     } else {
         m->of_topic[t]++;
         m->of_subscriber[s]++;
-        assert_true(local_join(&m->local, &m->topics[t], subscriber));
+        assert_true(join(&m->local, &m->topics[t], subscriber));
     }
     m->on[s][t] = !m->on[s][t];
 }
@@ -173,7 +180,7 @@ static void one_subscription_needs_no_memory_beside_the_topic(void **state)
     local_init(&local);
     subscriber_init(&s);
     assert_null(subscriber_any(&s));
-    assert_true(local_join(&local, topics, &s));
+    assert_true(join(&local, topics, &s));
     struct local_topic *topic = local_find(&local, topics->hash, topics);
     assert_int_equal(s.cap, 1);
     assert_int_equal(topic->cap, 1);
@@ -195,7 +202,7 @@ static void a_subscriber_of_many_topics_grows_and_shrinks(void **state)
     local_init(&local);
     subscriber_init(&s);
     for (size_t i = 0; i < MANY; i++)
-        assert_true(local_join(&local, &topics[i], &s));
+        assert_true(join(&local, &topics[i], &s));
     assert_halves(&s);
     assert_int_equal(s.cap, 65536);
     /* As the end of a session does; subscriber_any that looks from the first slot on takes as many
@@ -226,7 +233,7 @@ static void a_topic_of_many_subscribers_grows_and_shrinks(void **state)
     local_init(&local);
     for (size_t i = 0; i < MANY; i++) {
         subscriber_init(&subscribers[i]);
-        assert_true(local_join(&local, topics, &subscribers[i]));
+        assert_true(join(&local, topics, &subscribers[i]));
     }
     struct local_topic *topic = local_find(&local, topics->hash, topics);
     assert_topic_halves(topic);
@@ -255,7 +262,7 @@ static void topics_of_one_hash_are_told_apart_by_their_registry_s(void **state)
         topics[i].hash = 42;
         subscriber_init(&s[i]);
         assert_null(local_find(&local, 42, &topics[i]));
-        assert_true(local_join(&local, &topics[i], &s[i]));
+        assert_true(join(&local, &topics[i], &s[i]));
     }
     for (int i = 0; i < 2; i++) {
         struct local_topic *topic = local_find(&local, 42, &topics[i]);
@@ -272,26 +279,27 @@ static void topics_of_one_hash_are_told_apart_by_their_registry_s(void **state)
 static void a_topic_is_found_by_its_name(void **state)
 {
     (void)state;
-    bool made;
     struct local_topics local;
     struct subscriber s;
     struct registry *r = aligned_alloc(64, sizeof *r);
-    registry_init(r, 1);
+    registry_init(r, 1, 0);
     local_init(&local);
     subscriber_init(&s);
     uint64_t hash = registry_hash(r, TEXT("stock:A"));
     struct stripe *stripe = registry_stripe(r, hash);
     assert_null(local_find_named(&local, r, hash, TEXT("stock:A")));
     lock_take(&stripe->lock);
-    struct registry_topic *registered = registry_join(r, stripe, hash, TEXT("stock:A"), 0, &made);
+    struct registry_topic *registered = registry_make(r, stripe, hash, TEXT("stock:A"));
+    assert_non_null(registered);
+    registry_join(stripe, registered, 0, false);
     lock_give(&stripe->lock);
-    assert_true(local_join(&local, registered, &s));
+    assert_true(join(&local, registered, &s));
     struct local_topic *topic = local_find_named(&local, r, hash, TEXT("stock:A"));
     assert_ptr_equal(topic, local_find(&local, hash, registered));
     assert_null(local_find_named(&local, r, hash, TEXT("stock:B")));
     assert_true(local_leave(&local, topic, &s));
     lock_take(&stripe->lock);
-    assert_true(registry_leave(stripe, registered, 0, true));
+    assert_true(registry_leave(r, stripe, registered, 0, true, false));
     lock_give(&stripe->lock);
     local_fini(&local);
     registry_fini(r);

@@ -34,7 +34,7 @@ static struct registry *registry_new(unsigned workers)
 {
     struct registry *r = aligned_alloc(64, sizeof *r);
     assert_non_null(r);
-    registry_init(r, workers);
+    registry_init(r, workers, 0);
     return r;
 }
 
@@ -50,7 +50,12 @@ static struct registry_topic *join(
     uint64_t hash = registry_hash(r, name);
     struct stripe *stripe = registry_stripe(r, hash);
     lock_take(&stripe->lock);
-    struct registry_topic *topic = registry_join(r, stripe, hash, name, worker, made);
+    struct registry_topic *topic = registry_find(r, stripe, hash, name);
+    *made = !topic;
+    if (!topic)
+        topic = registry_make(r, stripe, hash, name);
+    if (topic)
+        registry_join(stripe, topic, worker, false);
     lock_give(&stripe->lock);
     return topic;
 }
@@ -59,7 +64,7 @@ static bool leave(struct registry *r, struct registry_topic *topic, unsigned wor
 {
     struct stripe *stripe = registry_stripe(r, topic->hash);
     lock_take(&stripe->lock);
-    bool gone = registry_leave(stripe, topic, worker, last);
+    bool gone = registry_leave(r, stripe, topic, worker, last, false);
     lock_give(&stripe->lock);
     return gone;
 }

@@ -59,7 +59,7 @@ static int setup(void **state)
     mailbox_open(&box, &loop, ring, NULL);
     route.boxes = boxes;
     route.crowded = 1 << 20;
-    registry_init(&route.registry, 1);
+    route_init(&route, 1, 0);
     return 0;
 }
 
@@ -71,23 +71,24 @@ static int teardown(void **state)
     mailbox_fini(&box);
     tray_fini(&tray);
     tray_fini(&between);
-    registry_fini(&route.registry);
+    route_fini(&route);
     return uv_loop_close(&loop);
 }
 
 static const struct text T = {"t", 1};
+static const struct route_rule RULE = {&rule_default, 0};
 
 static void publish_one(void)
 {
     struct message *m = message_new(1);
     m->frames[0] = 'x';
-    route_publish(&route, registry_hash(&route.registry, T), T, m);
+    route_publish(&route, RULE, registry_hash(&route.registry, T), T, m);
 }
 
 static struct registry_topic *subscribe(void)
 {
-    bool made;
-    return route_subscribe(&route, 0, &tray, registry_hash(&route.registry, T), T, &made);
+    uint64_t hash = registry_hash(&route.registry, T);
+    return route_subscribe(&route, RULE, 0, &tray, hash, T, false, NULL).topic;
 }
 
 static void drop_all(struct tray *t)
@@ -110,8 +111,8 @@ static void the_tray_ends_where_the_subscription_begins(void **state)
     assert_true(mailbox_take(&box, &tray)); /* the one behind */
     assert_int_equal(tray.count - tray.at, 1);
     drop_all(&tray);
-    route_unsubscribe(&route, 0, topic, false);
-    route_unsubscribe(&route, 0, topic, true);
+    route_unsubscribe(&route, 0, topic, false, false);
+    route_unsubscribe(&route, 0, topic, true, false);
 }
 
 static void look(void)
@@ -129,7 +130,7 @@ static void a_numbered_message_is_posted_before_the_stripe_is_given(void **state
     publish_one();
     assert_int_equal(between.count - between.at, 1);
     drop_all(&between);
-    route_unsubscribe(&route, 0, topic, true);
+    route_unsubscribe(&route, 0, topic, true, false);
 }
 
 static int rings_before;
@@ -154,7 +155,7 @@ static void a_sleeping_worker_is_woken_when_the_stripe_is_free(void **state)
     assert_int_equal(rings, 1);
     mailbox_take(&box, &tray);
     drop_all(&tray);
-    route_unsubscribe(&route, 0, topic, true);
+    route_unsubscribe(&route, 0, topic, true, false);
 }
 
 int main(void)

@@ -12,6 +12,8 @@
 
 enum { WORKERS = 70, ROOM = 1 << 20 };
 
+static const struct route_rule RULE = {&rule_default, 0};
+
 struct scene {
     uv_loop_t loop;
     struct route route;
@@ -39,7 +41,7 @@ static struct scene *scene_open(unsigned workers)
     s->route.boxes = s->pointers;
     s->workers = workers;
     s->route.crowded = ROOM;
-    registry_init(&s->route.registry, workers);
+    route_init(&s->route, workers, 0);
     return s;
 }
 
@@ -55,7 +57,7 @@ static void scene_close(struct scene *s)
         tray_fini(&s->trays[i]);
         mailbox_fini(&s->boxes[i]);
     }
-    registry_fini(&s->route.registry);
+    route_fini(&s->route);
     free(s);
 }
 
@@ -69,17 +71,17 @@ static struct route_result publish(struct scene *s, struct text name, size_t len
     struct message *m = message_new(len);
     assert_non_null(m);
     memset(m->frames, 'x', len);
-    return route_publish(&s->route, hash_of(s, name), name, m);
+    return route_publish(&s->route, RULE, hash_of(s, name), name, m);
 }
 
 static struct registry_topic *subscribe(struct scene *s, unsigned worker, struct text name)
 {
-    bool made;
-    struct registry_topic *topic =
-        route_subscribe(&s->route, worker, &s->trays[worker], hash_of(s, name), name, &made);
-    assert_non_null(topic);
-    assert_int_equal(made, topic->subscribers == 1);
-    return topic;
+    struct route_joined joined = route_subscribe(
+        &s->route, RULE, worker, &s->trays[worker], hash_of(s, name), name, false, NULL);
+    assert_non_null(joined.topic);
+    assert_int_equal(joined.made, joined.subscribers == 1);
+    assert_true(joined.epoch == joined.topic->epoch);
+    return joined.topic;
 }
 
 /* The next message of the worker's tray, which it works off; NULL when there is none. The reference
@@ -152,10 +154,10 @@ static void a_message_is_posted_once_to_each_worker_with_subscribers(void **stat
     }
     /* The second subscriber stays; then it goes too. */
     for (size_t i = 0; i < 6; i++)
-        assert_false(route_unsubscribe(&s->route, interested[i], topic, false));
+        assert_false(route_unsubscribe(&s->route, interested[i], topic, false, false));
     assert_int_equal(publish(s, T, 1).subscribers, 6);
     for (size_t i = 0; i < 6; i++) {
-        assert_int_equal(route_unsubscribe(&s->route, interested[i], topic, true), i == 5);
+        assert_int_equal(route_unsubscribe(&s->route, interested[i], topic, true, false), i == 5);
         assert_int_equal(publish(s, T, 1).subscribers, 5 - i);
         assert_int_equal(drain(s, interested[i], topic), 1 + i);
     }
@@ -181,8 +183,8 @@ static void topics_are_numbered_each_for_itself(void **state)
         assert_true(m->hash == (i == 2 ? b : a)->hash);
         message_drop(m);
     }
-    route_unsubscribe(&s->route, 0, a, true);
-    route_unsubscribe(&s->route, 0, b, true);
+    route_unsubscribe(&s->route, 0, a, true, false);
+    route_unsubscribe(&s->route, 0, b, true, false);
     scene_close(s);
 }
 
@@ -199,8 +201,8 @@ static void what_was_published_before_a_subscribe_is_in_the_tray(void **state)
     publish(s, T, 1);
     assert_int_equal(s->trays[0].count, 2);
     assert_int_equal(drain(s, 0, topic), 3);
-    route_unsubscribe(&s->route, 0, topic, false);
-    route_unsubscribe(&s->route, 0, topic, true);
+    route_unsubscribe(&s->route, 0, topic, false, false);
+    route_unsubscribe(&s->route, 0, topic, true, false);
     scene_close(s);
 }
 
@@ -214,8 +216,8 @@ static void a_worker_that_has_shut_down_gets_nothing(void **state)
     assert_true(publish(s, T, 1).offset == 1);
     assert_int_equal(drain(s, 0, topic), 0);
     assert_int_equal(drain(s, 1, topic), 1);
-    route_unsubscribe(&s->route, 0, topic, true);
-    route_unsubscribe(&s->route, 1, topic, true);
+    route_unsubscribe(&s->route, 0, topic, true, false);
+    route_unsubscribe(&s->route, 1, topic, true, false);
     scene_close(s);
 }
 
@@ -232,8 +234,8 @@ static void a_publisher_is_told_who_lags_behind(void **state)
     assert_int_equal(publish(s, T, 1).crowded, -1);
     drain(s, 1, topic);
     drain(s, 2, topic);
-    route_unsubscribe(&s->route, 1, topic, true);
-    route_unsubscribe(&s->route, 2, topic, true);
+    route_unsubscribe(&s->route, 1, topic, true, false);
+    route_unsubscribe(&s->route, 2, topic, true, false);
     scene_close(s);
 }
 
@@ -306,10 +308,10 @@ static void come_and_go(void *user)
     unsigned w = me->worker;
     for (int cycle = 0; atomic_load(&c->publishing) > 0; cycle++) {
         uint64_t before = atomic_load(&c->published);
-        bool made;
-        struct registry_topic *topic =
-            route_subscribe(&s->route, w, &s->trays[w], hash_of(s, T), T, &made);
-        if (!topic || made)
+        struct route_joined joined =
+            route_subscribe(&s->route, RULE, w, &s->trays[w], hash_of(s, T), T, false, NULL);
+        struct registry_topic *topic = joined.topic;
+        if (!topic || joined.made)
             abort();
         uint64_t after = atomic_load(&c->published);
         if (s->trays[w].at != s->trays[w].count)
@@ -326,7 +328,7 @@ static void come_and_go(void *user)
             uv_sleep(0);
         }
         uint64_t due = atomic_load(&c->published);
-        route_unsubscribe(&s->route, w, topic, true);
+        route_unsubscribe(&s->route, w, topic, true, false);
         mailbox_take(&s->boxes[w], &s->trays[w]);
         if (last == 0 && s->trays[w].at < s->trays[w].count) {
             const struct message *first = s->trays[w].mails[s->trays[w].at].item;
@@ -364,7 +366,7 @@ static void beside_publishers_subscribing_is_exact_and_the_order_is_one(void **s
         uv_thread_join(&threads[i]);
     for (unsigned i = 0; i < COMERS; i++)
         print_message("%u of %u cycles with messages\n", comers[i].seen, comers[i].cycles);
-    route_unsubscribe(&c.scene->route, 0, topic, true);
+    route_unsubscribe(&c.scene->route, 0, topic, true, false);
     scene_close(c.scene);
 }
 

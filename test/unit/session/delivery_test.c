@@ -47,8 +47,8 @@ static void a_turn_leaves_what_is_more_than_a_slice_for_the_next(void **state)
     struct worker *w = &r.shop.workers[0];
     crowd_open(&r, crowd, CROWD);
     for (size_t i = 0; i < CROWD; i++) {
-        assert_int_equal(session_join(crowd[i].session, TEXT("a")), JOIN_OK);
-        assert_int_equal(session_join(crowd[i].session, TEXT("b")), JOIN_OK);
+        assert_int_equal(client_join(&crowd[i], "a"), JOIN_OK);
+        assert_int_equal(client_join(&crowd[i], "b"), JOIN_OK);
     }
     /* In turn, for neighbours of one topic are one piece of work. */
     for (int i = 0; i < MESSAGES; i++) {

@@ -54,7 +54,7 @@ static void a_join_without_memory_changes_nothing(void **state)
     enum join_result result;
     for (;; n++) {
         alloc_fail(n);
-        result = session_join(c.session, TEXT("t"));
+        result = client_join(&c, "t");
         if (!alloc_failed())
             break;
         assert_int_equal(result, JOIN_NO_MEMORY);

@@ -36,7 +36,7 @@ static void a_join_while_the_only_subscriber_is_cut_keeps_the_workers_interest(v
     client_subscribe(&r, &slow, "t");
     block(slow.session, '0', PART);
     publish_too_much(&r, "t");
-    assert_int_equal(session_join(joins.session, TEXT("t")), JOIN_OK);
+    assert_int_equal(client_join(&joins, "t"), JOIN_OK);
     assert_int_equal(slow.session->state, SESSION_CLOSING);
     assert_int_equal(slow.session->subscriber.count, 0);
     struct route_result result = rig_publish_text(&r, "t", "\"after\"");
@@ -65,7 +65,7 @@ static void a_session_that_is_cut_while_it_joins_leaves_nothing_behind(void **st
     client_subscribe(&r, &there, "other");
     block(slow.session, '0', PART);
     publish_too_much(&r, "t");
-    assert_int_equal(session_join(slow.session, TEXT("other")), JOIN_ENDED);
+    assert_int_equal(client_join(&slow, "other"), JOIN_ENDED);
     assert_int_equal(slow.session->state, SESSION_CLOSING);
     assert_int_equal(rig_publish_text(&r, "t", "1").offset, 0);
     assert_int_equal(rig_publish_text(&r, "other", "1").subscribers, 1);
@@ -88,7 +88,7 @@ static void a_session_that_is_cut_while_it_leaves_has_left(void **state)
     client_subscribe(&r, &slow, "t");
     block(slow.session, '0', PART);
     publish_too_much(&r, "t");
-    assert_int_equal(session_leave(slow.session, TEXT("t")), LEAVE_ENDED);
+    assert_int_equal(client_leave(&slow, "t"), LEAVE_ENDED);
     assert_int_equal(rig_publish_text(&r, "t", "1").offset, 0);
     client_expect(&r, &slow, "0");
     client_expect_close(&r, &slow, 4008);
@@ -108,11 +108,11 @@ static void mail_that_waits_is_for_who_subscribed_when_it_was_published(void **s
     client_open(&r, 0, &comes, 0);
     client_subscribe(&r, &stays, "t");
     rig_publish_text(&r, "t", "1");
-    assert_int_equal(session_join(comes.session, TEXT("t")), JOIN_OK);
-    assert_int_equal(session_join(comes.session, TEXT("t")), JOIN_ALREADY);
+    assert_int_equal(client_join(&comes, "t"), JOIN_OK);
+    assert_int_equal(client_join(&comes, "t"), JOIN_ALREADY);
     rig_publish_text(&r, "t", "2");
-    assert_int_equal(session_leave(comes.session, TEXT("t")), LEAVE_OK);
-    assert_int_equal(session_leave(comes.session, TEXT("t")), LEAVE_NOT_SUBSCRIBED);
+    assert_int_equal(client_leave(&comes, "t"), LEAVE_OK);
+    assert_int_equal(client_leave(&comes, "t"), LEAVE_NOT_SUBSCRIBED);
     rig_publish_text(&r, "t", "3");
     for (const char *expected = "123"; *expected; expected++)
         client_expect(&r, &stays, (char[]){*expected, 0});
@@ -132,13 +132,13 @@ static void the_limit_counts_subscriptions_and_not_subscribes(void **state)
     limits.subscriptions = 2;
     rig_open(&r, 1, limits);
     client_open(&r, 0, &c, 0);
-    assert_int_equal(session_join(c.session, TEXT("a")), JOIN_OK);
-    assert_int_equal(session_join(c.session, TEXT("b")), JOIN_OK);
-    assert_int_equal(session_join(c.session, TEXT("b")), JOIN_ALREADY);
-    assert_int_equal(session_join(c.session, TEXT("c")), JOIN_TOO_MANY);
+    assert_int_equal(client_join(&c, "a"), JOIN_OK);
+    assert_int_equal(client_join(&c, "b"), JOIN_OK);
+    assert_int_equal(client_join(&c, "b"), JOIN_ALREADY);
+    assert_int_equal(client_join(&c, "c"), JOIN_TOO_MANY);
     assert_int_equal(rig_publish_text(&r, "c", "1").offset, 0);
-    assert_int_equal(session_leave(c.session, TEXT("a")), LEAVE_OK);
-    assert_int_equal(session_join(c.session, TEXT("c")), JOIN_OK);
+    assert_int_equal(client_leave(&c, "a"), LEAVE_OK);
+    assert_int_equal(client_join(&c, "c"), JOIN_OK);
     assert_int_equal(rig_metric(&r, METRIC_subscriptions), 2);
     client_drop(&r, &c);
     rig_close(&r);
