@@ -40,6 +40,9 @@ struct hub {
     size_t cuts; /* how often it came to that */
     size_t copies;
     size_t given; /* flushes whose first write was made for them */
+    size_t forgotten;
+    size_t told;
+    size_t fences; /* that a flush ended at */
 };
 
 static void wire_open(struct peer *p, struct random *r);
@@ -151,9 +154,42 @@ static enum outbox_state flush_either_way(struct hub *h, struct peer *p, struct 
     return outbox_flush_after(&h->log, &p->box, &p->conn, piece, wrote, sent);
 }
 
+/* Where in the stream the i-th span begins. */
+static uint64_t stream_place(const struct peer *p, size_t i)
+{
+    uint64_t place = p->sent + outbox_private(&p->box);
+    for (size_t k = 0; k < i; k++) {
+        struct span span = outbox_span(&p->box, k);
+        place += span.end - span.start;
+    }
+    return place;
+}
+
+/* A flush up to a fence before some span, if there is one that begins with a frame. */
+static void flush_to_a_fence(struct hub *h, struct peer *p)
+{
+    size_t spans = outbox_spans(&p->box);
+    size_t first = outbox_begun(&h->log, &p->box) > 0;
+    if (!p->blocked || spans <= first)
+        return;
+    size_t fenced = first + (size_t)random_below(&h->random, spans - first);
+    uint64_t place = stream_place(p, fenced);
+    struct outbox_sent sent = {0, 0};
+    outbox_fence(&p->box, outbox_span(&p->box, fenced).start);
+    enum outbox_state state = outbox_flush(&h->log, &p->box, &p->conn, &sent);
+    p->sent += sent.bytes;
+    assert_int_equal(state, p->sent == place ? OUTBOX_FENCED : OUTBOX_BLOCKED);
+    assert_true(p->sent <= place);
+    h->fences += state == OUTBOX_FENCED;
+    outbox_fence(&p->box, OUTBOX_NO_FENCE);
+    assert_unsent(p);
+}
+
 static enum outbox_state flush(struct hub *h, struct peer *p)
 {
     struct outbox_sent sent = {0, 0};
+    if (random_below(&h->random, 4) == 0)
+        flush_to_a_fence(h, p);
     enum outbox_state state = flush_either_way(h, p, &sent);
     p->sent += sent.bytes;
     assert_true(p->sent <= p->stream.len);
@@ -197,18 +233,18 @@ static void receive_all(struct hub *h, struct peer *p)
     assert_true(p->received == p->stream.len);
 }
 
-/* Where the frame ends in which the sent bytes end. */
-static uint64_t frame_end(const struct peer *p)
+/* Where the frame ends in which the stream's first `len` bytes end. */
+static uint64_t frame_end(const struct peer *p, uint64_t len)
 {
     uint64_t end = 0;
-    for (size_t at = 0; at < p->frames.len && end < p->sent; at += sizeof end)
+    for (size_t at = 0; at < p->frames.len && end < len; at += sizeof end)
         memcpy(&end, p->frames.data + at, sizeof end);
     return end;
 }
 
 static void cut(struct hub *h, struct peer *p, struct text last)
 {
-    uint64_t end = frame_end(p);
+    uint64_t end = frame_end(p, p->sent);
     p->stream.len = (size_t)end;
     p->frames.len = 0;
     buf_append(&p->frames, &end, sizeof end);
@@ -269,6 +305,126 @@ static void relieve(struct hub *h, size_t limit, struct text last)
     }
 }
 
+/* What is in the stream behind `from` is `tail` now, whose frames end at `ends`, counted from
+ * there.
+ */
+static void stream_replace(struct peer *p, uint64_t from, struct buf *tail, const struct buf *ends)
+{
+    size_t kept = 0;
+    uint64_t end = 0;
+    for (; kept < p->frames.len; kept += sizeof end) {
+        memcpy(&end, p->frames.data + kept, sizeof end);
+        if (end > from)
+            break;
+    }
+    p->frames.len = kept;
+    p->stream.len = (size_t)from;
+    buf_append(&p->stream, tail->data, tail->len);
+    for (size_t at = 0; at < ends->len; at += sizeof end) {
+        memcpy(&end, ends->data + at, sizeof end);
+        end += from;
+        buf_append(&p->frames, &end, sizeof end);
+    }
+    assert_false(p->stream.failed || p->frames.failed || tail->failed || ends->failed);
+}
+
+/* Forgets about one frame in `rareness` of those that have not begun. */
+static void forget_some(struct hub *h, struct peer *p, uint64_t rareness)
+{
+    struct buf ranges = {0};
+    struct buf tail = {0};
+    struct buf ends = {0};
+    if (!p->blocked)
+        return;
+    uint64_t from = stream_place(p, 0);
+    uint64_t begun = outbox_begun(&h->log, &p->box);
+    assert_true(from + begun == frame_end(p, from));
+    uint64_t at = from;
+    struct span range = {0, 0};
+    size_t spans = outbox_spans(&p->box);
+    for (size_t i = 0; i < spans; i++) {
+        struct span span = outbox_span(&p->box, i);
+        uint64_t start = span.start;
+        while (start < span.end) {
+            bool rest = start == outbox_span(&p->box, 0).start && begun > 0;
+            uint64_t end = rest ? start + begun : outbox_frame(&h->log, start).end;
+            size_t len = (size_t)(end - start);
+            assert_true(end <= span.end);
+            if (!rest && random_below(&h->random, rareness) == 0) {
+                h->forgotten++;
+                if (range.end == start && start != span.start) {
+                    range.end = end;
+                } else {
+                    if (range.start != range.end)
+                        buf_append(&ranges, &range, sizeof range);
+                    range = (struct span){start, end};
+                }
+            } else {
+                buf_append(&tail, p->stream.data + at, len);
+                uint64_t place = tail.len;
+                buf_append(&ends, &place, sizeof place);
+            }
+            at += len;
+            start = end;
+        }
+    }
+    if (range.start != range.end)
+        buf_append(&ranges, &range, sizeof range);
+    assert_true(at == p->stream.len);
+    stream_replace(p, from, &tail, &ends);
+    if (ranges.len > 0)
+        assert_true(outbox_forget(&h->log, &p->box, (const struct span *)(const void *)ranges.data,
+            ranges.len / sizeof range));
+    assert_unsent(p);
+    buf_fini(&ranges);
+    buf_fini(&tail);
+    buf_fini(&ends);
+}
+
+/* Puts a frame in front of the spans, behind what has begun. */
+static void tell(struct hub *h, struct peer *p)
+{
+    struct buf tail = {0};
+    struct buf ends = {0};
+    if (!p->blocked)
+        return;
+    uint64_t begun = outbox_begun(&h->log, &p->box);
+    if (begun > 0)
+        assert_true(outbox_move_out(&h->log, &p->box, p->box.first.start + begun));
+    assert_int_equal(outbox_begun(&h->log, &p->box), 0);
+    uint64_t from = stream_place(p, 0);
+    make_frame(h, random_below(&h->random, 200));
+    buf_append(&tail, h->frame.data, h->frame.len);
+    uint64_t end = tail.len;
+    buf_append(&ends, &end, sizeof end);
+    buf_append(&tail, p->stream.data + from, p->stream.len - from);
+    for (size_t at = 0; at < p->frames.len; at += sizeof end) {
+        memcpy(&end, p->frames.data + at, sizeof end);
+        if (end <= from)
+            continue;
+        end = end - from + h->frame.len;
+        buf_append(&ends, &end, sizeof end);
+    }
+    stream_replace(p, from, &tail, &ends);
+    assert_true(outbox_tell(&h->log, &p->box, buf_text(&h->frame)));
+    outbox_excuse(&p->box, h->frame.len);
+    assert_unsent(p);
+    h->told++;
+    buf_fini(&tail);
+    buf_fini(&ends);
+}
+
+/* Copies out some of what is in the log. */
+static void move_out(struct hub *h, struct peer *p)
+{
+    if (!p->blocked || p->box.first.start == p->box.first.end)
+        return;
+    uint64_t until = p->box.first.start + random_below(&h->random, 5000);
+    assert_true(outbox_move_out(&h->log, &p->box, until));
+    assert_true(p->box.first.start == p->box.first.end || p->box.first.start >= until);
+    assert_unsent(p);
+}
+
 /* --- everything at once ----------------------------------------------------------------------- */
 
 static size_t random_length(struct random *r, size_t most)
@@ -297,7 +453,7 @@ static void random_step(struct hub *h, size_t most)
     static const struct text last = {"\x88\x04\x0f\xa8no", 6};
     struct random *r = &h->random;
     struct peer *p = &h->peers[random_below(r, h->count)];
-    switch (random_below(r, 20)) {
+    switch (random_below(r, 23)) {
     case 0: /* a burst of small frames: many spans */
         for (uint64_t i = random_below(r, 300); i > 0; i--)
             publish(h, 60, 3);
@@ -341,6 +497,15 @@ static void random_step(struct hub *h, size_t most)
         receive(p, (size_t)random_below(r, 3000));
         assert_int_not_equal(flush(h, p), OUTBOX_BROKEN);
         break;
+    case 20:
+        forget_some(h, p, 1 + random_below(r, 4));
+        break;
+    case 21:
+        tell(h, p);
+        break;
+    case 22:
+        move_out(h, p);
+        break;
     default:
         receive(p, (size_t)random_below(r, random_below(r, 2) ? 100 : 100000));
         if (p->blocked)
@@ -365,6 +530,7 @@ static void random_life(size_t peers, uint64_t seed, int steps, size_t most)
         receive_all(&h, &h.peers[i]);
     assert_int_equal(h.log.charged, 0); /* nothing is kept for outboxes that are empty */
     assert_true(h.cuts > 0 && h.copies > 0 && h.given > 0);
+    assert_true(h.forgotten > 0 && h.told > 0 && h.fences > 0);
     hub_close(&h);
 }
 
