@@ -92,7 +92,7 @@ static bool set_range(struct merge *m, struct text prefix, struct text after)
         m->exact = literal.len == m->pattern.len;
         if (text_starts_with(literal, prefix))
             prefix = literal;
-        else if (m->exact || !text_starts_with(prefix, literal))
+        else if (!text_starts_with(prefix, literal))
             return false;
     }
     m->prefix = prefix;

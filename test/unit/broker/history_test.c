@@ -355,10 +355,32 @@ static void a_row_of_more_than_is_kept_costs_what_is_kept(void **state)
     struct history_budget budget = {0};
     struct history h;
     history_init(&h, (struct history_limits){.messages = 2}, &budget, 1);
-    add_row(&h, 1, 200, 40); /* so long that it would be held as a whole */
+    add_row(&h, 1, 200, 40); /* which would be held as a whole */
     assert_int_equal(h.oldest, 199);
     assert_int_equal(h.count, 2);
     assert_in_range(atomic_load(&budget.used), 80, 200);
+    history_fini(&h);
+    /* So much that it could be held. */
+    history_init(&h, (struct history_limits){.messages = 50}, &budget, 1);
+    add_row(&h, 1, 500, 100);
+    assert_int_equal(h.count, 50);
+    assert_in_range(atomic_load(&budget.used), 5000, 6000);
+    history_fini(&h);
+}
+
+static void a_long_history_grows_by_small_blocks(void **state)
+{
+    enum { KEPT = 5000, BLOCK = 16384 };
+    (void)state;
+    struct history_budget budget = {0};
+    struct history h;
+    size_t before = 0;
+    history_init(&h, (struct history_limits){.messages = KEPT}, &budget, 1);
+    for (uint64_t offset = 1; offset <= KEPT; offset++) {
+        add_row(&h, offset, 1, 64);
+        assert_true(atomic_load(&budget.used) <= before + BLOCK + 64);
+        before = atomic_load(&budget.used);
+    }
     history_fini(&h);
 }
 
@@ -398,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_full_history_has_few_blocks_and_wastes_little),
         cmocka_unit_test(a_large_message_is_held_and_not_copied),
         cmocka_unit_test(a_row_of_more_than_is_kept_costs_what_is_kept),
+        cmocka_unit_test(a_long_history_grows_by_small_blocks),
         cmocka_unit_test(what_only_views_hold_is_off_the_budget),
         cmocka_unit_test(no_history_is_an_empty_view),
     };

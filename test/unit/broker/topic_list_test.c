@@ -234,6 +234,9 @@ static void a_page_begins_behind_a_name_whether_that_is_there_or_not(void **stat
                 assert_true(text_equal(list.rows[0].name, s->sorted[i + 1].name));
             topic_list_fini(&list);
         }
+        assert_true(topic_list_take(&list, s->registry, name, name, NONE, 1));
+        assert_true(list.count == 0 || text_compare(list.rows[0].name, name) > 0);
+        topic_list_fini(&list);
     }
     scene_close(s);
 }
@@ -411,6 +414,9 @@ static void a_page_looks_at_little_more_than_its_rows(void **state)
     topic_list_fini(&list);
     /* Names that cannot be there are not looked for. */
     assert_true(topic_list_take(&list, r, TEXT("d"), TEXT(""), TEXT("crowd:*"), 10));
+    assert_int_equal(list.seen, 0);
+    topic_list_fini(&list);
+    assert_true(topic_list_take(&list, r, TEXT("crowd:0"), TEXT(""), TEXT("crowd"), 10));
     assert_int_equal(list.seen, 0);
     topic_list_fini(&list);
     assert_true(topic_list_take(&list, r, TEXT("crowd"), TEXT("d"), NONE, 10));

@@ -128,6 +128,36 @@ static void a_tree_of_any_depth_is_walked(void **state)
     scene_close(s);
 }
 
+static uint64_t hash_of(const struct order_node *node)
+{
+    return ((const struct registry_topic *)(const void *)((const char *)node -
+                                                          offsetof(struct registry_topic, order)))
+        ->hash;
+}
+
+/* How deep it is; and nobody lies below one of a smaller hash. */
+static int assert_shape(const struct order_node *root)
+{
+    struct {
+        const struct order_node *node;
+        int depth;
+    } stack[MANY] = {{root, 1}};
+    int deepest = 0;
+    for (int left = 1; left > 0;) {
+        const struct order_node *node = stack[--left].node;
+        const struct order_node *sides[2] = {node->left, node->right};
+        int depth = stack[left].depth;
+        deepest = depth > deepest ? depth : deepest;
+        for (int i = 0; i < 2; i++)
+            if (sides[i]) {
+                assert_true(hash_of(sides[i]) <= hash_of(node));
+                stack[left].node = sides[i];
+                stack[left++].depth = depth + 1;
+            }
+    }
+    return deepest;
+}
+
 /* Names in order are what a plain tree makes a chain of. */
 static void a_tree_is_not_deep_whatever_the_names_are(void **state)
 {
@@ -138,25 +168,11 @@ static void a_tree_is_not_deep_whatever_the_names_are(void **state)
         s->topics[i]->hash = random_next(&r);
         add(s, i);
     }
-    struct {
-        const struct order_node *node;
-        int depth;
-    } stack[MANY] = {{s->order.root, 1}};
-    int deepest = 0;
-    for (int left = 1; left > 0;) {
-        const struct order_node *node = stack[--left].node;
-        int depth = stack[left].depth;
-        deepest = depth > deepest ? depth : deepest;
-        if (node->left) {
-            stack[left].node = node->left;
-            stack[left++].depth = depth + 1;
-        }
-        if (node->right) {
-            stack[left].node = node->right;
-            stack[left++].depth = depth + 1;
-        }
-    }
-    assert_in_range(deepest, 9, 30);
+    assert_in_range(assert_shape(s->order.root), 9, 30);
+    for (int i = 0; i < MANY; i++)
+        if (i % 4)
+            take_out(s, i);
+    assert_in_range(assert_shape(s->order.root), 7, 25);
     scene_close(s);
 }
 
