@@ -1,10 +1,10 @@
 /* The wire protocol of Hermes: constants, and what the frames mean.
  *
- * One WebSocket connection (RFC 6455), text frames, one JSON text in each. This page is level 1:
- * what is spoken without a subprotocol, or with `hermes.v1`. T stands for a topic, N for its name
- * inside of a message text.
+ * One WebSocket connection (RFC 6455), text frames, one JSON text in each. Level 1 is what is
+ * spoken without a subprotocol, or with `hermes.v1`; level 2 is asked for by `hermes.v2`, which is
+ * preferred where both are offered. T stands for a topic, N for its name inside of a message text.
  *
- * client to server
+ * Level 1, client to server
  *   {"type":"subscribe","topic":T}
  *   {"type":"unsubscribe","topic":T}
  *   {"topic":T,"data":any JSON value}      publish; "type":"publish" may stand beside it
@@ -12,7 +12,7 @@
  *                                          the topics that have subscribers, in byte order of their
  *                                          names; all three fields may be left out; L is 1 to 1000
  *
- * server to client
+ * Level 1, server to client
  *   {"type":"info","message":"Connected to HERMES WebSocket server. ..."}
  *                                          always the first frame
  *   {"type":"ack_subscribe","topic":T,"message":"Successfully subscribed to N"}
@@ -20,26 +20,99 @@
  *   {"type":"ack_unsubscribe","topic":T,"message":"Successfully unsubscribed from N"}
  *   {"type":"topics","topics":[{"topic":T,"subscribers":n},...],"next":T}
  *                                          `next` only where more follow: ask again with it as
- * "after"
+ *                                          "after"
  *   {"type":"error","message":text}        texts below; a publish has no other answer
  *   any JSON value                         a delivery: the bare value that was published
  *
- * Unknown extra keys are ignored. `data` is forwarded byte for byte: numbers of any size, the order
- * of keys and doubled keys survive; null and false are values like any other. A malformed message
- * is answered and never closes the connection; a violation of RFC 6455 does. A binary frame is
- * answered with an error. Disconnecting ends all subscriptions of a client, and a topic that nobody
- * subscribes is gone.
+ * Unknown extra keys are ignored, of a repeated key the last counts. `data` is forwarded byte for
+ * byte: numbers of any size, the order of keys and doubled keys survive; null and false are values
+ * like any other. A malformed message is answered and never closes the connection; a violation of
+ * RFC 6455 does. A binary frame is answered with an error. Disconnecting ends all subscriptions of
+ * a client, and a topic that nobody subscribes is gone, unless it keeps history.
+ *
+ * Level 2, client to server: the commands of level 1, with more fields, and more commands. Every
+ * one may have an "id", a string of at most 64 bytes or an integer of at most 64 characters, which
+ * comes back in its answers as it was written, in errors too. E is a topic's epoch, a string of at
+ * most 64 bytes that means nothing to a client; offsets are integers from 0 to 2^63-1.
+ *   {"type":"subscribe","topic":T,...}     or "topics":[T,...], or "pattern":P: exactly one of them
+ *       "since":{"epoch":E,"offset":n}     what came behind offset n first; with "topic" only
+ *       "replay":n                         at most the newest n messages first; not with a pattern,
+ *                                          nor together with since
+ *       "policy":"disconnect"|"drop_oldest"|"latest"
+ *                                          when it is too slow; else as the topic's rule has it,
+ *                                          else disconnect
+ *       "presence":true                    join and leave of others are told
+ *   {"type":"unsubscribe","topic":T}       or topics, or pattern
+ *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself
+ *   {"type":"topics",...,"pattern":P}      only those that match
+ *   {"type":"presence","topic":T}
+ *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}
+ *                                          with since those behind n, the oldest first, else the
+ *                                          newest; L is 1 to 1000, 100 when left out
+ *   {"type":"auth","token":text}           unavailable where the server takes no tokens
+ *   {"type":"ping"}
+ * A field that is used by a command and is of the wrong type or out of its bounds makes it
+ * malformed, and nothing of it is done; so does one bad name among "topics".
+ *
+ * Level 2, server to client
+ *   info as at level 1, with "client":C, this connection's own id, a string
+ *   {"type":"ack_subscribe","topic":T,"message":text,"epoch":E,"offset":n,"recovered":b}
+ *                                          n is the topic's newest message so far; recovered only
+ *                                          where since was given. Then the replayed messages come,
+ *                                          then live ones. One ack or error for each of several
+ *                                          topics, in their order. Who is subscribed already gets
+ *                                          an ack and no replay; policy and presence change
+ *   {"type":"ack_subscribe","pattern":P,"message":text}
+ *   {"type":"ack_unsubscribe",...}         with topic or pattern, and the message of level 1
+ *   {"type":"ack_publish","topic":T,"offset":n,"subscribers":m}
+ *                                          to a publish with an id; both are 0 where there is no
+ *                                          such topic
+ *   topics as at level 1
+ *   {"type":"presence","topic":T,"clients":[C,...]}
+ *                                          all who are subscribed, by a pattern too; it may come
+ *                                          after the answers to later commands
+ *   {"type":"history","topic":T,"epoch":E,"offset":n,"recovered":b,
+ *    "messages":[{"offset":n,"data":value},...]}
+ *                                          recovered only where since was given: whether none is
+ *                                          missing between that and the first
+ *   {"type":"ack_auth","expires":t}
+ *   {"type":"pong"}
+ *   {"type":"error","code":code,"message":text,"topic":T}
+ *                                          codes below; topic or pattern where it is of one
+ *   {"type":"message","topic":T,"data":value,"offset":n}
+ *                                          a delivery; with "pattern":P, the oldest of those that
+ *                                          match, when T itself is not subscribed
+ *   {"type":"gap","topic":T,"from":a,"to":b}
+ *                                          messages a to b will not come by themselves; history may
+ *                                          have them
+ *   {"type":"join","topic":T,"client":C}   or "leave": of others, and not of subscriptions by
+ *                                          pattern
+ *   {"type":"reconnect","after_ms":n}      before the server lets go of this connection
+ * A client ignores keys and types that it does not know.
+ *
+ * Offsets are per topic, one more for each message, from 1; the epoch changes whenever they start
+ * anew. recovered is true only where the epoch matches and every message behind the offset is
+ * replayed, without a gap; else nothing is replayed, and what was missed must be got elsewhere.
+ *
+ * Topics and patterns are UTF-8, 1 to 1024 bytes, without control characters; segments are
+ * separated by `:`. In a pattern the segment * stands for exactly one, a last segment > for one or
+ * more, and neither may stand beside other characters in a segment (bad_pattern). In a topic they
+ * are characters like any other. Each message is delivered once, however many subscriptions match.
+ *
+ * Slow clients: who reads too slowly is disconnected (4008), or under the other policies loses
+ * messages, of which a gap tells before the topic's next message: drop_oldest loses the oldest,
+ * latest all but the newest of a topic. At level 1 it is always disconnect.
  *
  * What the server promises
  *   1. Per-topic total order: all subscribers of a topic see its messages in the same order.
  *   2. Publisher order: what one connection publishes arrives, at any one subscriber, in the order
  *      sent, across topics too.
  *   3. Exactly once per subscriber while connected.
- *   4. No silent loss: a connected subscriber that will not get a message is told (at level 1: its
+ *   4. No silent loss: a connected subscriber that will not get a message is told (by a gap, or its
  *      connection is closed with a code).
  *   5. Acks are ordered with deliveries: after ack_subscribe of T every later publish to T arrives,
  *      after ack_unsubscribe none does.
- * Answers come in the order of the commands that ask for them.
+ * Answers come in the order of the commands that ask for them, but for presence.
  *
  * HTTP on the same port
  *   GET with an upgrade, any path: a WebSocket. Another Sec-WebSocket-Version than 13: 426. A
@@ -133,6 +206,10 @@ enum {
     HERMES_TOPICS_LIMIT = 100,          /* rows of a topics answer when no limit is asked for */
     HERMES_TOPICS_LIMIT_MAX = 1000,     /* rows that may be asked for */
     HERMES_JSON_DEPTH_MAX = 512,        /* arrays and objects inside each other */
+    HERMES_HISTORY_LIMIT = 100,         /* messages of a history answer, likewise */
+    HERMES_HISTORY_LIMIT_MAX = 1000,
+    HERMES_MAX_ID_BYTES = 64,    /* of an id; characters of an integer */
+    HERMES_MAX_EPOCH_BYTES = 64, /* of an epoch that a client sends */
 };
 
 /* Close codes. 1000 to 2999 are RFC 6455's, 4000 to 4499 mean "connecting again may help" and 4500
