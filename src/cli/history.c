@@ -18,10 +18,18 @@ struct history {
     const char *topic;
     uint64_t left; /* messages still wanted; 0: none was said */
     bool json;
+    bool lost; /* some of what was asked for is no longer there */
     /* Where to go on; without an epoch the newest are asked for, all at once. */
     struct buf epoch;
     uint64_t offset;
 };
+
+static void set_epoch(struct history *h, const char *epoch, size_t len)
+{
+    buf_clear(&h->epoch);
+    buf_append(&h->epoch, epoch, len);
+    MUST(!h->epoch.failed);
+}
 
 static int ask(struct history *h)
 {
@@ -71,16 +79,20 @@ static void answer(struct link *l, struct hermes_answer *a)
         link_refused(l, a);
     if (a->kind != HERMES_ANSWER_HISTORY || l->finishing)
         return;
-    bool lost = a->recovered == HERMES_RECOVERED_NO;
-    if (page(h, a) && !lost) {
+    bool more = page(h, a);
+    if (a->recovered == HERMES_RECOVERED_NO) {
+        if (!h->lost)
+            link_error(l, "the server does not have all that followed; this is what it has");
+        h->lost = true;
+        set_epoch(h, a->epoch, a->epoch_len);
+    }
+    if (more) {
         go_on(h);
         return;
     }
-    if (lost)
-        link_error(l, "the server does not have all that followed");
     link_notice(l, "%s is at %.*s:%" PRIu64, h->topic, (int)a->epoch_len, a->epoch ? a->epoch : "",
         a->offset);
-    link_finish(l, lost ? CLI_FAILED : CLI_OK);
+    link_finish(l, h->lost ? CLI_FAILED : CLI_OK);
 }
 
 static void release(struct link *l)
@@ -99,9 +111,7 @@ static int option_read(const struct args *a, int option, void *user)
     case 's':
         if (args_since(a, &since) != CLI_OK)
             return CLI_USAGE;
-        buf_clear(&h->epoch);
-        buf_append(&h->epoch, since.epoch, since.epoch_len);
-        MUST(!h->epoch.failed);
+        set_epoch(h, since.epoch, since.epoch_len);
         h->offset = since.offset;
         return CLI_OK;
     case 'l':

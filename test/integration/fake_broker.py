@@ -1,5 +1,6 @@
-"""A broker of a few lines that speaks level 1, for tests of what is on the other side: it can be told
-to lose, double, reorder or damage what it delivers, to close connections, and to refuse them."""
+"""A broker of a few lines that speaks level 1, and level 2 to those who ask for it, for tests of what is
+on the other side: it can be told to lose, double, reorder or damage what it delivers, to close
+connections, and to refuse them."""
 
 import contextlib
 import json
@@ -18,6 +19,7 @@ class Connection:
     def __init__(self, sock, number, peer):
         self.sock, self.number, self.peer = sock, number, peer
         self.topics = []
+        self.level = 1
         self.order = None  # among those that subscribed, from 0
         self.deliveries = 0
         self.held = None
@@ -71,9 +73,15 @@ class Connection:
 
 class FakeBroker:
     """deliver(connection, n, data) tells what comes of the n-th delivery (from 0) to a connection: a
-    list of texts to send it in place of `data`, usually [data]."""
+    list of texts to send it in place of `data`, usually [data]; at level 2 they are enveloped, and what
+    is no text but a dict is sent as it is. At level 2 it keeps all messages of a topic, in `kept`, and
+    what is asked for by `since` or `history` comes from there; forget() empties it."""
 
-    def __init__(self, deliver=None, refuse=None, answer=None, on_publish=None):
+    def __init__(self, deliver=None, refuse=None, answer=None, on_publish=None, level=1):
+        self.level = level
+        self.epoch = "e1"
+        self.kept = {}     # by topic: (offset, data as text)
+        self.offsets = {}
         self.deliver = deliver or (lambda connection, n, data: [data])
         self.refuse = refuse or (lambda number: False)  # by the number of the connection, from 0
         self.answer = answer or (lambda connection, topic: True)
@@ -105,6 +113,17 @@ class FakeBroker:
         with self.change:
             assert self.change.wait_for(lambda: self.published >= count, raw.DEADLINE)
 
+    def forget(self, epoch=None):
+        with self.lock:
+            self.kept.clear()
+            if epoch:
+                self.epoch = epoch
+                self.offsets.clear()
+
+    def drop_all(self):
+        for one in list(self.connections):
+            one.drop()
+
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
@@ -116,13 +135,17 @@ class FakeBroker:
 
     def _serve(self, one):
         with contextlib.suppress(OSError):
-            key = re.search(r"(?im)^sec-websocket-key: *(\S+)", one.head()).group(1)
+            head = one.head()
+            key = re.search(r"(?im)^sec-websocket-key: *(\S+)", head).group(1)
+            if self.level == 2 and re.search(r"(?im)^sec-websocket-protocol: *hermes\.v2\r?$", head):
+                one.level = 2
             if self.refuse(one.number):
                 one.sock.sendall(b"HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n")
                 one.sock.close()
                 return
+            chosen = "Sec-WebSocket-Protocol: hermes.v2\r\n" if one.level == 2 else ""
             one.sock.sendall(("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              f"Sec-WebSocket-Accept: {raw.accept_value(key)}\r\n\r\n").encode())
+                              f"{chosen}Sec-WebSocket-Accept: {raw.accept_value(key)}\r\n\r\n").encode())
             one.send(INFO)
             while True:
                 opcode, payload = one.frame()
@@ -140,7 +163,46 @@ class FakeBroker:
             one.sock.shutdown(socket.SHUT_RDWR)
         one.sock.close()
 
+    def _place(self, topic):
+        return {"epoch": self.epoch, "offset": self.offsets.get(topic, 0)}
+
+    def _envelope(self, topic, offset, text):
+        return f'{{"type":"message","topic":{json.dumps(topic)},"data":{text},"offset":{offset}}}'
+
+    def _behind(self, message, default):
+        """What is kept behind `since`, and whether that is all."""
+        since, topic = message.get("since"), message["topic"]
+        kept, now = self.kept.get(topic, []), self._place(topic)
+        if since is None:
+            return default(kept), None
+        rows = [row for row in kept if row[0] > since["offset"]]
+        whole = since["epoch"] == now["epoch"] and len(rows) == now["offset"] - since["offset"]
+        return rows if whole else [], whole
+
+    def _answer2(self, message):
+        """Level 2: what a subscribe adds to its ack, what follows it, and other commands."""
+        replay = message.get("replay", 0)
+        rows, whole = self._behind(message, lambda kept: kept[-replay:] if replay else [])
+        more = {"id": message["id"]} if "id" in message else {}
+        if whole is not None:
+            more["recovered"] = whole
+        return {**self._place(message["topic"]), **more}, rows
+
+    def _history(self, one, message):
+        with self.lock:
+            rows, whole = self._behind(message, list)
+            limit = message.get("limit", 100)
+            rows = rows[-limit:] if whole is None else rows[:limit]
+            one.send(json.dumps({"type": "history", "topic": message["topic"],
+                                 **self._place(message["topic"]),
+                                 **({} if whole is None else {"recovered": whole}),
+                                 "messages": [{"offset": n, "data": json.loads(d)} for n, d in rows],
+                                 "id": message.get("id")}))
+
     def _command(self, one, message):
+        if message.get("type") == "history":
+            self._history(one, message)
+            return
         topic = message["topic"]
         if message.get("type") == "subscribe":
             answer = self.answer(one, topic)
@@ -153,8 +215,14 @@ class FakeBroker:
                     self.topics.setdefault(topic, []).append(one)
                     answer = {"type": "ack_subscribe", "topic": topic,
                               "message": f"Successfully subscribed to {topic}"}
+                    more, rows = self._answer2(message) if one.level == 2 else ({}, [])
+                    answer.update(more)
+                else:
+                    rows = []
                 if answer:
                     one.send(json.dumps(answer))
+                for offset, text in rows:
+                    one.send(self._envelope(topic, offset, text))
         elif message.get("type") == "unsubscribe":
             with self.lock:
                 one.topics.remove(topic)
@@ -162,11 +230,21 @@ class FakeBroker:
         else:
             with self.lock:
                 self.on_publish(topic, message["data"])
-                for subscriber in list(self.topics.get(topic, [])):
+                offset = self.offsets[topic] = self.offsets.get(topic, 0) + 1
+                self.kept.setdefault(topic, []).append((offset, json.dumps(message["data"])))
+                subscribers = list(self.topics.get(topic, []))
+                for subscriber in subscribers:
                     n = subscriber.deliveries
                     subscriber.deliveries += 1
                     for text in self.deliver(subscriber, n, json.dumps(message["data"])):
+                        if isinstance(text, dict):
+                            text = json.dumps(text)
+                        elif subscriber.level == 2:
+                            text = self._envelope(topic, offset, text)
                         subscriber.send(text)
+                if "id" in message and one.level == 2:
+                    one.send(json.dumps({"type": "ack_publish", "topic": topic, "offset": offset,
+                                         "subscribers": len(subscribers), "id": message["id"]}))
             with self.change:
                 self.published += 1
                 self.change.notify_all()
