@@ -171,59 +171,53 @@ void history_limit(struct history *h, struct history_limits limits, uint64_t now
 /* What the limits leave of a message: its last `count` frames. */
 struct part {
     const char *frames;
+    size_t bytes; /* of data */
     uint32_t len;
     uint32_t count;
-    size_t bytes; /* of data */
 };
 
-static struct part whole(const struct message *m)
+static bool is_beyond(struct part p, const struct history_limits *limits)
 {
-    struct part p = {m->frames, m->len, m->count, 0};
+    return p.count > limits->messages || (limits->bytes > 0 && p.bytes > limits->bytes);
+}
+
+static struct part __attribute__((noinline)) trim(struct part p, const struct history_limits *limits)
+{
+    while (is_beyond(p, limits) && (p.count > 1 || limits->messages == 0)) {
+        struct text data;
+        const char *next = message_frame(p.frames, &data);
+        p.len -= (uint32_t)(next - p.frames);
+        p.frames = next;
+        p.bytes -= data.len;
+        p.count--;
+    }
+    return p;
+}
+
+static struct part part_of(const struct message *m, const struct history_limits *limits)
+{
+    struct part p = {m->frames, 0, m->len, m->count};
     struct text data;
     const char *frame = m->frames;
     for (uint32_t left = m->count; left > 0; left--) {
         frame = message_frame(frame, &data);
         p.bytes += data.len;
     }
-    return p;
-}
-
-static bool is_beyond(const struct part *p, const struct history_limits *limits)
-{
-    return p->count > limits->messages || (limits->bytes > 0 && p->bytes > limits->bytes);
-}
-
-static void trim(struct part *p, const struct history_limits *limits)
-{
-    while (is_beyond(p, limits) && (p->count > 1 || limits->messages == 0)) {
-        struct text data;
-        const char *next = message_frame(p->frames, &data);
-        p->len -= (uint32_t)(next - p->frames);
-        p->frames = next;
-        p->bytes -= data.len;
-        p->count--;
-    }
+    return is_beyond(p, limits) ? trim(p, limits) : p;
 }
 
 /* A large one is held, unless that would hold much that is not kept. */
-static bool is_held(const struct message *m, const struct part *p)
+static bool is_held(const struct message *m, struct part p)
 {
-    return p->len > COPY_BYTES && p->len >= m->len / 2;
+    return p.len > COPY_BYTES && p.len >= m->len / 2;
 }
 
 /* The last block, with its room for the row; NULL when it has none. */
-static struct history_block *room_at_end(struct history *h, uint32_t row)
+static struct history_block *room_at_end(struct history *h, uint32_t size)
 {
     struct history_block *b = h->last;
-    if (!b || b->message)
-        return NULL;
-    if (h->count > 0)
-        return b->room - b->len >= row ? b : NULL;
-    /* All its messages are gone: it starts over, if nobody reads them and it is not too large. */
-    if (b->room < row || b->room > 2 * row ||
-        atomic_load_explicit(&b->references, memory_order_acquire) != 1)
-        return NULL;
-    b->len = 0;
+    if (!b || b->room - b->len < size)
+        return h->count == 0 ? room_again(h, size) : NULL;
     return b;
 }
 
@@ -259,12 +253,28 @@ static struct history_block *block_add(
     return b;
 }
 
+/* A row that goes behind the others, in the last block or one of its own. */
+static bool __attribute__((noinline)) append_new(
+    struct history *h, struct message *m, struct part p, uint64_t now_us)
+{
+    bool held = is_held(m, p);
+    uint64_t first = m->offset + (m->count - p.count);
+    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
+    struct history_block *b =
+        block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first);
+    if (!b) {
+        clear(h);
+        h->oldest = m->offset + m->count;
+        return false;
+    }
+    write_row(h, b, size, p, now_us);
+    return true;
+}
+
 bool history_add(struct history *h, struct message *m, uint64_t now_us)
 {
     MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
-    struct part p = whole(m);
-    if (is_beyond(&p, &h->limits))
-        trim(&p, &h->limits);
+    struct part p = part_of(m, &h->limits);
     uint32_t keep = p.count == m->count ? h->limits.messages - p.count : 0;
     if (h->limits.age_us > 0)
         forget_old(h, now_us, 0);
@@ -272,36 +282,18 @@ bool history_add(struct history *h, struct message *m, uint64_t now_us)
         forget(h, h->count - keep);
     if (h->limits.bytes > 0)
         forget_bytes(h, p.bytes, 0);
-    uint64_t first = m->offset + (m->count - p.count);
-    if (h->count == 0)
-        h->oldest = first;
-    if (p.count == 0) {
-        clear(h);
-        return true;
-    }
-
-    bool held = is_held(m, &p);
-    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
-    struct history_block *b = held ? NULL : room_at_end(h, size);
-    if (!b) {
-        b = block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first);
-        if (!b) {
+    if (h->count == 0) {
+        h->oldest = m->offset + (m->count - p.count);
+        if (p.count == 0) {
             clear(h);
-            h->oldest = m->offset + m->count;
-            return false;
+            return true;
         }
     }
-    struct history_row *row = row_at(b, b->len);
-    *row = (struct history_row){now_us, p.count, p.len};
-    if (!held)
-        memcpy(row + 1, p.frames, p.len);
-    b->len += size;
-    if (h->count == 0) {
-        b->first = first;
-        set_front(h, row);
-    }
-    h->count += p.count;
-    h->bytes += p.bytes;
+    uint32_t size = row_size(p.len);
+    struct history_block *b = room_at_end(h, size);
+    if (!b || is_held(m, p))
+        return append_new(h, m, p, now_us);
+    write_row(h, b, size, p, now_us);
     return true;
 }
 

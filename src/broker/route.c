@@ -171,6 +171,24 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     return joined;
 }
 
+struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned worker,
+    struct tray *tray, uint64_t hash, struct text topic, uint64_t from, struct piece_limits limits)
+{
+    struct route_piece result;
+    struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
+    search_plain(&s);
+    search_apply_rule(&s, clock_ns() / 1000);
+    result.view = history_view(
+        s.topic->kept ? &s.topic->kept->history : NULL, from, UINT32_MAX, false);
+    result.offset = s.topic->offset;
+    uint64_t messages = result.view.last + 1 - result.view.first;
+    result.last = result.view.bytes + messages * limits.around <= limits.bytes;
+    if (result.last)
+        mailbox_take(r->boxes[worker], tray);
+    search_end(&s);
+    return result;
+}
+
 bool route_unsubscribe(
     struct route *r, unsigned worker, struct registry_topic *topic, bool last, bool watched)
 {

@@ -74,6 +74,22 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     struct tray *tray, uint64_t hash, struct text topic, bool watches,
     const struct route_past *past);
 
+/* What comes next of the past, for who takes it piece by piece, and what time makes of it. */
+struct piece_limits {
+    size_t bytes;
+    size_t around; /* what a message takes besides its data */
+};
+struct route_piece {
+    bool last;       /* no more than a piece: the worker's mail has been taken as by a subscribe */
+    uint64_t offset; /* of the newest message */
+    struct history_view view;
+};
+
+/* The messages from offset `from` on that are still there; the topic is there. The view is to be
+ * given to history_view_fini. */
+struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned worker,
+    struct tray *tray, uint64_t hash, struct text topic, uint64_t from, struct piece_limits limits);
+
 /* Last step of an unsubscribe, after the subscriber left the local topic; `last`: nobody is left
  * there. True when the topic is gone altogether; `topic` must not be used any more either way. */
 bool route_unsubscribe(

@@ -20,19 +20,35 @@ void search_plain(struct search *s) NO_THREAD_SAFETY_ANALYSIS
     s->topic = registry_find(registry, s->stripe, s->hash, s->name);
 }
 
-/* The index of the patterns is not asked under the stripe, so the topic is looked for twice then. */
+static void forget(struct search *s)
+{
+    match_set_drop(s->fresh);
+    s->fresh = NULL;
+    s->generation = 0;
+}
+
+/* The index of the patterns is not asked under the stripe. So what it has said may be out of date
+ * when the stripe is taken again, and a later message of the topic may already have gone to a
+ * pattern that is newer than that: then it is asked again. */
 bool search_begin(struct search *s) NO_THREAD_SAFETY_ANALYSIS
 {
-    struct route *r = s->route;
-    search_plain(s);
-    if (!by_pattern(s) ||
-        (s->topic && s->topic->generation == patterns_generation(&r->patterns)))
-        return true;
-    lock_give(&s->stripe->lock);
-    if (!patterns_match(&r->patterns, s->name, &s->fresh, &s->generation))
-        return false;
-    search_plain(s);
-    return true;
+    struct patterns *patterns = &s->route->patterns;
+    for (;;) {
+        search_plain(s);
+        if (!by_pattern(s))
+            return true;
+        uint64_t now = patterns_generation(patterns);
+        if (s->topic && s->topic->generation == now) {
+            forget(s);
+            return true;
+        }
+        if (s->generation == now)
+            return true;
+        lock_give(&s->stripe->lock);
+        forget(s);
+        if (!patterns_match(patterns, s->name, &s->fresh, &s->generation))
+            return false;
+    }
 }
 
 bool search_make(struct search *s) NO_THREAD_SAFETY_ANALYSIS
@@ -47,8 +63,8 @@ bool search_make(struct search *s) NO_THREAD_SAFETY_ANALYSIS
 void search_keep(struct search *s)
 {
     struct registry_topic *topic = s->topic;
-    if (s->generation <= topic->generation)
-        return; /* not asked, or somebody else asked later */
+    if (s->generation == 0)
+        return; /* not asked */
     match_set_drop(topic->matches);
     topic->matches = NULL;
     topic->generation = 0;

@@ -10,7 +10,7 @@
 #include "broker/route.h"
 
 /* From so many topics in a stripe that nobody subscribes by name, a new one makes others go. */
-enum { SWEEP_CROWDED = 1024, SWEEP_FOR_NEW = 8 };
+enum { SWEEP_CROWDED = 256, SWEEP_FOR_NEW = 8 };
 
 /* A slice of one stripe. True when there may be something to come back for. */
 bool route_sweep(struct route *r, const struct rules *rules, unsigned stripe);

@@ -36,6 +36,17 @@ static void answer_not_published(struct session *s, struct text id, struct text 
                         .topic = topic});
 }
 
+static size_t acks_count(const struct buf *acks)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < acks->len; count++) {
+        struct ack ack;
+        memcpy(&ack, acks->data + at, sizeof ack);
+        at += sizeof ack + ack.id_len;
+    }
+    return count;
+}
+
 /* Writes the answers of those who wanted one. They are sent when the worker's mail has been
  * delivered, so that what the publisher gets of it itself comes first. */
 static void write_acks(struct session *s, struct text topic, uint32_t count,
@@ -117,9 +128,10 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
         worker_pause(w, s, (unsigned)result.crowded);
     if (quiet && result.subscribers > 0 && session_subscription(s, topic, false))
         result.subscribers--;
+    size_t answered = result.failed ? acks_count(acks) : count;
     if (acks->len > 0)
         write_acks(s, topic, count, &result, acks);
-    else if (result.failed)
+    for (; answered < count; answered++)
         answer_not_published(s, TEXT(""), topic);
 }
 

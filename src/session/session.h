@@ -61,6 +61,7 @@ struct session {
     uint32_t ahead;           /* of our ping, in the kernel, when that was last looked at */
     uint32_t sent;            /* bytes, since our ping or longer */
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
+    uint32_t catching;        /* topics it catches up with, see session/catch_up.h */
     uint32_t lenient;         /* subscriptions whose policy is not to disconnect */
     uint32_t reached;         /* the worker's `choosing` when a delivery last got here */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
@@ -147,7 +148,15 @@ void session_forget_presence(struct session *s);
 void session_tell_presence(struct session *s, struct registry_topic *topic, bool joined);
 
 /* topics.c: subscribing and leaving, exact against the deliveries. */
-enum join_result { JOIN_OK, JOIN_ALREADY, JOIN_TOO_MANY, JOIN_NO_MEMORY, JOIN_ENDED };
+enum join_result {
+    JOIN_OK,
+    JOIN_LATER, /* the past is a lot: it is given in pieces, and the session joins behind them */
+    JOIN_ALREADY,
+    JOIN_UNDER_WAY, /* that has been asked for before */
+    JOIN_TOO_MANY,
+    JOIN_NO_MEMORY,
+    JOIN_ENDED
+};
 struct wish {
     struct text name;
     bool is_pattern;
@@ -157,7 +166,7 @@ struct wish {
     const struct route_past *past; /* NULL: nothing of it */
 };
 
-/* Fills `*joined` when a topic is joined (JOIN_OK): its view is the caller's then. */
+/* Fills `*joined` when a topic is joined, now or later: its view is the caller's then. */
 enum join_result session_join(
     struct session *s, const struct wish *wish, struct route_joined *joined);
 enum leave_result { LEAVE_OK, LEAVE_NOT_SUBSCRIBED, LEAVE_ENDED };

@@ -4,34 +4,18 @@
 #include "session/answer.h"
 #include "session/worker.h"
 
-enum {
-    REPLAY_PIECE = 64 * 1024, /* bytes of frames that are encoded before they go to the log */
-    REPLAY_SHARE = 4,         /* one replay may be so large a part of the log's budget */
-};
+enum { REPLAY_PIECE = 64 * 1024 }; /* bytes of frames that are encoded before they go to the log */
 
-/* --- the past --------------------------------------------------------------------------------- */
-
-/* A replay that would fill the log would cut off whoever does not take it at once. */
-static bool replay_fits(const struct worker *w, size_t bytes)
-{
-    return w->log.budget == 0 || bytes <= w->log.budget / REPLAY_SHARE;
-}
-
-/* Sends what is in the view, the newest of it if it is too much. */
+/* Sends what is in the view. */
 static void replay(struct session *s, struct text topic, struct history_view *view)
 {
     struct worker *w = s->worker;
     struct buf *out = &w->enveloped;
     uint64_t offset;
     struct text data;
-    size_t left = view->bytes;
     envelope_set(&w->envelope, topic, TEXT(""));
     buf_clear(out);
     while (!out->failed && history_view_next(view, &offset, &data)) {
-        bool fits = replay_fits(w, left);
-        left -= data.len < left ? data.len : left;
-        if (!fits)
-            continue;
         envelope_append(out, &w->envelope, data, offset);
         if (out->len >= REPLAY_PIECE) {
             session_send(s, buf_text(out));
@@ -88,8 +72,8 @@ static void answer_not_joined(
     answer_error(s, &fault);
 }
 
-static void answer_joined(
-    struct session *s, const struct command *c, const struct wish *wish, struct route_joined *joined)
+static void answer_joined(struct session *s, const struct command *c, const struct wish *wish,
+    struct route_joined *joined, bool later)
 {
     struct buf *out = answer_begin_here(s); /* mail that came since is behind the answer */
     enum recovered recovered = RECOVERED_UNASKED;
@@ -98,13 +82,11 @@ static void answer_joined(
         answer_send(s);
         return;
     }
-    if (c->has_since) {
-        bool whole = joined->recovered && replay_fits(s->worker, joined->past.bytes);
-        recovered = whole ? RECOVERED_YES : RECOVERED_NO;
-    }
+    if (c->has_since)
+        recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
     reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
     answer_send(s);
-    if (recovered != RECOVERED_NO && s->state == SESSION_OPEN)
+    if (!later && s->state == SESSION_OPEN)
         replay(s, wish->name, &joined->past);
 }
 
@@ -114,8 +96,9 @@ static void answer_again(struct session *s, const struct command *c, const struc
 {
     struct worker *w = s->worker;
     struct subscription *subscription = session_subscription(s, wish->name, false);
-    enum policy policy = c->policy ? wish->policy : subscription->policy;
-    session_change(s, subscription, policy, subscription->watches || wish->watches);
+    if (subscription)
+        session_change(s, subscription, c->policy ? wish->policy : subscription->policy,
+            subscription->watches || wish->watches);
     if (!s->enveloped) {
         reply_subscribed(answer_begin(s), wish->name);
         answer_send(s);
@@ -165,10 +148,12 @@ static bool subscribe_topic(struct session *s, const struct command *c, struct t
     enum join_result result = session_join(s, &wish, &joined);
     switch (result) {
     case JOIN_OK:
-        answer_joined(s, c, &wish, &joined);
+    case JOIN_LATER:
+        answer_joined(s, c, &wish, &joined, result == JOIN_LATER);
         history_view_fini(&joined.past);
         break;
     case JOIN_ALREADY:
+    case JOIN_UNDER_WAY:
         answer_again(s, c, &wish);
         break;
     case JOIN_TOO_MANY:

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "broker/local.h"
 #include "broker/route.h"
+#include "session/catch_up.h"
 #include "session/session.h"
 #include "session/worker.h"
 
@@ -62,8 +63,8 @@ static void leave(struct session *s, struct local_topic *local)
     struct subscription *subscription = subscriber_find(&s->subscriber, local);
     bool watched = subscription->watches;
     s->lenient -= subscription->policy != POLICY_DISCONNECT;
-    /* Whoever is joining the topic just now needs the worker's interest in it. */
-    bool last = local->count == 1 && local->key != w->joining;
+    /* Whoever is joining the topic, now or when it has caught up, needs the worker's interest in it. */
+    bool last = local->count == 1 && local->key != w->joining && !catch_up_needs(w, local->key);
     if (local->is_pattern) {
         struct pattern *pattern = local->pattern;
         count_watcher(route, true, watched, -1);
@@ -79,6 +80,8 @@ enum leave_result session_leave(struct session *s, struct text name, bool is_pat
 {
     struct worker *w = s->worker;
     uint64_t hash = registry_hash(&w->shop->route.registry, name);
+    if (!is_pattern && catch_up_cancel(s, name))
+        return LEAVE_OK;
     if (!subscribed(s, hash, name, is_pattern))
         return LEAVE_NOT_SUBSCRIBED;
     mailbox_take(&w->box, &w->tray);
@@ -91,6 +94,7 @@ enum leave_result session_leave(struct session *s, struct text name, bool is_pat
 
 void session_leave_all(struct session *s)
 {
+    catch_up_cancel_all(s);
     struct local_topic *local;
     while ((local = subscriber_any(&s->subscriber)) != NULL)
         leave(s, local);
@@ -100,8 +104,8 @@ void session_leave_all(struct session *s)
 
 /* Delivers what was published before this subscribe, which is not for this session, and joins it
  * locally. */
-static enum join_result join_here(
-    struct session *s, const struct wish *wish, struct local_key key)
+static enum join_result join_here(struct session *s, const struct wish *wish, struct local_key key,
+    struct route_joined *joined)
 {
     struct worker *w = s->worker;
     w->joining = key.key;
@@ -109,6 +113,8 @@ static enum join_result join_here(
     w->joining = NULL;
     if (s->state != SESSION_OPEN)
         return JOIN_ENDED;
+    if (joined && catch_up_is_due(w, wish->name, &joined->past))
+        return catch_up_begin(s, wish, joined) ? JOIN_LATER : JOIN_NO_MEMORY;
     struct join join = {s->enveloped, wish->policy, wish->watches};
     if (!local_join(&w->topics, key, &s->subscriber, join))
         return JOIN_NO_MEMORY;
@@ -127,9 +133,11 @@ static enum join_result join_topic(
     struct registry_topic *registered = joined->topic;
     if (!registered)
         return JOIN_NO_MEMORY;
-    enum join_result result = join_here(s, wish, (struct local_key){hash, registered, false});
+    enum join_result result = join_here(s, wish, (struct local_key){hash, registered, false}, joined);
+    if (result == JOIN_LATER)
+        return result;
     if (result != JOIN_OK) {
-        bool last = !local_find(&w->topics, hash, registered);
+        bool last = !local_find(&w->topics, hash, registered) && !catch_up_needs(w, registered);
         history_view_fini(&joined->past);
         route_unsubscribe(route, w->index, registered, last, wish->watches);
         return result;
@@ -149,7 +157,7 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     if (!pattern)
         return JOIN_NO_MEMORY;
     mailbox_take(&w->box, &w->tray);
-    enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true});
+    enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true}, NULL);
     if (result == JOIN_OK) {
         count_watcher(route, true, wish->watches, 1);
         worker_sweep(w);
@@ -168,7 +176,9 @@ enum join_result session_join(
     size_t most = w->shop->limits.subscriptions;
     if (subscribed(s, hash, wish->name, wish->is_pattern))
         return JOIN_ALREADY;
-    if (most != 0 && s->subscriber.count >= most)
+    if (!wish->is_pattern && catch_up_is_under_way(s, wish->name))
+        return JOIN_UNDER_WAY;
+    if (most != 0 && s->subscriber.count + s->catching >= most)
         return JOIN_TOO_MANY;
     return wish->is_pattern ? join_pattern(s, wish, hash) : join_topic(s, wish, hash, joined);
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/die.h"
+#include "session/catch_up.h"
 #include "session/session.h"
 
 enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
@@ -69,6 +70,8 @@ static void worker_turn(uv_prepare_t *prepare)
         take_rules(w);
     mailbox_take(&w->box, &w->tray);
     bool finished = worker_deliver_slice(w);
+    if (!list_empty(&w->catching))
+        finished &= !worker_catch_up(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
     let_waiters_go(w);
@@ -186,6 +189,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
     list_init(&w->asked);
+    list_init(&w->catching);
     w->other_rules = true;
     shop->route.boxes[index] = &w->box;
     return 0;

@@ -116,6 +116,7 @@ struct worker {
     const void *joining;      /* its interest is raised, though nobody is in the local topic yet */
     struct rules *rules;      /* in force here; NULL: none */
     bool other_rules;         /* to be taken before the next turn */
+    struct list catching;     /* struct catch_up: who takes the past piece by piece */
     struct list asked;        /* struct presence: questions that are not answered yet */
     uint64_t clients;         /* that have been given an id */
     uv_timer_t sweeper;
