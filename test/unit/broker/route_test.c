@@ -7,64 +7,9 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <string.h>
+#include "support/route_harness.h"
 
-enum { WORKERS = 70, ROOM = 1 << 20 };
-
-static const struct route_rule RULE = {&rule_default, 0};
-
-struct scene {
-    uv_loop_t loop;
-    struct route route;
-    unsigned workers;
-    struct mailbox boxes[WORKERS];
-    struct mailbox *pointers[WORKERS];
-    struct tray trays[WORKERS];
-};
-
-static void ring(void *user)
-{
-    (void)user;
-}
-
-static struct scene *scene_open(unsigned workers)
-{
-    struct scene *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
-    assert_non_null(s);
-    memset(s, 0, sizeof *s);
-    assert_int_equal(uv_loop_init(&s->loop), 0);
-    for (unsigned i = 0; i < workers; i++) {
-        assert_int_equal(mailbox_open(&s->boxes[i], &s->loop, ring, NULL), 0);
-        s->pointers[i] = &s->boxes[i];
-    }
-    s->route.boxes = s->pointers;
-    s->workers = workers;
-    s->route.crowded = ROOM;
-    route_init(&s->route, workers, 0);
-    return s;
-}
-
-static void scene_close(struct scene *s)
-{
-    for (unsigned i = 0; i < s->workers; i++)
-        if (!uv_is_closing((uv_handle_t *)&s->boxes[i].bell.handle))
-            mailbox_close(&s->boxes[i]);
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&s->loop), 0);
-    for (unsigned i = 0; i < s->workers; i++) {
-        assert_false(mailbox_take(&s->boxes[i], &s->trays[i]));
-        tray_fini(&s->trays[i]);
-        mailbox_fini(&s->boxes[i]);
-    }
-    route_fini(&s->route);
-    free(s);
-}
-
-static uint64_t hash_of(struct scene *s, struct text name)
-{
-    return registry_hash(&s->route.registry, name);
-}
+enum { WORKERS = SCENE_WORKERS, ROOM = SCENE_ROOM };
 
 static struct route_result publish(struct scene *s, struct text name, size_t len)
 {
@@ -76,45 +21,9 @@ static struct route_result publish(struct scene *s, struct text name, size_t len
 
 static struct registry_topic *subscribe(struct scene *s, unsigned worker, struct text name)
 {
-    struct route_joined joined = route_subscribe(
-        &s->route, RULE, worker, &s->trays[worker], hash_of(s, name), name, false, NULL);
-    assert_non_null(joined.topic);
+    struct route_joined joined = subscribe_by(s, RULE, worker, name, NULL);
     assert_int_equal(joined.made, joined.subscribers == 1);
-    assert_true(joined.epoch == joined.topic->epoch);
     return joined.topic;
-}
-
-/* The next message of the worker's tray, which it works off; NULL when there is none. The reference
- * becomes the caller's. */
-static struct message *next_mail(struct scene *s, unsigned worker)
-{
-    struct tray *tray = &s->trays[worker];
-    if (tray->at == tray->count)
-        return NULL;
-    struct mail *mail = &tray->mails[tray->at++];
-    assert_int_equal(mail->kind, MAIL_MESSAGE);
-    struct message *m = mail->item;
-    assert_int_equal(mail->weight, message_weight(m) + sizeof *mail); /* both are kept */
-    mailbox_done(&s->boxes[worker], mail->weight);
-    return m;
-}
-
-/* Takes and drops that worker's mail; returns how many messages there were, all of that topic and
- * in order. */
-static unsigned drain(struct scene *s, unsigned worker, const struct registry_topic *topic)
-{
-    unsigned count = 0;
-    uint64_t last = 0;
-    struct message *m;
-    mailbox_take(&s->boxes[worker], &s->trays[worker]);
-    while ((m = next_mail(s, worker)) != NULL) {
-        assert_ptr_equal(m->topic, topic);
-        assert_true(m->offset > last);
-        last = m->offset;
-        message_drop(m);
-        count++;
-    }
-    return count;
 }
 
 static const struct text T = {"stock:A", 7};
