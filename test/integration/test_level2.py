@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from raw import MALFORMED, Client2, command, publish_text, since, text
+from hermes_fixtures import within
+from raw import MALFORMED, Client2, burst, command, publish_text, since, text
 
 
 # --- which level is spoken ------------------------------------------------------------------------
@@ -37,7 +38,7 @@ def test_level_2_is_found_among_others(server, offered):
 
 
 @pytest.mark.parametrize("offered", ["hermes.v22", "hermes.v", "hermes.v3", "Hermes.V2", "xhermes.v2",
-                                     "hermes.v2x", "hermes v2"])
+                                     "hermes.v2x"])
 def test_what_is_nearly_its_name_is_not_level_2(server, offered):
     client = server.client(extra=["Sec-WebSocket-Protocol: " + offered])
     assert client.handshake.header("sec-websocket-protocol") != "hermes.v2"
@@ -257,16 +258,26 @@ def test_many_topics_in_one_command_are_answered_one_by_one_in_order(server):
     client.fence()
 
 
-def test_a_bad_topic_among_good_ones_is_an_error_of_its_own(server):
+@pytest.mark.parametrize("bad", [r'"b\n"', r'"\ud800"', '"%s"' % ("x" * 1025)], ids=range(3))
+def test_one_bad_topic_among_good_ones_refuses_them_all(server, bad):
     client = server.client2()
-    client.say(r'{"type":"subscribe","topics":["a","b\n","\ud800","%s","c"],"id":1}' % ("x" * 1025))
-    Client2.check_subscribed(client.recv_json(), "a")
-    for _ in range(3):
-        got = client.expect_refusal("bad_topic")
-        assert got["id"] == 1
-    Client2.check_subscribed(client.recv_json(), "c")
-    assert client.counts() == {"a": 1, "c": 1}
+    client.subscribe("c")
+    for kind in ("subscribe", "unsubscribe"):
+        client.say('{"type":"%s","topics":["a",%s,"c"],"id":1}' % (kind, bad))
+        assert client.expect_refusal("bad_topic")["id"] == 1
+        assert client.counts() == {"c": 1}
     client.fence()
+
+
+def test_of_several_topics_the_forbidden_ones_are_refused_one_by_one(start_server):
+    server = start_server(workers=2, rules=[{"match": "no:*", "subscribe": "nobody"}])
+    client = server.client2()
+    client.say('{"type":"subscribe","topics":["a","no:b","c","no:d"],"id":1}')
+    for name in ("a", "no:b", "c", "no:d"):
+        got = client.recv_json()
+        assert (got["topic"], got["id"]) == (name, 1), got
+        assert got.get("code") == ("forbidden" if name[:3] == "no:" else None), got
+    assert client.counts() == {"a": 1, "c": 1}
 
 
 @pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])
@@ -355,12 +366,14 @@ def test_without_echo_all_but_the_publisher_get_it(server, workers):
                       '{"topic":"t","data":[%d,2],"echo":false,"id":5}' % n,
                       '{"topic":"t","data":[%d,3]}' % n)
         for client in clients:
-            for k in range(4):
-                if client is not publisher or k in (1, 3):
+            if client is not publisher:
+                for k in range(4):
                     client.expect_message("t", [n, k], offset + k + 1)
-                elif k == 2:
-                    got = client.recv_json()
-                    assert (got["type"], got["offset"]) == ("ack_publish", offset + 3), got
+                continue
+            got = [client.recv_json() for _ in range(3)]
+            acks = [g for g in got if g["type"] == "ack_publish"]
+            assert [(g["id"], g["offset"]) for g in acks] == [(5, offset + 3)], got
+            assert [g["data"] for g in got if g["type"] == "message"] == [[n, 1], [n, 3]], got
         for k in range(4):
             assert plain.recv_json() == [n, k]
         offset += 4
@@ -453,7 +466,7 @@ NAMES = ["", '"topic":"",', '"topic":5,', '"topic":null,', '"topic":true,', '"to
 NO_BOOL = ["null", "0", "1", '"true"', "[]", "{}", "1.5"]
 NO_TEXT = ["null", "0", "true", "[]", "{}", "-1.5", '["x"]']
 NO_COUNT = ["null", "-1", "1.5", '"5"', "true", "[]", "{}", "-" + HUGE]
-NO_SINCE = ["null", "5", '"x"', "[]", "{}", "true", '{"epoch":"x"}', '{"offset":1}',
+NO_SINCE = ['{"epoch":"%s","offset":1}' % ("x" * 65), "null", "5", '"x"', "[]", "{}", "true", '{"epoch":"x"}', '{"offset":1}',
             '{"epoch":5,"offset":1}', '{"epoch":null,"offset":1}', '{"epoch":["x"],"offset":1}',
             '[{"epoch":"x","offset":1}]',
             *('{"epoch":"x","offset":%s}' % n for n in [*NO_COUNT, HUGE])]
@@ -470,7 +483,7 @@ GOOD = {"subscribe": '"type":"subscribe","topic":"fresh"',
 FIELDS = {
     "subscribe": {"since": NO_SINCE, "replay": NO_COUNT,
                   "policy": [*NO_TEXT, '""', '"slow"', '"Latest"', '"latest "', r'"latest\u0000"'],
-                  "presence": NO_BOOL},
+                  "presence": NO_BOOL, "pattern": ['"a"', "5", '""'], "topics": ['["a"]', "[]", "5"]},
     "subscribe_pattern": {"policy": [*NO_TEXT, '"slow"'], "presence": NO_BOOL,
                           "since": [*NO_SINCE, '{"epoch":"x","offset":1}'],
                           "replay": [*NO_COUNT, "5"], "topic": ['"t"', "5", '""', "null"],
@@ -496,7 +509,10 @@ OTHERS = [("other", m) for m in (
     '{"type":"auth"}', '{"type":"auth","token":5}', '{"type":"auth","token":null}',
     '{"type":"publish","topics":["t"],"data":1}', '{"type":"publish","pattern":"t","data":1}',
     '{"type":"history","topics":["t"]}', '{"type":"presence","pattern":5}',
-    '{"type":"subscribe","topics":["t"],"pattern":"t"}')]
+    '{"type":"subscribe","topics":["t"],"pattern":"t"}',
+    '{"type":"subscribe","topic":"kept","replay":1,"since":{"epoch":"x","offset":1}}',
+    '{"type":"unsubscribe","topic":"kept","topics":["kept"]}',
+    '{"type":"unsubscribe","topic":"kept","pattern":"pattern:*"}')]
 
 
 class World:
@@ -615,12 +631,13 @@ def test_too_many_subscriptions_have_their_code(start_server):
     client = server.client2()
     client.subscribe("a")
     client.subscribe(pattern="b:*")
-    client.say('{"type":"subscribe","topics":["c","d","e","f","a"],"id":1}')
-    for name in "cde":
-        Client2.check_subscribed(client.recv_json(), name)
+    client.say('{"type":"subscribe","topics":["c","d","a","e","f","a"],"id":1}')
     got = client.expect_refusal("too_many_subscriptions")
     assert got["topic"] == "f" and got["id"] == 1
-    Client2.check_subscribed(client.recv_json(), "a")
+    assert client.counts() == {"a": 1}, "not one of them"
+    client.say('{"type":"subscribe","topics":["c","d","a","e"],"id":1}')
+    for name in "cdae":
+        Client2.check_subscribed(client.recv_json(), name)
     assert client.refused("too_many_subscriptions", "subscribe", pattern="g:*")["pattern"] == "g:*"
     assert client.counts() == {name: 1 for name in "acde"}
     client.unsubscribe(pattern="b:*")
@@ -629,14 +646,14 @@ def test_too_many_subscriptions_have_their_code(start_server):
 
 
 def test_rate_limited_has_its_code(start_server):
-    server = start_server(workers=1, max_messages_per_second=20)
+    server = start_server(workers=1, max_messages_per_second=50)
     client = server.client2()
     client.say(*['{"topic":"t","data":1,"id":%d}' % n for n in range(60)])
     answers = [client.recv_json() for _ in range(60)]
-    assert [a.get("id", n) for n, a in enumerate(answers)] == list(range(60))
     codes = [a.get("code") for a in answers]
-    assert codes.count(None) >= 20 and codes.count("rate_limited") >= 1, codes
+    assert codes.count(None) >= 25 and codes.count("rate_limited") >= 1, codes
     assert set(codes) == {None, "rate_limited"}
+    assert all(a["type"] == "ack_publish" for a in answers if "code" not in a)
 
 
 def test_forbidden_topics_are_refused_with_topic_and_id(start_server):
@@ -688,17 +705,17 @@ def test_too_large_has_its_code(start_server):
     server = start_server(workers=2, rules=[{"match": "small", "max_bytes": 10, "history": 9}])
     client, watcher = server.client2(), server.client2()
     watcher.subscribe("small")
-    client.publish("small", "x" * 8)
+    client.publish("small", '"xxxxxxxx"')
     watcher.expect_message("small", "x" * 8, 1)
     got = client.refused("too_large", "publish", topic="small", data="x" * 9)
     assert got["topic"] == "small"
-    client.publish("small", "x" * 9)
+    client.publish("small", '"xxxxxxxxx"')
     client.expect_refusal("too_large")
     assert client.publish_acked("small", "y") == (2, 1)
     watcher.expect_message("small", "y", 2)
     assert client.publish_acked("big", "x" * 9) == (0, 0)
     plain = server.client()
-    plain.publish("small", "x" * 9)
+    plain.publish("small", '"xxxxxxxxx"')
     plain.expect_error()
     watcher.fence()
 
@@ -767,3 +784,32 @@ def test_a_pipeline_is_answered_in_its_order(server):
     client.fence()
     for n in range(4 * count):
         other.expect_message("t", [n // 4, "b", "c", "lost"][n % 4], n + 1)
+
+
+# Broken by an answer whose offset is read before the mail is taken that comes before it.
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_answer_to_a_repeated_subscribe_stands_where_its_offset_is(server):
+    stop = []
+    publishers = [server.client2() for _ in range(2)]
+
+    def publish(client):
+        while not stop:
+            client.send(burst([publish_text("t", "1")] * 5))
+            client.fence()
+
+    running = [within(publish, c) for c in publishers]
+    try:
+        client = server.client2()
+        at = client.subscribe("t")["offset"]
+        for _ in range(800):
+            number = client.tell("subscribe", topic="t")
+            got = client.recv_json()
+            while got.get("id") != number:
+                at += 1
+                client.check_message(got, "t", at)
+                got = client.recv_json()
+            assert got["offset"] == at, got
+    finally:
+        stop.append(True)
+        for one in running:
+            one.result()

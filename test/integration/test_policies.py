@@ -194,6 +194,81 @@ def test_each_topic_has_its_own_newest_and_its_own_gaps(start_server, workers):
     client.fence()
 
 
+# Broken by telling a gap only when its topic has another message.
+@WORKERS
+@pytest.mark.parametrize("policy", ["drop_oldest", "latest"])
+def test_a_loss_is_told_though_its_topic_stays_quiet(start_server, workers, policy):
+    server = start_server(workers=workers, max_backlog_bytes="1m")
+    client = server.client2(rcvbuf=4096)
+    client.subscribe("quiet", policy=policy)
+    client.subscribe("t", policy="drop_oldest")
+    publisher = server.client2()
+    for n in range(1, 201):
+        publisher.say(numbered("t", n))
+    for n in range(1, 6):
+        publisher.say(numbered("quiet", n, 1000))
+    for n in range(201, 401):
+        publisher.say(numbered("t", n))
+    publisher.fence()
+    account = Account()
+    while account.next.get("quiet", 1) <= 5 or account.next.get("t", 1) <= 400:
+        account.add(client.recv_json())
+    assert any(g["topic"] == "quiet" for g in account.gaps), account.gaps
+
+
+def new_topics(server, client, count, size):
+    """One message to each of them, while the client does not read."""
+    publisher = server.client2()
+    sizes = []
+    for first in range(0, count, 2000):
+        publisher.send(burst(b'{"topic":"new:%d","data":"000001%s"}' % (n, b"x" * size)
+                             for n in range(first, first + 2000)))
+        publisher.ask("ping")
+        sizes.append(server.memory())
+    return sizes
+
+
+def account_of(client, count):
+    """The topics whose message has come, and those whose loss was told."""
+    seen, told = set(), set()
+    while len(seen) + len(told) < count:
+        got = client.recv_json()
+        assert got["topic"] not in seen and got["topic"] not in told, got
+        if got["type"] == "gap":
+            assert got["from"] == got["to"] == 1, got
+            told.add(got["topic"])
+        else:
+            assert got["offset"] == 1 and got["pattern"] == "new:*", got
+            seen.add(got["topic"])
+    return seen, told
+
+
+@WORKERS
+@pytest.mark.parametrize("policy", ["drop_oldest", "latest"])
+def test_losses_in_many_topics_are_all_told(start_server, workers, policy):
+    server = start_server(workers=workers, max_backlog_bytes="2m")
+    client = server.client2(rcvbuf=4096)
+    client.subscribe(pattern="new:*", policy=policy)
+    new_topics(server, client, 8000, 1000)
+    seen, told = account_of(client, 8000)
+    assert told and seen
+    client.fence()
+
+
+# What a stranger makes many of is bounded: also what there is to tell about losses.
+@pytest.mark.skipif(sanitized(), reason="sanitizers keep freed memory")
+def test_losses_in_ever_new_topics_cost_no_more_than_the_budget(start_server):
+    server = start_server(workers=1, max_backlog_bytes="1m")
+    client = server.client2(rcvbuf=4096)
+    client.subscribe(pattern="new:*", policy="drop_oldest")
+    sizes = new_topics(server, client, 120_000, 100)
+    # The topics themselves cost up to 300 bytes each here.
+    assert sizes[-1] - sizes[0] < (36 + 10) << 20, [s >> 10 for s in sizes]
+    frames = client.until_end() if server.client2().presence("new:1") == set() else None
+    if frames is None:
+        account_of(client, 120_000)
+
+
 @WORKERS
 def test_a_strict_subscription_beside_a_lenient_one_is_never_robbed(start_server, workers):
     server = start_server(workers=workers, max_backlog_bytes="1m")
@@ -328,24 +403,23 @@ def test_answers_are_not_dropped_with_messages(start_server, workers):
     server = start_server(workers=workers, max_backlog_bytes="1m")
     client = stalled(server, policy="drop_oldest")
     publisher = server.client2()
-    pings = []
     for n in range(1, 401):
         publisher.say(numbered("t", n))
-        if n % 4 == 0:
+        if n % 10 == 0:
             publisher.fence()
-            pings.append(client.tell("ping"))
+            client.tell("ping")
             client.tell("subscribe", topic=f"u:{n}")
-            pings.append(None)
     publisher.fence()
     account, answers = Account(), []
-    while len(answers) < 200 or account.next.get("t", 1) <= 400:
+    while len(answers) < 80 or account.next.get("t", 1) <= 400:
         got = client.recv_json()
         if got["type"] in ("message", "gap"):
             account.add(got)
         else:
             assert got["type"] in ("pong", "ack_subscribe"), got
+            account.told.clear()  # it stands before this answer, and another one may stand behind it
             answers.append(got["id"])
-    assert answers == sorted(answers) and len(answers) == 200
+    assert answers == sorted(answers) and len(answers) == 80
     assert account.gaps and account.lost() + len(account.got) == 400
     client.fence()
 
@@ -393,7 +467,8 @@ def test_small_messages_in_large_runs_are_lost_and_told_exactly(start_server):
 @pytest.mark.skipif(sanitized(), reason="sanitizers keep freed memory")
 @WORKERS
 def test_stalled_lenient_clients_cost_no_more_than_the_budget(start_server, workers):
-    server = start_server(workers=workers, max_backlog_bytes="1m")
+    # Room for the frame that each of them has got a part of.
+    server = start_server(workers=workers, max_backlog_bytes="4m")
     publisher = server.client2()
     clients = [stalled(server, policy=("drop_oldest", "latest")[n % 2]) for n in range(60)]
     # What the kernel takes for them first.
@@ -407,7 +482,7 @@ def test_stalled_lenient_clients_cost_no_more_than_the_budget(start_server, work
     publisher.fence()
     assert publisher.counts("t") == {"t": 60}
     growth = server.peak_memory() - before
-    assert growth < workers * (2 << 20) + (8 << 20), f"{growth >> 10} KiB"
+    assert growth < workers * (4 << 20) + (12 << 20), f"{growth >> 10} KiB"
     for client in clients[::20]:
         account = Account()
         account.read(client, {"t": 1500})
@@ -418,13 +493,19 @@ def test_what_a_slow_client_publishes_itself_is_part_of_its_account(start_server
     server = start_server(workers=1, max_backlog_bytes="1m")
     client = stalled(server, policy="drop_oldest")
     other = stalled(server, policy="latest")
-    for n in range(1, 301):
-        client.say(numbered("t", n))
-    account = Account()
-    account.read(client, {"t": 300})
-    account = Account()
-    account.read(other, {"t": 300})
-    assert account.gaps
+
+    def publish():
+        for n in range(1, 301):
+            client.say(numbered("t", n))
+
+    # It is not read from any more while what is for it waits, and so reads again at some time.
+    publishing = within(publish)
+    mine, others = Account(), Account()
+    mine.read(client, {"t": 300})
+    publishing.result()
+    others.read(other, {"t": 300})
+    for account in (mine, others):
+        assert account.lost() + len(account.got) == 300
 
 
 def test_an_unsubscribe_of_a_stalled_client_leaves_no_half_told_gap(start_server):
@@ -454,19 +535,31 @@ def test_an_unsubscribe_of_a_stalled_client_leaves_no_half_told_gap(start_server
 
 
 def test_replays_to_a_stalled_lenient_client_are_told_exactly_too(start_server):
-    server = start_server(workers=1, max_backlog_bytes="1m", rules=[{"match": "t", "history": 1000}])
+    server = start_server(workers=1, max_backlog_bytes="1m", rules=[{"match": "t", "history": 20}])
     publisher = server.client2()
+    clients = [server.client2(rcvbuf=4096) for _ in range(4)]
+    for client in clients:
+        client.subscribe("u", policy="drop_oldest")
     for n in range(1, 301):
-        publisher.say(numbered("t", n))
+        publisher.say(numbered("u", n), numbered("t", n, 3000))
     publisher.fence()
     epoch = publisher.history("t", limit=1)["epoch"]
-    client = server.client2(rcvbuf=4096)
-    client.tell("subscribe", topic="t", policy="latest", since=since(epoch, 0))
-    for n in range(301, 601):
-        publisher.say(numbered("t", n))
+    for n, client in enumerate(clients):
+        client.tell("subscribe", topic="t", policy=("latest", "drop_oldest")[n % 2],
+                    since=since(epoch, 297))
+    for n in range(301, 401):
+        publisher.say(numbered("u", n), numbered("t", n, 3000))
     publisher.fence()
-    assert client.recv_json()["recovered"] is True
-    account = Account()
-    account.read(client, {"t": 600})
-    assert account.gaps and account.lost() + len(account.got) == 600
-    client.fence()
+    for client in clients:
+        account = Account()
+        while "t" not in account.next:
+            got = client.recv_json()
+            if got["type"] == "ack_subscribe":
+                assert got["recovered"] is True and got["offset"] >= 300, got
+                account.next["t"] = 298
+            else:
+                assert got["topic"] == "u", got
+                account.add(got)
+        account.read(client, {"u": 400, "t": 400})
+        assert account.gaps
+        client.fence()
