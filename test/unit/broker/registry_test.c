@@ -193,6 +193,195 @@ static void many_topics_spread_over_the_stripes(void **state)
     registry_free(r);
 }
 
+/* --- epochs ------------------------------------------------------------------------------------
+ */
+
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Two brokers' topics, and topics that go and come again. Broken by an epoch that is made of the
+ * stripe's number alone, by one that stays with the name, and by registries with the same key:
+ * fails. */
+static void no_two_topics_ever_have_the_same_epoch(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 50, TOPICS = 400, ALL = 2 * ROUNDS * TOPICS };
+    static uint64_t epochs[ALL];
+    size_t count = 0;
+    char name[32];
+    bool made;
+    for (int broker = 0; broker < 2; broker++) {
+        struct registry *r = registry_new(1);
+        for (int i = 0; i < ROUNDS * TOPICS; i++) {
+            int len = snprintf(name, sizeof name, "t%d", i % TOPICS);
+            struct registry_topic *topic = join(r, (struct text){name, (size_t)len}, 0, &made);
+            uint64_t epoch = epochs[count++] = topic->epoch;
+            assert_true(made && epoch != 0 && topic->offset == 0);
+            join(r, (struct text){name, (size_t)len}, 0, &made);
+            assert_false(made);
+            assert_true(topic->epoch == epoch);
+            leave(r, topic, 0, false);
+            assert_true(leave(r, topic, 0, true));
+        }
+        registry_free(r);
+    }
+    qsort(epochs, ALL, sizeof epochs[0], by_value);
+    for (size_t i = 1; i < ALL; i++)
+        assert_true(epochs[i] != epochs[i - 1]);
+}
+
+/* --- what is kept ------------------------------------------------------------------------------
+ */
+
+/* As a publish of one message of `len` bytes at that time would. */
+static void add(struct registry *r, struct registry_topic *topic, size_t len, uint64_t now_us)
+{
+    struct stripe *stripe = registry_stripe(r, topic->hash);
+    struct message *m = message_new(len + 4);
+    assert_non_null(m);
+    memset(m->frames, 'x', len + 4);
+    memcpy(
+        m->frames, (unsigned char[]){0x81, 126, (unsigned char)(len >> 8), (unsigned char)len}, 4);
+    lock_take(&stripe->lock);
+    m->offset = ++topic->offset;
+    bool empty = topic->kept->history.count == 0;
+    assert_true(history_add(&topic->kept->history, m, now_us));
+    if (empty)
+        keepers_filled(&stripe->keepers, topic->kept);
+    lock_give(&stripe->lock);
+    message_drop(m);
+}
+
+static struct registry_topic *keep(struct registry *r, struct text name, uint32_t messages)
+{
+    uint64_t hash = registry_hash(r, name);
+    struct stripe *stripe = registry_stripe(r, hash);
+    lock_take(&stripe->lock);
+    struct registry_topic *topic = registry_find(r, stripe, hash, name);
+    if (!topic)
+        topic = registry_make(r, stripe, hash, name);
+    assert_non_null(topic);
+    registry_keep(r, stripe, topic, (struct history_limits){.messages = messages}, 1, 0);
+    lock_give(&stripe->lock);
+    return topic;
+}
+
+static void a_topic_with_a_history_outlives_its_subscribers(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new(1);
+    bool made;
+    struct registry_topic *topic = join(r, TEXT("t"), 0, &made);
+    uint64_t epoch = topic->epoch;
+    assert_ptr_equal(keep(r, TEXT("t"), 10), topic);
+    assert_true(atomic_load(&r->budget.used) > 0);
+    assert_true(leave(r, topic, 0, true)); /* it keeps nothing yet */
+    assert_null(find(r, TEXT("t")));
+    assert_int_equal(atomic_load(&r->budget.used), 0);
+    topic = join(r, TEXT("t"), 0, &made);
+    assert_true(made && topic->epoch != epoch);
+    epoch = topic->epoch;
+    keep(r, TEXT("t"), 10);
+    add(r, topic, 100, 5);
+    assert_false(leave(r, topic, 0, true));
+    assert_ptr_equal(find(r, TEXT("t")), topic);
+    assert_int_equal(topic->workers[0], 0);
+    assert_ptr_equal(join(r, TEXT("t"), 0, &made), topic);
+    assert_true(!made && topic->epoch == epoch && topic->offset == 1);
+    assert_false(leave(r, topic, 0, true));
+    /* Other rules: nothing keeps it any more. */
+    struct stripe *stripe = registry_stripe(r, topic->hash);
+    lock_take(&stripe->lock);
+    assert_false(registry_release(r, stripe, topic));
+    registry_keep(r, stripe, topic, (struct history_limits){0}, 2, 10);
+    assert_null(topic->kept);
+    assert_true(registry_release(r, stripe, topic));
+    assert_int_equal(stripe->keepers.count, 0);
+    assert_int_equal(stripe->transients, 0);
+    lock_give(&stripe->lock);
+    assert_int_equal(atomic_load(&r->budget.used), 0);
+    registry_free(r);
+}
+
+/* Broken by a trim that stops at the first stripe, that trusts keys which are too old, and by one
+ * that takes from whoever is first in its stripe: fails. */
+static void what_is_over_the_budget_goes_oldest_first_over_all_stripes(void **state)
+{
+    (void)state;
+    enum { TOPICS = 300, MESSAGES = 20, LEN = 5000 };
+    static struct registry_topic *topics[TOPICS];
+    struct random random = {31};
+    struct registry *r = registry_new(1);
+    char name[32];
+    bool made;
+    for (int i = 0; i < TOPICS; i++) {
+        int len = snprintf(name, sizeof name, "t%d", i);
+        topics[i] = join(r, (struct text){name, (size_t)len}, 0, &made);
+        keep(r, (struct text){name, (size_t)len}, 1000);
+    }
+    uint64_t now = 1;
+    for (int i = 0; i < TOPICS * MESSAGES; i++)
+        add(r, topics[random_below(&random, TOPICS)], LEN, now++);
+    size_t full = atomic_load(&r->budget.used);
+    assert_true(full > (size_t)TOPICS * MESSAGES * LEN);
+    for (int part = 9; part >= 1; part--) {
+        r->budget.most = full / 10 * (size_t)part;
+        registry_trim(r);
+        size_t used = atomic_load(&r->budget.used);
+        assert_true(used <= r->budget.most && used > r->budget.most - 300 * 1000);
+        /* What is left everywhere is about as young. */
+        uint64_t oldest = UINT64_MAX, youngest = 0;
+        for (int i = 0; i < TOPICS; i++) {
+            if (!topics[i]->kept || topics[i]->kept->history.count == 0)
+                continue;
+            uint64_t at = history_oldest_us(&topics[i]->kept->history);
+            oldest = at < oldest ? at : oldest;
+            youngest = at > youngest ? at : youngest;
+        }
+        uint64_t gone = (uint64_t)(10 - part) * TOPICS * MESSAGES / 10;
+        assert_true(oldest != UINT64_MAX);
+        assert_true(oldest + TOPICS * MESSAGES / 10 > gone);
+        assert_true(oldest < gone + TOPICS * MESSAGES / 10);
+    }
+    for (int i = 0; i < TOPICS; i++)
+        leave(r, topics[i], 0, true);
+    r->budget.most = 1;
+    registry_trim(r);
+    for (int i = 0; i < TOPICS; i++) {
+        int len = snprintf(name, sizeof name, "t%d", i);
+        assert_null(find(r, (struct text){name, (size_t)len}));
+    }
+    assert_int_equal(atomic_load(&r->budget.used), 0);
+    registry_free(r);
+}
+
+/* Broken by a budget that is never reached by topics that keep next to nothing: fails. */
+static void topics_with_one_small_value_count_as_what_they_cost(void **state)
+{
+    (void)state;
+    enum { TOPICS = 1000 };
+    struct registry *r = registry_new(1);
+    char name[32];
+    for (uint64_t i = 0; i < TOPICS; i++) {
+        int len = snprintf(name, sizeof name, "t%d", (int)i);
+        add(r, keep(r, (struct text){name, (size_t)len}, 1), 1, i + 1);
+    }
+    size_t full = atomic_load(&r->budget.used);
+    assert_true(full >= TOPICS * (sizeof(struct registry_topic) + sizeof(struct kept)));
+    r->budget.most = full / 2;
+    registry_trim(r);
+    for (int i = 0; i < TOPICS; i++) {
+        int len = snprintf(name, sizeof name, "t%d", i);
+        bool there = find(r, (struct text){name, (size_t)len}) != NULL;
+        if (i < TOPICS / 2 - 20 || i >= TOPICS / 2 + 20)
+            assert_int_equal(there, i >= TOPICS / 2);
+    }
+    registry_free(r); /* with what is left */
+}
+
 static void two_registries_hash_differently(void **state)
 {
     (void)state;
@@ -233,6 +422,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topics_come_and_go_with_their_subscribers),
         cmocka_unit_test(many_topics_spread_over_the_stripes),
+        cmocka_unit_test(no_two_topics_ever_have_the_same_epoch),
+        cmocka_unit_test(a_topic_with_a_history_outlives_its_subscribers),
+        cmocka_unit_test(what_is_over_the_budget_goes_oldest_first_over_all_stripes),
+        cmocka_unit_test(topics_with_one_small_value_count_as_what_they_cost),
         cmocka_unit_test(two_registries_hash_differently),
         cmocka_unit_test(misuse_is_our_own_bug),
     };
