@@ -320,7 +320,8 @@ static void one_bad_topic_of_several_spoils_them_all(void **state)
         "[\"\\ud800\",\"\"]"};
     static const char *const lone[] = {"[\"\\ud800\"]", "[\"a\",\"\\udc00\"]",
         "[\"\\ud800x\",\"a\"]", "[\"\\ud800\\ud800\\udc00\"]", "[\"\\uDBff\\n\"]",
-        "[\"\\udc00\\ud800\"]", "[\"a\",\"\\\\\\uDFFF\",\"b\"]", "[\"\\ud800\\\\udc00\"]"};
+        "[\"\\udc00\\ud800\"]", "[\"\\udc00\\udc00\"]", "[\"a\",\"\\\\\\uDFFF\",\"b\"]",
+        "[\"\\ud800\\\\udc00\"]"};
     static const char *const good[] = {"[\"\\\\ud800\"]", "[\"\\ud800\\udc00\"]",
         "[\"\\uDBFF\\uDFFF\",\"\\ud7ff\\ue000\"]", "[\"\\\\\\\\ud800\\\"\"]"};
     for (size_t i = 0; i < COUNT(topics); i++) {
