@@ -97,18 +97,23 @@ static void row_gone(struct history *h)
     }
 }
 
+/* Forgets the oldest message, but for the counts. */
+static inline void forget_front(struct history *h)
+{
+    struct text data;
+    h->front = message_frame(h->front, &data);
+    h->bytes -= data.len;
+    if (--h->left == 0)
+        row_gone(h);
+}
+
 /* Forgets so many of the oldest messages, of those there are. */
 static void forget(struct history *h, uint32_t count)
 {
     h->count -= count;
     h->oldest += count;
-    while (count-- > 0) {
-        struct text data;
-        h->front = message_frame(h->front, &data);
-        h->bytes -= data.len;
-        if (--h->left == 0)
-            row_gone(h);
-    }
+    while (count-- > 0)
+        forget_front(h);
 }
 
 /* Forgets what is too old, but for so many of the newest. */
@@ -171,54 +176,65 @@ void history_limit(struct history *h, struct history_limits limits, uint64_t now
 /* What the limits leave of a message: its last `count` frames. */
 struct part {
     const char *frames;
-    size_t bytes; /* of data */
     uint32_t len;
     uint32_t count;
+    size_t bytes; /* of data */
 };
 
-static bool is_beyond(struct part p, const struct history_limits *limits)
+static bool is_beyond(const struct part *p, const struct history_limits *limits)
 {
-    return p.count > limits->messages || (limits->bytes > 0 && p.bytes > limits->bytes);
+    return p->count > limits->messages || (limits->bytes > 0 && p->bytes > limits->bytes);
 }
 
-static struct part __attribute__((noinline)) trim(struct part p, const struct history_limits *limits)
+static void trim(struct part *p, const struct history_limits *limits)
 {
-    while (is_beyond(p, limits) && (p.count > 1 || limits->messages == 0)) {
+    while (is_beyond(p, limits) && (p->count > 1 || limits->messages == 0)) {
         struct text data;
-        const char *next = message_frame(p.frames, &data);
-        p.len -= (uint32_t)(next - p.frames);
-        p.frames = next;
-        p.bytes -= data.len;
-        p.count--;
+        const char *next = message_frame(p->frames, &data);
+        p->len -= (uint32_t)(next - p->frames);
+        p->frames = next;
+        p->bytes -= data.len;
+        p->count--;
     }
-    return p;
 }
 
 static struct part part_of(const struct message *m, const struct history_limits *limits)
 {
-    struct part p = {m->frames, 0, m->len, m->count};
+    struct part p = {m->frames, m->len, m->count, 0};
     struct text data;
     const char *frame = m->frames;
     for (uint32_t left = m->count; left > 0; left--) {
         frame = message_frame(frame, &data);
         p.bytes += data.len;
     }
-    return is_beyond(p, limits) ? trim(p, limits) : p;
+    if (is_beyond(&p, limits))
+        trim(&p, limits);
+    return p;
 }
 
 /* A large one is held, unless that would hold much that is not kept. */
-static bool is_held(const struct message *m, struct part p)
+static bool is_held(const struct message *m, const struct part *p)
 {
-    return p.len > COPY_BYTES && p.len >= m->len / 2;
+    return p->len > COPY_BYTES && p->len >= m->len / 2;
 }
 
-/* The last block, with its room for the row; NULL when it has none. */
-static struct history_block *room_at_end(struct history *h, uint32_t size)
+/* One with a held message has none. */
+static bool has_room(const struct history_block *b, uint32_t size)
+{
+    return b->room - b->len >= size;
+}
+
+/* The last block, all of whose messages are gone, starts over for a row, unless somebody reads them
+ * or it is too small or large. */
+static bool start_over(struct history *h, uint32_t size, uint64_t first)
 {
     struct history_block *b = h->last;
-    if (!b || b->room - b->len < size)
-        return h->count == 0 ? room_again(h, size) : NULL;
-    return b;
+    if (!b || b->message || b->room < size || b->room > 2 * size ||
+        atomic_load_explicit(&b->references, memory_order_acquire) != 1)
+        return false;
+    b->len = 0;
+    b->first = first;
+    return true;
 }
 
 /* The first one is made for its row alone, so that a single small message costs little; the next
@@ -232,14 +248,14 @@ static uint32_t room_for(const struct history *h, uint32_t row)
 }
 
 /* A new last block; one with a message in its row's place when `held` is not NULL. */
-static struct history_block *block_add(
+static bool block_add(
     struct history *h, uint32_t room, struct message *held, const char *frames, uint64_t first)
 {
     if (h->count == 0)
         clear(h);
     struct history_block *b = malloc(sizeof *b + room);
     if (!b)
-        return NULL;
+        return false;
     *b = (struct history_block){
         .message = held, .frames = frames, .first = first, .references = 1, .room = room};
     if (held)
@@ -250,51 +266,72 @@ static struct history_block *block_add(
     else
         h->first = b;
     h->last = b;
-    return b;
-}
-
-/* A row that goes behind the others, in the last block or one of its own. */
-static bool __attribute__((noinline)) append_new(
-    struct history *h, struct message *m, struct part p, uint64_t now_us)
-{
-    bool held = is_held(m, p);
-    uint64_t first = m->offset + (m->count - p.count);
-    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
-    struct history_block *b =
-        block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first);
-    if (!b) {
-        clear(h);
-        h->oldest = m->offset + m->count;
-        return false;
-    }
-    write_row(h, b, size, p, now_us);
     return true;
 }
 
-bool history_add(struct history *h, struct message *m, uint64_t now_us)
+/* Writes a row behind those of the last block, which has room for it. */
+static inline void append(struct history *h, const struct part *p, uint32_t size, uint64_t now_us)
 {
-    MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
+    struct history_block *b = h->last;
+    struct history_row *row = row_at(b, b->len);
+    *row = (struct history_row){now_us, p->count, p->len};
+    if (!b->message)
+        memcpy(row + 1, p->frames, p->len);
+    b->len += size;
+    h->bytes += p->bytes;
+    if (h->count == 0)
+        set_front(h, row);
+    h->count += p->count;
+}
+
+/* Adds any message; those of the commonest kind have come another way. */
+static bool __attribute__((noinline)) add_any(struct history *h, struct message *m, uint64_t now_us)
+{
     struct part p = part_of(m, &h->limits);
     uint32_t keep = p.count == m->count ? h->limits.messages - p.count : 0;
+    uint64_t first = m->offset + (m->count - p.count);
     if (h->limits.age_us > 0)
         forget_old(h, now_us, 0);
     if (h->count > keep)
         forget(h, h->count - keep);
     if (h->limits.bytes > 0)
         forget_bytes(h, p.bytes, 0);
-    if (h->count == 0) {
-        h->oldest = m->offset + (m->count - p.count);
-        if (p.count == 0) {
-            clear(h);
-            return true;
-        }
+    if (h->count == 0)
+        h->oldest = first;
+    if (p.count == 0) {
+        clear(h);
+        return true;
     }
-    uint32_t size = row_size(p.len);
-    struct history_block *b = room_at_end(h, size);
-    if (!b || is_held(m, p))
-        return append_new(h, m, p, now_us);
-    write_row(h, b, size, p, now_us);
+    bool held = is_held(m, &p);
+    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
+    bool room = held ? false : h->count == 0 ? start_over(h, size, first) : has_room(h->last, size);
+    if (!room && !block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first)) {
+        clear(h);
+        h->oldest = m->offset + m->count;
+        return false;
+    }
+    append(h, &p, size, now_us);
     return true;
+}
+
+bool history_add(struct history *h, struct message *m, uint64_t now_us)
+{
+    MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
+    /* One message more in a full history that is limited by count alone, or by an age that nothing
+     * has reached. */
+    uint32_t size = row_size(m->len);
+    if (m->count == 1 && h->count > 1 && h->count == h->limits.messages && h->limits.bytes == 0 &&
+        (h->limits.age_us == 0 || now_us - h->row->us < h->limits.age_us) && m->len <= COPY_BYTES &&
+        has_room(h->last, size)) {
+        struct text data;
+        message_frame(m->frames, &data);
+        h->count--;
+        h->oldest++;
+        forget_front(h);
+        append(h, &(struct part){m->frames, m->len, 1, data.len}, size, now_us);
+        return true;
+    }
+    return add_any(h, m, now_us);
 }
 
 void history_init(
