@@ -34,7 +34,7 @@ class Account:
         self.first = next
         self.got = []
         self.gaps = []
-        self.told = {}  # by topic: a gap stands, and its next message has to follow
+        self.told = set()  # topics of which the last word was a gap
         self.pattern = pattern
 
     def add(self, got):
@@ -43,14 +43,13 @@ class Account:
         if got["type"] == "gap":
             assert set(got) == {"type", "topic", "from", "to"}, got
             assert got["from"] == expected and got["to"] >= got["from"], (got, expected)
-            assert topic not in self.told, "two gaps in a row"
-            self.told[topic] = True
+            self.told.add(topic)
             self.gaps.append(got)
             self.next[topic] = got["to"] + 1
             return
         Client2.check_message(got, topic, expected, self.pattern)
         assert int(got["data"][:6]) == got["offset"], (got["data"][:6], got["offset"])
-        self.told.pop(topic, None)
+        self.told.discard(topic)
         self.got.append((topic, got["offset"]))
         self.next[topic] = expected + 1
 
@@ -97,6 +96,7 @@ def test_who_may_lose_messages_is_told_which_and_stays(start_server, workers, po
         account = Account()
         account.read(client, {"t": count})
         assert account.gaps and account.lost() + len(account.got) == count
+        assert len(account.gaps) <= 5, "one would have told it all"
         client.fence()
     # And go on as if nothing had been.
     for n in range(1, 6):
@@ -417,7 +417,6 @@ def test_answers_are_not_dropped_with_messages(start_server, workers):
             account.add(got)
         else:
             assert got["type"] in ("pong", "ack_subscribe"), got
-            account.told.clear()  # it stands before this answer, and another one may stand behind it
             answers.append(got["id"])
     assert answers == sorted(answers) and len(answers) == 80
     assert account.gaps and account.lost() + len(account.got) == 400
@@ -468,7 +467,7 @@ def test_small_messages_in_large_runs_are_lost_and_told_exactly(start_server):
 @WORKERS
 def test_stalled_lenient_clients_cost_no_more_than_the_budget(start_server, workers):
     # Room for the frame that each of them has got a part of.
-    server = start_server(workers=workers, max_backlog_bytes="4m")
+    server = start_server(workers=workers, max_backlog_bytes="8m")
     publisher = server.client2()
     clients = [stalled(server, policy=("drop_oldest", "latest")[n % 2]) for n in range(60)]
     # What the kernel takes for them first.
@@ -482,7 +481,7 @@ def test_stalled_lenient_clients_cost_no_more_than_the_budget(start_server, work
     publisher.fence()
     assert publisher.counts("t") == {"t": 60}
     growth = server.peak_memory() - before
-    assert growth < workers * (4 << 20) + (12 << 20), f"{growth >> 10} KiB"
+    assert growth < workers * (8 << 20) + (12 << 20), f"{growth >> 10} KiB"
     for client in clients[::20]:
         account = Account()
         account.read(client, {"t": 1500})
@@ -540,26 +539,26 @@ def test_replays_to_a_stalled_lenient_client_are_told_exactly_too(start_server):
     clients = [server.client2(rcvbuf=4096) for _ in range(4)]
     for client in clients:
         client.subscribe("u", policy="drop_oldest")
-    for n in range(1, 301):
-        publisher.say(numbered("u", n), numbered("t", n, 3000))
+    for n in range(1, 801):
+        publisher.say(numbered("u", n, 10_000), numbered("t", n, 1000))
     publisher.fence()
     epoch = publisher.history("t", limit=1)["epoch"]
     for n, client in enumerate(clients):
         client.tell("subscribe", topic="t", policy=("latest", "drop_oldest")[n % 2],
-                    since=since(epoch, 297))
-    for n in range(301, 401):
-        publisher.say(numbered("u", n), numbered("t", n, 3000))
+                    since=since(epoch, 797))
+    for n in range(801, 1001):
+        publisher.say(numbered("u", n, 10_000), numbered("t", n, 1000))
     publisher.fence()
     for client in clients:
         account = Account()
         while "t" not in account.next:
             got = client.recv_json()
             if got["type"] == "ack_subscribe":
-                assert got["recovered"] is True and got["offset"] >= 300, got
-                account.next["t"] = 298
+                assert got["recovered"] is True and got["offset"] == 800, got
+                account.next["t"] = 798
             else:
                 assert got["topic"] == "u", got
                 account.add(got)
-        account.read(client, {"u": 400, "t": 400})
+        account.read(client, {"u": 1000, "t": 1000})
         assert account.gaps
         client.fence()
