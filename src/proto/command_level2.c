@@ -3,7 +3,7 @@
 
 enum { ID_RAW_MAX = 6 * COMMAND_ID_MAX + 2, EPOCH_MAX = 64 };
 
-/* No message of the server's is longer than a sentence, so the peer's own text is in none. */
+/* The fault is static, so that nothing a peer has written is in it. */
 static enum command_kind malformed(struct command *c, const char *fault)
 {
     c->fault = fault;

@@ -11,7 +11,7 @@
 #define BEFORE_OFFSET ",\"offset\":"
 #define BEFORE_PATTERN ",\"pattern\":"
 
-_Static_assert(sizeof BEFORE_TOPIC - 1 == ENVELOPE_TOPIC_AT, "where the header says it is");
+_Static_assert(sizeof BEFORE_TOPIC == ENVELOPE_TOPIC_AT + 1, "where the header says it is");
 
 enum { OFFSET_MAX = 20 /* digits of a uint64_t */ };
 
