@@ -4,62 +4,14 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "broker/history_block.h"
 
 /* A message of more bytes of frames is not copied. */
 enum { COPY_BYTES = 4096, BLOCK_BYTES = 16384 };
 
-/* A message as it was published, or what the limits leave of it; its frames follow, unless the
- * block holds a message in their place. */
-struct history_row {
-    uint64_t us;
-    uint32_t count;
-    uint32_t len; /* of the frames */
-};
-
-/* Rows of messages that follow each other, each at a multiple of 8 bytes. Bytes once written stay
- * as they are while anybody else holds it. `next` and `len` are final when another block has come
- * behind it: until then a view that ends in it must not look at them. */
-struct history_block {
-    struct history_block *next;
-    struct message *message; /* held, for the one row; NULL: the frames are here */
-    const char *frames;      /* of the held one, from the first that is kept on */
-    uint64_t first;          /* offset of its first row's first message */
-    _Atomic uint32_t references;
-    uint32_t len;  /* of the rows */
-    uint32_t room; /* for rows */
-    char rows[] __attribute__((aligned(8)));
-};
-
-static struct history_row *row_at(struct history_block *b, uint32_t at)
-{
-    return (struct history_row *)(void *)(b->rows + at);
-}
-
-static const char *row_frames(const struct history_block *b, const struct history_row *row)
-{
-    return b->message ? b->frames : (const char *)(row + 1);
-}
-
-/* With the row's own head, and so that the next one is aligned. */
-static uint32_t row_size(uint32_t len)
-{
-    return (uint32_t)sizeof(struct history_row) + ((len + 7) & ~7u);
-}
-
 static size_t block_size(const struct history_block *b)
 {
     return sizeof *b + b->room + (b->message ? message_weight(b->message) : 0);
-}
-
-static void block_drop(struct history_block *b)
-{
-    /* As with messages: nobody can be counting beside whoever holds the only reference. */
-    if (atomic_load_explicit(&b->references, memory_order_acquire) == 1 ||
-        atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1) {
-        if (b->message)
-            message_drop(b->message);
-        free(b);
-    }
 }
 
 /* --- forgetting ------------------------------------------------------------------------------- */
@@ -72,7 +24,7 @@ static void let_go(struct history *h)
     if (!h->first)
         h->last = NULL;
     atomic_fetch_sub_explicit(&h->budget->used, block_size(b), memory_order_relaxed);
-    block_drop(b);
+    history_block_drop(b);
 }
 
 /* That is the front row now, of the first block. */
@@ -80,7 +32,7 @@ static void set_front(struct history *h, struct history_row *row)
 {
     h->row = row;
     h->left = row->count;
-    h->front = row_frames(h->first, row);
+    h->front = history_row_frames(h->first, row);
 }
 
 /* The front row has no message left. The last block is kept though it is empty then: the next row
@@ -88,12 +40,12 @@ static void set_front(struct history *h, struct history_row *row)
 static void row_gone(struct history *h)
 {
     struct history_block *b = h->first;
-    uint32_t end = (uint32_t)((char *)h->row - b->rows) + row_size(h->row->len);
+    uint32_t end = (uint32_t)((char *)h->row - b->rows) + history_row_size(h->row->len);
     if (end < b->len) {
-        set_front(h, row_at(b, end));
+        set_front(h, history_row_at(b, end));
     } else if (b != h->last) {
         let_go(h);
-        set_front(h, row_at(h->first, 0));
+        set_front(h, history_row_at(h->first, 0));
     }
 }
 
@@ -273,7 +225,7 @@ static bool block_add(
 static inline void append(struct history *h, const struct part *p, uint32_t size, uint64_t now_us)
 {
     struct history_block *b = h->last;
-    struct history_row *row = row_at(b, b->len);
+    struct history_row *row = history_row_at(b, b->len);
     *row = (struct history_row){now_us, p->count, p->len};
     if (!b->message)
         memcpy(row + 1, p->frames, p->len);
@@ -303,7 +255,7 @@ static bool __attribute__((noinline)) add_any(struct history *h, struct message 
         return true;
     }
     bool held = is_held(m, &p);
-    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : row_size(p.len);
+    uint32_t size = held ? (uint32_t)sizeof(struct history_row) : history_row_size(p.len);
     bool room = held ? false : h->count == 0 ? start_over(h, size, first) : has_room(h->last, size);
     if (!room && !block_add(h, held ? size : room_for(h, size), held ? m : NULL, p.frames, first)) {
         clear(h);
@@ -319,7 +271,7 @@ bool history_add(struct history *h, struct message *m, uint64_t now_us)
     MUST_DEBUG(h->count == 0 || m->offset == h->oldest + h->count);
     /* One message more in a full history that is limited by count alone, or by an age that nothing
      * has reached. */
-    uint32_t size = row_size(m->len);
+    uint32_t size = history_row_size(m->len);
     if (m->count == 1 && h->count > 1 && h->count == h->limits.messages && h->limits.bytes == 0 &&
         (h->limits.age_us == 0 || now_us - h->row->us < h->limits.age_us) && m->len <= COPY_BYTES &&
         has_room(h->last, size)) {
@@ -348,86 +300,4 @@ void history_fini(struct history *h)
 uint64_t history_oldest_us(const struct history *h)
 {
     return h->row->us;
-}
-
-/* --- reading ---------------------------------------------------------------------------------- */
-
-struct history_view history_view(const struct history *h, uint64_t from, uint32_t most, bool newest)
-{
-    if (!h || h->count == 0)
-        return (struct history_view){.first = 1};
-    struct history_view v = {
-        .first = from > h->oldest ? from : h->oldest, .last = h->oldest + h->count - 1};
-    if (v.first > v.last || most == 0)
-        return (struct history_view){.first = 1};
-    if (v.last - v.first >= most) {
-        if (newest)
-            v.first = v.last - most + 1;
-        else
-            v.last = v.first + most - 1;
-    }
-    struct history_block *b = h->first;
-    while (b != h->last && b->next->first <= v.first)
-        b = b->next;
-    v.held = b;
-    for (;; b = b->next) {
-        atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
-        v.bytes += b->message ? row_at(b, 0)->len : b->len;
-        if (b == h->last || b->next->first > v.last)
-            break;
-    }
-    v.end = b;
-    if (v.bytes > h->bytes)
-        v.bytes = h->bytes;
-    return v;
-}
-
-/* The row at `at`, or the first one of the next block. */
-static void view_row(struct history_view *v)
-{
-    if (v->block != v->end && v->at == v->block->len) {
-        v->block = v->block->next;
-        v->at = 0;
-    }
-    const struct history_row *row = row_at(v->block, v->at);
-    v->frame = row_frames(v->block, row);
-    v->left = row->count;
-    v->at += v->block->message ? (uint32_t)sizeof *row : row_size(row->len);
-}
-
-/* Finds the first message. */
-static void view_begin(struct history_view *v)
-{
-    struct text data;
-    v->block = v->held;
-    v->next = v->held->first;
-    for (view_row(v); v->first - v->next >= v->left; view_row(v))
-        v->next += v->left;
-    for (; v->next < v->first; v->next++, v->left--)
-        v->frame = message_frame(v->frame, &data);
-}
-
-bool history_view_next(struct history_view *v, uint64_t *offset, struct text *data)
-{
-    if (!v->held)
-        return false;
-    if (!v->block)
-        view_begin(v);
-    if (v->next > v->last)
-        return false;
-    if (v->left == 0)
-        view_row(v);
-    v->frame = message_frame(v->frame, data);
-    v->left--;
-    *offset = v->next++;
-    return true;
-}
-
-void history_view_fini(struct history_view *v)
-{
-    while (v->held) {
-        struct history_block *b = v->held;
-        v->held = b == v->end ? NULL : b->next;
-        block_drop(b);
-    }
 }
