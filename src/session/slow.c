@@ -347,16 +347,15 @@ static bool copy_out_few(struct session *s)
     return outbox_few(&s->worker->log, &s->out, COPY_OUT_MAX) && copy_out(s);
 }
 
-/* The same if all it holds of the chunk is the rest of a frame that has begun, whatever its size.
- */
+/* The same, but what is there of a frame that has begun, which nobody can drop, may be more. */
 static bool copy_out_begun(struct session *s)
 {
     struct byte_log *log = &s->worker->log;
-    size_t begun = (size_t)outbox_begun(log, &s->out);
-    size_t rest = outbox_before(&s->out, log->base + LOG_CHUNK, begun);
-    if (rest > begun || log->charged + rest > log->budget / 2)
-        return false;
-    if (!copy_out(s))
+    uint64_t begun = outbox_begun(log, &s->out);
+    uint64_t in_chunk = log->base + LOG_CHUNK - s->out.first.start;
+    size_t rest = (size_t)(begun < in_chunk ? begun : in_chunk);
+    if (log->charged + rest > log->budget / 2 || !outbox_few(log, &s->out, COPY_OUT_MAX + rest) ||
+        !copy_out(s))
         return false;
     outbox_excuse(&s->out, rest);
     return true;
@@ -388,5 +387,5 @@ bool session_let_go(struct session *s, bool holds_chunk)
     shed(s, log->base + LOG_CHUNK);
     if (s->unremembered || !holds_first_chunk(s))
         return true;
-    return affordable && owes_little(s) && (copy_out_few(s) || copy_out_begun(s));
+    return affordable && owes_little(s) && copy_out_begun(s);
 }
