@@ -87,7 +87,7 @@ static struct text literal_of(struct text pattern)
 /* False when there is no name in the range. */
 static bool set_range(struct merge *m, struct text prefix, struct text after)
 {
-    if (m->pattern.at) {
+    if (m->pattern.len > 0) {
         struct text literal = literal_of(m->pattern);
         m->exact = literal.len == m->pattern.len;
         if (text_starts_with(literal, prefix))
@@ -139,7 +139,7 @@ static bool read_ahead(struct merge *m, struct source *s)
             break;
         m->list->seen++;
         struct topic_row row;
-        if ((!m->pattern.at || pattern_matches(m->pattern, name)) &&
+        if ((m->pattern.len == 0 || pattern_matches(m->pattern, name)) &&
             count_subscribers(topic, &row.subscribers)) {
             row.name = name = copy(m->list, name);
             s->rows[s->count++] = row;

@@ -26,7 +26,7 @@ struct topic_list {
 };
 
 /* Up to `limit` (1 or more) topics whose name starts with `prefix` and comes after `after` (empty:
- * from the first) and is matched by `pattern`, a good one (broker/pattern.h); its `at` is NULL for
+ * from the first) and is matched by `pattern`, a good one (broker/pattern.h) or empty for
  * none. False when there is no memory. */
 bool topic_list_take(struct topic_list *list, struct registry *r, struct text prefix,
     struct text after, struct text pattern, size_t limit);
