@@ -1,7 +1,8 @@
 /* What is checked: every delivery byte for byte; its number against the last one of that publisher
  * in that topic (lost, doubled, reordered) and, across topics, at that subscriber (reordered); that
  * its subscriber asked for its topic (else it is damaged); and that all subscribers of a topic saw
- * the messages of all publishers in the same order (else disordered).
+ * the messages of all publishers in the same order (else disordered). Deliveries that name their
+ * topic and an offset have to name that one, and offsets without a gap (else misnumbered).
  *
  * A payload is a JSON string of exactly that many bytes, quotes included: 4 hexadecimal digits of
  * the publisher, 12 of the message's number, then padding. */
@@ -74,9 +75,22 @@ static struct slot *slot_find(const struct load *l, struct subscriber *s, uint32
     return NULL;
 }
 
-void subscriber_delivery(
-    struct load *l, struct subscriber *s, const unsigned char *payload, size_t len)
+/* Whether it is of that topic and carries the number after the last one's. What was there before
+ * the first is not known. */
+static void slot_offset(struct load *l, struct slot *slot, const struct item *item)
 {
+    const char *name = l->names[slot->topic];
+    if (item->topic_len != strlen(name) || memcmp(item->topic, name, item->topic_len) != 0)
+        l->faults.damaged++;
+    if (item->offset == 0 || (slot->offset && item->offset != slot->offset + 1))
+        l->faults.misnumbered++;
+    slot->offset = item->offset;
+}
+
+void subscriber_delivery(struct load *l, struct subscriber *s, const struct item *item)
+{
+    const unsigned char *payload = item->payload;
+    size_t len = item->len;
     uint64_t all, number;
     struct publisher *p = NULL;
     struct slot *slot = NULL;
@@ -94,6 +108,8 @@ void subscriber_delivery(
                 len > 200 ? 200 : (int)len, (const char *)payload);
         return;
     }
+    if (item->topic)
+        slot_offset(l, slot, item);
     uint32_t heard = l->mode == MODE_PAIRS ? 0 : (uint32_t)(p - l->publishers);
     enum taken taken =
         sequence_take(&slot->of[heard], publisher_sequence(l, p, number), &l->faults);

@@ -111,7 +111,7 @@ static size_t items_read(struct load *l, struct conn *c, struct subscriber *s,
     while (used < have && l->dialect->item(bytes + used, have - used, &item)) {
         used += item.size;
         if (item.kind == ITEM_DELIVERY && s)
-            subscriber_delivery(l, s, item.payload, item.len);
+            subscriber_delivery(l, s, &item);
         else if (item.kind == ITEM_PING)
             conn_send(l, c, l->dialect->pong, strlen(l->dialect->pong));
         else if (item.kind == ITEM_WRONG ||

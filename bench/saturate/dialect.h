@@ -24,7 +24,10 @@ struct item {
     enum item_kind kind;
     const unsigned char *payload; /* of a delivery */
     size_t len;
-    size_t size; /* of the whole item */
+    size_t size;                /* of the whole item */
+    const unsigned char *topic; /* of a delivery that names it; else NULL */
+    size_t topic_len;
+    uint64_t offset; /* with a topic */
 };
 
 struct dialect {
@@ -50,6 +53,13 @@ struct dialect {
     bool (*item)(const unsigned char *bytes, size_t have, struct item *item);
 };
 
-extern const struct dialect dialect_level1, dialect_nchan, dialect_mqtt, dialect_nats;
+/* Level 1's commands are level 2's, too. */
+bool level1_item(const unsigned char *bytes, size_t have, struct item *item);
+size_t level1_subscribe(
+    unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used);
+size_t level1_publish(unsigned char *to, const char *topic, const char *payload, size_t len);
+
+extern const struct dialect dialect_level1, dialect_level2, dialect_nchan, dialect_mqtt,
+    dialect_nats;
 
 #endif

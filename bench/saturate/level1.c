@@ -13,7 +13,7 @@ static bool is(const unsigned char *b, size_t have, const char *type)
     return have > len + 2 && b[0] == '"' && b[len + 1] == '"' && memcmp(b + 1, type, len) == 0;
 }
 
-static size_t level1_subscribe(
+size_t level1_subscribe(
     unsigned char *to, const char *const *topics, uint32_t count, uint32_t *used)
 {
     (void)count;
@@ -22,7 +22,7 @@ static size_t level1_subscribe(
         (char *)to, TYPE "\"" HERMES_TYPE_SUBSCRIBE "\",\"topic\":\"%s\"}", topics[0]);
 }
 
-static size_t level1_publish(unsigned char *to, const char *topic, const char *payload, size_t len)
+size_t level1_publish(unsigned char *to, const char *topic, const char *payload, size_t len)
 {
     size_t at = (size_t)sprintf((char *)to, "{\"topic\":\"%s\",\"data\":", topic);
     memcpy(to + at, payload, len);
@@ -30,9 +30,9 @@ static size_t level1_publish(unsigned char *to, const char *topic, const char *p
     return at + len + 1;
 }
 
-static bool level1_item(const unsigned char *b, size_t have, struct item *item)
+bool level1_item(const unsigned char *b, size_t have, struct item *item)
 {
-    *item = (struct item){ITEM_DELIVERY, b, have, have};
+    *item = (struct item){.kind = ITEM_DELIVERY, .payload = b, .len = have, .size = have};
     if (have < sizeof TYPE || memcmp(b, TYPE, sizeof TYPE - 1) != 0)
         return true;
     b += sizeof TYPE - 1;

@@ -16,11 +16,13 @@ enum { FIRST_MEMORY = 3, MODES = sizeof modes / sizeof *modes };
 static __attribute__((noreturn)) void usage(void)
 {
     fprintf(stderr,
-        "usage: saturate MODE --port N --pid N[,N...] [--dialect level1|nchan|mqtt|nats] ...\n"
+        "usage: saturate MODE --port N --pid N[,N...] [--dialect level1|level2|nchan|mqtt|nats] "
+        "...\n"
         "  fanout  [--subscribers 1000] [--publishers 1]\n"
         "  pairs   [--pairs 100]\n"
         "  topics  [--topics 10000] [--subscribers 5000] [--each 10] [--publishers 4]\n"
         "          [--payload 256] [--inflight 32] [--warmup 0.3] [--seconds 2] [--commands]\n"
+        "          [--prefix bench-]\n"
         "  idle, shared, own   [--connections 15000] [--warmup 100]\n"
         "Saturates a server on 127.0.0.1 and prints, as one line of JSON, the processor time of\n"
         "those processes per delivery and per message. With --commands it connects, prints\n"
@@ -46,7 +48,7 @@ static bool cell_read(const char *line, struct cell *cell)
 static const struct dialect *dialect_find(const char *name)
 {
     static const struct dialect *const all[] = {
-        &dialect_level1, &dialect_nchan, &dialect_mqtt, &dialect_nats};
+        &dialect_level1, &dialect_level2, &dialect_nchan, &dialect_mqtt, &dialect_nats};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i]->name, name) == 0)
             return all[i];
@@ -66,6 +68,14 @@ static void pids_read(struct load *l, const char *text)
 static uint32_t count_read(const char *option, const char *text, long max)
 {
     return (uint32_t)load_number(option, text, 1, max);
+}
+
+/* What stands before the number in all topics' names. */
+static const char *prefix_read(const char *text)
+{
+    if (strlen(text) > TOPIC_BYTES - 8 || strpbrk(text, "\"\\"))
+        load_die("--prefix: up to %d bytes without quotes and backslashes", TOPIC_BYTES - 8);
+    return text;
 }
 
 static int saturate(struct load *l, struct cell *cell, bool commands)
@@ -94,11 +104,12 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"port", 1, NULL, 'p'}, {"pid", 1, NULL, 'P'},
         {"dialect", 1, NULL, 'D'}, {"subscribers", 1, NULL, 's'}, {"publishers", 1, NULL, 'n'},
-        {"pairs", 1, NULL, 'a'}, {"topics", 1, NULL, 'T'}, {"each", 1, NULL, 'k'},
-        {"payload", 1, NULL, 'b'}, {"inflight", 1, NULL, 'd'}, {"warmup", 1, NULL, 'w'},
-        {"seconds", 1, NULL, 't'}, {"connections", 1, NULL, 'N'}, {"commands", 0, NULL, 'c'},
-        {NULL, 0, NULL, 0}};
-    static struct load l = {.dialect = &dialect_level1, .topic_count = 10000, .slot_count = 10};
+        {"pairs", 1, NULL, 'a'}, {"topics", 1, NULL, 'T'}, {"prefix", 1, NULL, 'x'},
+        {"each", 1, NULL, 'k'}, {"payload", 1, NULL, 'b'}, {"inflight", 1, NULL, 'd'},
+        {"warmup", 1, NULL, 'w'}, {"seconds", 1, NULL, 't'}, {"connections", 1, NULL, 'N'},
+        {"commands", 0, NULL, 'c'}, {NULL, 0, NULL, 0}};
+    static struct load l = {
+        .dialect = &dialect_level1, .prefix = "bench-", .topic_count = 10000, .slot_count = 10};
     struct cell cell = {256, 32, 0.3, 2};
     uint32_t pairs = 100, connections = 15000;
     const char *warmup = NULL;
@@ -124,6 +135,8 @@ int main(int argc, char **argv)
             pairs = count_read("--pairs", optarg, 60000);
         else if (o == 'T')
             l.topic_count = count_read("--topics", optarg, 1000000);
+        else if (o == 'x')
+            l.prefix = prefix_read(optarg);
         else if (o == 'k')
             l.slot_count = count_read("--each", optarg, MAX_TOPICS_EACH);
         else if (o == 'b')

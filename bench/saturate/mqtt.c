@@ -72,7 +72,7 @@ static bool mqtt_item(const unsigned char *b, size_t have, struct item *item)
     }
     if (have - at < len)
         return false;
-    *item = (struct item){ITEM_OTHER, NULL, 0, at + len};
+    *item = (struct item){.kind = ITEM_OTHER, .size = at + len};
     if ((b[0] & 0xf0) == PUBLISH && len >= 2) {
         size_t topic = ((size_t)b[at] << 8 | b[at + 1]) + 2;
         item->kind = (b[0] & 6) || topic > len ? ITEM_WRONG : ITEM_DELIVERY;

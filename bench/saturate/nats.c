@@ -39,13 +39,14 @@ static bool nats_item(const unsigned char *b, size_t have, struct item *item)
     if (!end)
         return false;
     size_t line = (size_t)(end + 1 - b), len = 0, scale = 1;
-    *item = (struct item){ITEM_OTHER, NULL, 0, line};
+    *item = (struct item){.kind = ITEM_OTHER, .size = line};
     if (STARTS("MSG ")) {
         for (const unsigned char *c = end - 2; *c >= '0' && *c <= '9'; c--, scale *= 10)
             len += (size_t)(*c - '0') * scale;
         if (have < line + len + 2)
             return false;
-        *item = (struct item){ITEM_DELIVERY, b + line, len, line + len + 2};
+        *item = (struct item){
+            .kind = ITEM_DELIVERY, .payload = b + line, .len = len, .size = line + len + 2};
     } else if (STARTS("INFO ")) {
         item->kind = ITEM_GREETING;
     } else if (STARTS("PONG")) {

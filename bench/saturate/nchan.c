@@ -19,7 +19,7 @@ static size_t nchan_publish(unsigned char *to, const char *topic, const char *pa
 
 static bool nchan_item(const unsigned char *bytes, size_t have, struct item *item)
 {
-    *item = (struct item){ITEM_DELIVERY, bytes, have, have};
+    *item = (struct item){.kind = ITEM_DELIVERY, .payload = bytes, .len = have, .size = have};
     return true;
 }
 

@@ -66,7 +66,7 @@ void load_plan(struct load *l)
         load_die("no memory");
 
     for (uint32_t t = 0; t < l->topic_count; t++)
-        snprintf(l->names[t], TOPIC_BYTES, "bench-%05u", t);
+        snprintf(l->names[t], TOPIC_BYTES, "%s%05u", l->prefix, t);
     for (uint32_t i = 0; i < l->publisher_count; i++)
         l->publishers[i].first = (uint64_t)i * l->topic_count / l->publisher_count;
     for (uint32_t i = 0; i < l->subscriber_count; i++) {

@@ -176,10 +176,11 @@ static void load_print(const struct load *l, const struct edge *first, const str
         cpu_us / 1e6 / wall, (double)(last->own_cpu - first->own_cpu) / 1e9 / wall,
         (double)(last->switches - first->switches) / wall);
     printf("\"lost\":%llu,\"doubled\":%llu,\"reordered\":%llu,\"damaged\":%llu,"
-           "\"disordered_subscribers\":%llu,\"stalled\":%s}\n",
+           "\"disordered_subscribers\":%llu,\"misnumbered\":%llu,\"stalled\":%s}\n",
         (unsigned long long)f->lost, (unsigned long long)f->doubled,
         (unsigned long long)f->reordered, (unsigned long long)f->damaged,
-        (unsigned long long)f->disordered, l->stalled ? "true" : "false");
+        (unsigned long long)f->disordered, (unsigned long long)f->misnumbered,
+        l->stalled ? "true" : "false");
     fflush(stdout);
 }
 
@@ -206,7 +207,8 @@ bool load_run(struct load *l, const struct cell *cell)
         ;
     load_settle(l);
     load_print(l, &first, &last);
-    return !(f->lost | f->doubled | f->reordered | f->damaged | f->disordered) && !l->stalled;
+    return !(f->lost | f->doubled | f->reordered | f->damaged | f->disordered | f->misnumbered) &&
+           !l->stalled;
 }
 
 static void load_join(const struct load *l, const struct conn *c, uint64_t index)

@@ -30,6 +30,7 @@ struct sequence {
 /* One topic of one subscriber. */
 struct slot {
     uint32_t topic;
+    uint64_t offset;     /* of the last delivery, where they have one */
     uint64_t order;      /* the deliveries of all publishers, folded in their order */
     struct sequence *of; /* by publisher heard */
 };
@@ -51,7 +52,7 @@ struct publisher {
 };
 
 struct faults {
-    uint64_t lost, doubled, reordered, damaged, disordered;
+    uint64_t lost, doubled, reordered, damaged, disordered, misnumbered;
 };
 
 struct cell {
@@ -71,6 +72,7 @@ struct load {
 
     /* who subscribes what; see plan.c */
     enum mode mode;
+    const char *prefix; /* of their names */
     uint32_t topic_count, slot_count, subscriber_count, publisher_count, heard;
     uint32_t *subscribers_of;
     char (*names)[TOPIC_BYTES];
@@ -103,8 +105,7 @@ uint64_t publisher_next(const struct load *l, const struct publisher *p, uint32_
 
 void payload_fill(struct load *l);
 void payload_number(char *payload, uint32_t publisher, uint64_t number);
-void subscriber_delivery(
-    struct load *l, struct subscriber *s, const unsigned char *payload, size_t len);
+void subscriber_delivery(struct load *l, struct subscriber *s, const struct item *item);
 
 /* Compares the subscribers with each other and with what was sent, when nothing is in flight. */
 void load_settle(struct load *l);
