@@ -9,8 +9,9 @@
  *   {"type":"unsubscribe","topic":T}
  *   {"topic":T,"data":any JSON value}      publish; "type":"publish" may stand beside it
  *   {"type":"topics","prefix":P,"after":A,"limit":L}
- *                                          the topics that have subscribers, in byte order of their
- *                                          names; all three fields may be left out; L is 1 to 1000
+ *                                          the topics that have subscribers or keep messages, in
+ *                                          byte order of their names; all three fields may be left
+ *                                          out; L is 1 to 1000
  *
  * Level 1, server to client
  *   {"type":"info","message":"Connected to HERMES WebSocket server. ..."}
@@ -19,8 +20,8 @@
  *                                          also when already subscribed
  *   {"type":"ack_unsubscribe","topic":T,"message":"Successfully unsubscribed from N"}
  *   {"type":"topics","topics":[{"topic":T,"subscribers":n},...],"next":T}
- *                                          `next` only where more follow: ask again with it as
- *                                          "after"
+ *                                          `next` only where more may follow, and behind a page
+ *                                          that is not full too: ask again with it as "after"
  *   {"type":"error","message":text}        texts below; a publish has no other answer
  *   any JSON value                         a delivery: the bare value that was published
  *

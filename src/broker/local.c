@@ -46,8 +46,7 @@ static bool is_named(const void *item, const void *wanted)
 {
     const struct named *n = wanted;
     const struct local_topic *topic = item;
-    return !topic->is_pattern &&
-           text_equal(registry_name(n->registry, topic->registered), n->name);
+    return !topic->is_pattern && text_equal(registry_name(n->registry, topic->registered), n->name);
 }
 
 static bool is_pattern_of(const void *item, const void *wanted)

@@ -58,10 +58,10 @@ struct local_topic {
         struct place *many;
     };
     uint32_t count;
-    uint32_t cap;     /* 1: inline */
-    uint32_t plain;    /* the first so many places are of level 1, the others of level 2; */
-    uint32_t watchers; /* the last so many are told of joins and leaves */
-    uint32_t lenient;  /* subscriptions whose policy is not to disconnect */
+    uint32_t cap;         /* 1: inline */
+    uint32_t plain;       /* the first so many places are of level 1, the others of level 2; */
+    uint32_t watchers;    /* the last so many are told of joins and leaves */
+    uint32_t lenient;     /* subscriptions whose policy is not to disconnect */
     uint32_t serial : 31; /* no two that have been here lately share hash and serial */
     uint32_t is_pattern : 1;
 };
@@ -121,8 +121,8 @@ struct join {
 
 /* Adds a subscription that is not there yet, with the local topic if that is new; false (and
  * nothing changed) when there is no memory. */
-bool local_join(struct local_topics *l, struct local_key key, struct subscriber *s,
-    struct join join);
+bool local_join(
+    struct local_topics *l, struct local_key key, struct subscriber *s, struct join join);
 
 /* Changes a subscription that is there; only one of level 2 may watch. */
 void local_change(struct subscription *subscription, enum policy policy, bool watches);

@@ -46,8 +46,8 @@ static inline void message_hold(struct message *m, uint32_t times)
 
 void message_drop(struct message *m);
 
-/* Takes apart the frame that starts at `frame`: unmasked, its length in 2, 4 or 10 bytes in front of
- * the data (RFC 6455 section 5.2). Returns the next one's start. */
+/* Takes apart the frame that starts at `frame`: unmasked, its length in 2, 4 or 10 bytes in front
+ * of the data (RFC 6455 section 5.2). Returns the next one's start. */
 static inline const char *message_frame(const char *frame, struct text *data)
 {
     const unsigned char *at = (const unsigned char *)frame;

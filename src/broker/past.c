@@ -8,11 +8,12 @@ static bool is_gapless(
 {
     if (past->epoch != topic->epoch || past->offset > topic->offset)
         return false;
-    return past->offset == topic->offset || (v->first == past->offset + 1 && v->last == topic->offset);
+    return past->offset == topic->offset ||
+           (v->first == past->offset + 1 && v->last == topic->offset);
 }
 
-struct history_view past_view(struct search *s, const struct route_past *past, bool strict,
-    uint32_t most, bool *recovered)
+struct history_view past_view(
+    struct search *s, const struct route_past *past, bool strict, uint32_t most, bool *recovered)
 {
     struct kept *kept = s->topic->kept;
     struct history *history = kept ? &kept->history : NULL;
@@ -44,7 +45,7 @@ struct route_state route_history(struct route *r, struct route_rule rule, uint64
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     search_plain(&s);
     if (s.topic) {
-        search_apply_rule(&s, clock_ns() / 1000);
+        search_apply_rule(&s);
         state.keeps |= s.topic->kept != NULL;
         state.epoch = s.topic->epoch;
         state.offset = s.topic->offset;

@@ -67,7 +67,8 @@ struct registry_topic *registry_make(
     return topic;
 }
 
-void registry_join(struct stripe *stripe, struct registry_topic *topic, unsigned worker, bool watches)
+void registry_join(
+    struct stripe *stripe, struct registry_topic *topic, unsigned worker, bool watches)
 {
     if (topic->subscribers++ == 0)
         stripe->transients--;

@@ -81,11 +81,11 @@ static void address_to(const struct search *s, struct message *m)
 }
 
 /* Keeps a numbered message; the topic keeps some. */
-static void keep(struct search *s, struct message *m, uint64_t now_us)
+static void keep(struct search *s, struct message *m)
 {
     struct kept *kept = s->topic->kept;
     bool empty = kept->history.count == 0;
-    if (history_add(&kept->history, m, now_us) && empty)
+    if (history_add(&kept->history, m, clock_ns() / 1000) && empty)
         keepers_filled(&s->stripe->keepers, kept);
 }
 
@@ -96,7 +96,6 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
     struct workers asleep = {{0}};
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     bool keeps = rule.rule->history.messages > 0;
-    uint64_t now_us = 0;
     if (!search_begin(&s)) {
         result.failed = true;
         message_drop(m);
@@ -106,10 +105,7 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
         result.failed = !search_make(&s);
     if (s.topic) {
         keeps |= s.topic->kept != NULL;
-        if (keeps) {
-            now_us = clock_ns() / 1000;
-            search_apply_rule(&s, now_us);
-        }
+        search_apply_rule(&s);
         search_keep(&s);
         address_to(&s, m);
         s.topic->quiet = 0;
@@ -117,7 +113,7 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
         result.offset = s.topic->offset += m->count;
         result.subscribers = subscribers(&s, m->matches);
         if (s.topic->kept)
-            keep(&s, m, now_us);
+            keep(&s, m);
         result.crowded = post_all(&s, m, &asleep);
         if (result.subscribers == 0)
             registry_release(&r->registry, s.stripe, s.topic);
@@ -158,7 +154,7 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     joined.made = !s.topic && search_make(&s);
     if (s.topic) {
         registry_join(s.stripe, s.topic, worker, watches);
-        search_apply_rule(&s, clock_ns() / 1000);
+        search_apply_rule(&s);
         mailbox_take(r->boxes[worker], tray);
         joined.topic = s.topic;
         joined.epoch = s.topic->epoch;
@@ -177,9 +173,9 @@ struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned
     struct route_piece result;
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     search_plain(&s);
-    search_apply_rule(&s, clock_ns() / 1000);
-    result.view = history_view(
-        s.topic->kept ? &s.topic->kept->history : NULL, from, UINT32_MAX, false);
+    search_apply_rule(&s);
+    result.view =
+        history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, UINT32_MAX, false);
     result.offset = s.topic->offset;
     uint64_t messages = result.view.last + 1 - result.view.first;
     result.last = result.view.bytes + messages * limits.around <= limits.bytes;

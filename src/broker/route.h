@@ -15,9 +15,9 @@
 struct route {
     struct registry registry;
     struct patterns patterns;
-    struct mailbox **boxes; /* of worker 0 to workers-1 */
+    struct mailbox **boxes;             /* of worker 0 to workers-1 */
     _Atomic uint32_t watching_patterns; /* subscriptions by pattern that want joins and leaves */
-    size_t crowded;         /* bytes in a mailbox from which on publishers have to wait */
+    size_t crowded; /* bytes in a mailbox from which on publishers have to wait */
 };
 
 /* What the caller's rules say about a topic. */
@@ -50,8 +50,8 @@ void route_event(
 
 /* What a new subscriber wants of the past. */
 struct route_past {
-    bool since;      /* all after this offset, if its epoch is still that */
-    uint64_t epoch;  /* 0: none that may be */
+    bool since;     /* all after this offset, if its epoch is still that */
+    uint64_t epoch; /* 0: none that may be */
     uint64_t offset;
     uint32_t newest; /* or so many */
 };

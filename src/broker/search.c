@@ -1,5 +1,6 @@
 #include "broker/search.h"
 
+#include "base/clock.h"
 #include "broker/sweep.h"
 
 /* Patterns that a topic remembers. To ask again is not much dearer than to go through more, and
@@ -89,10 +90,11 @@ void search_end(struct search *s) NO_THREAD_SAFETY_ANALYSIS
     match_set_drop(s->fresh);
 }
 
-void search_apply_rule(struct search *s, uint64_t now_us) NO_THREAD_SAFETY_ANALYSIS
+void search_apply_rule(struct search *s) NO_THREAD_SAFETY_ANALYSIS
 {
     const struct kept *kept = s->topic->kept;
     const struct history_limits *limits = &s->rule.rule->history;
     if (kept ? kept->version < s->rule.version : limits->messages > 0)
-        registry_keep(&s->route->registry, s->stripe, s->topic, *limits, s->rule.version, now_us);
+        registry_keep(
+            &s->route->registry, s->stripe, s->topic, *limits, s->rule.version, clock_ns() / 1000);
 }

@@ -38,7 +38,7 @@ void search_keep(struct search *s);
 struct match_set *search_matches(const struct search *s);
 
 /* Makes what is kept of the topic what the rules say, unless somebody had newer rules. */
-void search_apply_rule(struct search *s, uint64_t now_us);
+void search_apply_rule(struct search *s);
 
 /* The workers interested, 64 of them. */
 static inline uint64_t search_interest(

@@ -13,8 +13,7 @@ static bool is_transient(const struct registry_topic *topic)
     return topic->subscribers == 0 && (!topic->kept || topic->kept->history.count == 0);
 }
 
-void sweep_transients(
-    struct registry *r, struct stripe *stripe, unsigned most, uint32_t quiet)
+void sweep_transients(struct registry *r, struct stripe *stripe, unsigned most, uint32_t quiet)
 {
     struct registry_topic *gone[SLICE];
     struct registry_topic *topic = NULL;
@@ -32,8 +31,8 @@ void sweep_transients(
     }
 }
 
-static void sweep_kept(struct route *r, const struct rules *rules, struct stripe *stripe)
-    NO_THREAD_SAFETY_ANALYSIS
+static void sweep_kept(
+    struct route *r, const struct rules *rules, struct stripe *stripe) NO_THREAD_SAFETY_ANALYSIS
 {
     struct registry *registry = &r->registry;
     struct keepers *k = &stripe->keepers;
@@ -56,8 +55,8 @@ static void sweep_kept(struct route *r, const struct rules *rules, struct stripe
     stripe->swept_kept = at;
 }
 
-bool route_sweep(struct route *r, const struct rules *rules, unsigned stripe_index)
-    NO_THREAD_SAFETY_ANALYSIS
+bool route_sweep(
+    struct route *r, const struct rules *rules, unsigned stripe_index) NO_THREAD_SAFETY_ANALYSIS
 {
     struct stripe *stripe = &r->registry.stripes[stripe_index];
     lock_take(&stripe->lock);

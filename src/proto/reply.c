@@ -2,40 +2,11 @@
 
 #include "hermes/protocol.h"
 #include "proto/json.h"
-#include "proto/ws_out.h"
-
-/* What a payload is written behind, so that its header can be put in front of it once its length is
- * known: as long as the longest header without a mask. */
-enum { HEAD_ROOM = 10 };
-
-/* Begins a frame whose payload is appended to `out`; returns where it starts. */
-static size_t frame_begin(struct buf *out)
-{
-    static const char room[HEAD_ROOM];
-    size_t at = out->len;
-    buf_append(out, room, HEAD_ROOM);
-    return at;
-}
-
-/* Ends it: a whole frame, or with no memory nothing at all (and `failed`). */
-static void frame_end(struct buf *out, size_t at)
-{
-    if (out->failed) {
-        out->len = at;
-        return;
-    }
-    uint8_t head[WS_HEAD_MAX];
-    char *frame = out->data + at;
-    size_t len = out->len - at - HEAD_ROOM;
-    size_t head_len = ws_head(head, WS_TEXT, len);
-    memcpy(frame, head, head_len);
-    memmove(frame + head_len, frame + HEAD_ROOM, len);
-    out->len = at + head_len + len;
-}
+#include "proto/reply_frame.h"
 
 static void reply_ack(struct buf *out, const char *type, const char *message, struct text topic)
 {
-    size_t frame = frame_begin(out);
+    size_t frame = reply_frame_begin(out);
     buf_append_string(out, "{\"type\":\"");
     buf_append_string(out, type);
     buf_append_string(out, "\",\"topic\":");
@@ -44,21 +15,21 @@ static void reply_ack(struct buf *out, const char *type, const char *message, st
     buf_append_string(out, message);
     json_escape_append(out, topic);
     buf_append_string(out, "\"}");
-    frame_end(out, frame);
+    reply_frame_end(out, frame);
 }
 
 /* `behind` follows the message and may be empty. */
 static void reply_message(
     struct buf *out, const char *type, struct text message, struct text behind)
 {
-    size_t frame = frame_begin(out);
+    size_t frame = reply_frame_begin(out);
     buf_append_string(out, "{\"type\":\"");
     buf_append_string(out, type);
     buf_append_string(out, "\",\"message\":\"");
     json_escape_append(out, message);
     json_escape_append(out, behind);
     buf_append_string(out, "\"}");
-    frame_end(out, frame);
+    reply_frame_end(out, frame);
 }
 
 void reply_info(struct buf *out)
@@ -119,7 +90,7 @@ void reply_topics_row(struct buf *rows, struct text topic, size_t subscribers)
 
 void reply_topics(struct buf *out, struct text rows, const struct text *next)
 {
-    size_t frame = frame_begin(out);
+    size_t frame = reply_frame_begin(out);
     buf_append_string(out, "{\"type\":\"" HERMES_TYPE_TOPICS "\",\"topics\":[");
     buf_append_text(out, rows);
     buf_append_char(out, ']');
@@ -128,5 +99,5 @@ void reply_topics(struct buf *out, struct text rows, const struct text *next)
         json_string_append(out, *next);
     }
     buf_append_char(out, '}');
-    frame_end(out, frame);
+    reply_frame_end(out, frame);
 }

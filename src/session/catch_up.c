@@ -50,6 +50,7 @@ bool catch_up_begin(struct session *s, const struct wish *wish, const struct rou
         .name_len = wish->name.len};
     memcpy(c->name, wish->name.at, wish->name.len);
     list_append(&s->worker->catching, &c->node);
+    s->worker->catching_count++;
     s->catching++;
     return true;
 }
@@ -57,6 +58,7 @@ bool catch_up_begin(struct session *s, const struct wish *wish, const struct rou
 static void catch_up_free(struct catch_up *c)
 {
     c->session->catching--;
+    c->session->worker->catching_count--;
     list_remove(&c->node);
     free(c);
 }
@@ -202,20 +204,20 @@ static void give_piece(struct catch_up *c)
 bool worker_catch_up(struct worker *w)
 {
     bool more = false;
-    unsigned left = PIECES;
-    struct list *last = w->catching.prev;
-    for (struct list *at = w->catching.next, *next; at != &w->catching; at = next) {
-        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+    unsigned pieces = PIECES;
+    /* From the front to the end, each once: what one piece leads to may end any of the others. */
+    for (uint32_t left = w->catching_count; left > 0 && !list_empty(&w->catching); left--) {
+        struct catch_up *c = LIST_ITEM(w->catching.next, struct catch_up, node);
         struct session *s = c->session;
-        next = at == last ? &w->catching : at->next;
-        if (s->blocked || !outbox_empty(&s->out))
-            continue;
-        if (left == 0 || log_over(&w->log))
-            return true;
-        left--;
-        more = true;
-        list_remove(&c->node); /* others come first next time */
+        bool ready = !s->blocked && outbox_empty(&s->out);
+        if (ready && (pieces == 0 || log_over(&w->log)))
+            return true; /* it comes first next time */
+        list_remove(&c->node);
         list_append(&w->catching, &c->node);
+        if (!ready)
+            continue;
+        pieces--;
+        more = true;
         give_piece(c);
     }
     return more;

@@ -7,10 +7,10 @@
 #include "session/worker.h"
 
 enum {
-    SLICE_DELIVERIES = 50000, /* spans added before the loop polls again */
-    RUN_BYTES = LOG_CHUNK,    /* of one topic, logged before its subscribers are gone through */
+    SLICE_DELIVERIES = 50000,    /* spans added before the loop polls again */
+    RUN_BYTES = LOG_CHUNK,       /* of one topic, logged before its subscribers are gone through */
     ENVELOPED_KEPT = 512 * 1024, /* bytes that the buffer for level 2 may keep */
-    BATCH_BYTES = 128 * 1024, /* of mail: more costs the cache more than a larger batch saves */
+    BATCH_BYTES = 128 * 1024,    /* of mail: more costs the cache more than a larger batch saves */
     PREFETCH = 8,
 };
 
@@ -103,10 +103,10 @@ void worker_flush(struct worker *w, size_t most)
  * and one span to each subscriber. */
 struct run {
     const struct message *first;
-    size_t end;      /* where it ends in the tray */
-    size_t weight;   /* of its mail */
+    size_t end;    /* where it ends in the tray */
+    size_t weight; /* of its mail */
     size_t messages;
-    size_t given;    /* spans added so far */
+    size_t given; /* spans added so far */
 };
 
 static struct message *message_at(const struct worker *w, size_t at)
@@ -131,8 +131,8 @@ static struct run run_find(const struct worker *w)
         bytes += m->len;
         run.messages += m->count;
         run.weight += tray->mails[run.end++].weight;
-    } while (run.end < tray->count && tray->mails[run.end].kind == MAIL_MESSAGE &&
-             bytes < RUN_BYTES);
+    } while (
+        run.end < tray->count && tray->mails[run.end].kind == MAIL_MESSAGE && bytes < RUN_BYTES);
     return run;
 }
 
@@ -246,8 +246,8 @@ static void deliver_by_pattern(struct worker *w, struct run *run, const struct p
     if (i == local->count)
         return;
     uint64_t start = w->log.end;
-    log_enveloped(w, run, local, run->first->matches->topic,
-        pattern_text(&w->shop->route.patterns, pattern));
+    log_enveloped(
+        w, run, local, run->first->matches->topic, pattern_text(&w->shop->route.patterns, pattern));
     give_chosen(w, run, places + i, local->count - i, start);
 }
 

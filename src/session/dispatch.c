@@ -32,16 +32,26 @@ static bool within_rate(struct session *s)
     metric_add(&w->metrics, METRIC_limit_messages_per_second_total, 1);
     if (s->allowance < -limit)
         session_close(s, CLOSE_RATE);
-    else
-        answer_error(s, &(struct fault){.code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_RATE)});
     return false;
+}
+
+/* What was too much is read for its id alone. */
+static void answer_too_many(struct session *s, enum ws_opcode opcode, char *payload, size_t len)
+{
+    struct command command = {.kind = COMMAND_PING};
+    if (s->enveloped && opcode == WS_TEXT)
+        command_decode(&command, payload, len, 2);
+    answer_error(
+        s, &(struct fault){
+               .code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_RATE), .id = command.id});
 }
 
 /* At level 1 the sentence says all that is understood; at level 2 what is wrong with this one. */
 static void answer_malformed(struct session *s, const struct command *c)
 {
     if (c->fault) {
-        answer_error(s, &(struct fault){.code = ERROR_MALFORMED, .message = text_of(c->fault), .id = c->id});
+        answer_error(
+            s, &(struct fault){.code = ERROR_MALFORMED, .message = text_of(c->fault), .id = c->id});
         return;
     }
     metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
@@ -77,24 +87,29 @@ static void obey(struct session *s, struct command *c)
         session_tell_history(s, c);
         break;
     case COMMAND_AUTH:
-        answer_error(s, &(struct fault){.code = ERROR_UNAVAILABLE, .message = TEXT(HERMES_TEXT_NO_TOKENS), .id = c->id});
+        answer_error(
+            s, &(struct fault){
+                   .code = ERROR_UNAVAILABLE, .message = TEXT(HERMES_TEXT_NO_TOKENS), .id = c->id});
         break;
     case COMMAND_PING:
         answer_pong(s, c);
         break;
     case COMMAND_BAD_JSON:
-        answer_error(s, &(struct fault){.code = ERROR_BAD_JSON, .message = TEXT(HERMES_TEXT_BAD_JSON)});
+        answer_error(
+            s, &(struct fault){.code = ERROR_BAD_JSON, .message = TEXT(HERMES_TEXT_BAD_JSON)});
         break;
     case COMMAND_MALFORMED:
         answer_malformed(s, c);
         break;
     case COMMAND_BAD_TOPIC:
-        answer_error(
-            s, &(struct fault){.code = ERROR_BAD_TOPIC, .message = TEXT(HERMES_TEXT_TOPIC_NOT_UTF8), .id = c->id});
+        answer_error(s,
+            &(struct fault){
+                .code = ERROR_BAD_TOPIC, .message = TEXT(HERMES_TEXT_TOPIC_NOT_UTF8), .id = c->id});
         break;
     case COMMAND_BAD_PATTERN:
-        answer_error(
-            s, &(struct fault){.code = ERROR_BAD_PATTERN, .message = TEXT(HERMES_TEXT_PATTERN_NOT_UTF8), .id = c->id});
+        answer_error(s, &(struct fault){.code = ERROR_BAD_PATTERN,
+                            .message = TEXT(HERMES_TEXT_PATTERN_NOT_UTF8),
+                            .id = c->id});
         break;
     }
 }
@@ -104,10 +119,14 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
     struct session *s = user;
     struct command command;
     metric_add(&s->worker->metrics, METRIC_commands_total, 1);
-    if (!within_rate(s))
+    if (!within_rate(s)) {
+        if (s->state == SESSION_OPEN)
+            answer_too_many(s, opcode, payload, len);
         return s->state == SESSION_OPEN;
+    }
     if (opcode == WS_BINARY) {
-        answer_error(s, &(struct fault){.code = ERROR_MALFORMED, .message = TEXT(HERMES_TEXT_BINARY)});
+        answer_error(
+            s, &(struct fault){.code = ERROR_MALFORMED, .message = TEXT(HERMES_TEXT_BINARY)});
         return s->state == SESSION_OPEN;
     }
     command_decode(&command, payload, len, s->enveloped ? 2 : 1);

@@ -12,7 +12,8 @@ void session_list_topics(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct topic_list list;
-    struct fault fault = {.code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_LISTINGS), .id = c->id};
+    struct fault fault = {
+        .code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_LISTINGS), .id = c->id};
     if (c->pattern.len && !answer_pattern_allowed(s, c->id, c->pattern))
         return;
     if (!worker_may_list(w, s)) {

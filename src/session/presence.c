@@ -137,8 +137,8 @@ static void answer_presence(struct session *s, struct presence *p)
     }
     struct buf *out = answer_begin_here(s);
     if (rows.failed)
-        reply2_error(out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NO_CLIENTS), id_of(p),
-            topic_of(p), TEXT(""));
+        reply2_error(
+            out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NO_CLIENTS), id_of(p), topic_of(p), TEXT(""));
     else
         reply2_presence(out, id_of(p), topic_of(p), buf_text(&rows));
     buf_fini(&rows);

@@ -114,12 +114,13 @@ static void answer_again(struct session *s, const struct command *c, const struc
         bool all = wish->past->epoch == state.epoch && wish->past->offset == state.offset;
         recovered = all ? RECOVERED_YES : RECOVERED_NO;
     }
-    reply2_subscribed(answer_begin_here(s), c->id, wish->name, state.epoch, state.offset, recovered);
+    reply2_subscribed(
+        answer_begin_here(s), c->id, wish->name, state.epoch, state.offset, recovered);
     answer_send(s);
 }
 
-static bool may_subscribe(struct session *s, const struct command *c, struct text topic,
-    const struct rule *rule)
+static bool may_subscribe(
+    struct session *s, const struct command *c, struct text topic, const struct rule *rule)
 {
     struct fault fault = {.code = ERROR_FORBIDDEN, .id = c->id, .topic = topic};
     if (rule->subscribe != ACCESS_EVERYONE)

@@ -19,9 +19,9 @@ static struct subscription *subscribed(
     struct route *route = &w->shop->route;
     if (s->subscriber.count == 0)
         return NULL;
-    struct local_topic *local =
-        is_pattern ? local_find_pattern(&w->topics, &route->patterns, hash, name)
-                   : local_find_named(&w->topics, &route->registry, hash, name);
+    struct local_topic *local = is_pattern
+                                    ? local_find_pattern(&w->topics, &route->patterns, hash, name)
+                                    : local_find_named(&w->topics, &route->registry, hash, name);
     return local ? subscriber_find(&s->subscriber, local) : NULL;
 }
 
@@ -34,8 +34,7 @@ struct subscription *session_subscription(struct session *s, struct text name, b
 static void count_watcher(struct route *route, bool is_pattern, bool watches, int by)
 {
     if (is_pattern && watches)
-        atomic_fetch_add_explicit(
-            &route->watching_patterns, (uint32_t)by, memory_order_relaxed);
+        atomic_fetch_add_explicit(&route->watching_patterns, (uint32_t)by, memory_order_relaxed);
 }
 
 /* --- leaving ---------------------------------------------------------------------------------- */
@@ -63,7 +62,8 @@ static void leave(struct session *s, struct local_topic *local)
     struct subscription *subscription = subscriber_find(&s->subscriber, local);
     bool watched = subscription->watches;
     s->lenient -= subscription->policy != POLICY_DISCONNECT;
-    /* Whoever is joining the topic, now or when it has caught up, needs the worker's interest in it. */
+    /* Whoever is joining the topic, now or when it has caught up, needs the worker's interest in
+     * it. */
     bool last = local->count == 1 && local->key != w->joining && !catch_up_needs(w, local->key);
     if (local->is_pattern) {
         struct pattern *pattern = local->pattern;
@@ -104,8 +104,8 @@ void session_leave_all(struct session *s)
 
 /* Delivers what was published before this subscribe, which is not for this session, and joins it
  * locally. */
-static enum join_result join_here(struct session *s, const struct wish *wish, struct local_key key,
-    struct route_joined *joined)
+static enum join_result join_here(
+    struct session *s, const struct wish *wish, struct local_key key, struct route_joined *joined)
 {
     struct worker *w = s->worker;
     w->joining = key.key;
@@ -133,7 +133,8 @@ static enum join_result join_topic(
     struct registry_topic *registered = joined->topic;
     if (!registered)
         return JOIN_NO_MEMORY;
-    enum join_result result = join_here(s, wish, (struct local_key){hash, registered, false}, joined);
+    enum join_result result =
+        join_here(s, wish, (struct local_key){hash, registered, false}, joined);
     if (result == JOIN_LATER)
         return result;
     if (result != JOIN_OK) {

@@ -117,11 +117,12 @@ struct worker {
     struct rules *rules;      /* in force here; NULL: none */
     bool other_rules;         /* to be taken before the next turn */
     struct list catching;     /* struct catch_up: who takes the past piece by piece */
-    struct list asked;        /* struct presence: questions that are not answered yet */
-    uint64_t clients;         /* that have been given an id */
+    uint32_t catching_count;
+    struct list asked; /* struct presence: questions that are not answered yet */
+    uint64_t clients;  /* that have been given an id */
     uv_timer_t sweeper;
     unsigned sweeps;
-    bool sweep_on; /* the round has found something to come back for */
+    bool sweep_on;           /* the round has found something to come back for */
     struct session **paused; /* publishers that wait for a mailbox, and who listed too much */
     size_t paused_count;
     size_t paused_cap;
