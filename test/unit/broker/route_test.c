@@ -148,6 +148,199 @@ static void a_publisher_is_told_who_lags_behind(void **state)
     scene_close(s);
 }
 
+/* --- patterns ----------------------------------------------------------------------------------
+ */
+
+static void a_message_goes_once_to_each_worker_whatever_matches(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(WORKERS);
+    struct registry_topic *topic = subscribe(s, 0, T);
+    struct pattern *star = subscribe_pattern(s, 0, "stock:*");
+    assert_ptr_equal(subscribe_pattern(s, 65, "stock:*"), star);
+    struct pattern *any = subscribe_pattern(s, 65, ">");
+    struct pattern *other = subscribe_pattern(s, 3, "sensor:*");
+    struct route_result result = publish_by(s, RULE, T, 1, 3);
+    assert_true(result.offset == 3);
+    assert_int_equal(result.subscribers, 4);
+    for (unsigned w = 0; w < WORKERS; w++)
+        assert_int_equal(drain(s, w, topic), w == 0 || w == 65);
+    route_unsubscribe(&s->route, 0, topic, true, false);
+    result = publish_by(s, RULE, T, 4, 1); /* the topic is there for the patterns */
+    assert_true(result.offset == 4);
+    assert_int_equal(result.subscribers, 3);
+    drain_all(s);
+    patterns_leave(&s->route.patterns, star, 0, true, false);
+    patterns_leave(&s->route.patterns, star, 65, true, false);
+    patterns_leave(&s->route.patterns, any, 65, true, false);
+    result = publish_by(s, RULE, T, 5, 1);
+    assert_int_equal(result.subscribers, 0);
+    assert_null(topic_of(s, T)); /* nothing is left that keeps it */
+    patterns_leave(&s->route.patterns, other, 3, true, false);
+    scene_close(s);
+}
+
+static void a_topic_that_no_pattern_matches_is_not_made(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    struct pattern *other = subscribe_pattern(s, 0, "sensor:*");
+    struct route_result result = publish_by(s, RULE, T, 1, 1);
+    assert_true(result.offset == 0 && result.subscribers == 0 && !result.failed);
+    assert_null(topic_of(s, T));
+    patterns_leave(&s->route.patterns, other, 0, true, false);
+    scene_close(s);
+}
+
+/* --- histories ---------------------------------------------------------------------------------
+ */
+
+static void assert_kept(struct scene *s, struct route_rule rule, uint64_t first, uint64_t last)
+{
+    struct route_past all = {.newest = UINT32_MAX};
+    struct route_state there = route_history(&s->route, rule, hash_of(s, T), T, &all, UINT32_MAX);
+    assert_view(&there.past, first, last, 0);
+}
+
+/* Broken by a topic that is only made for subscribers, and by one that goes without them. */
+static void a_rule_makes_a_topic_of_what_nobody_subscribes(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    struct rule rule = rule_keeping(5);
+    const struct route_rule five = {&rule, 1};
+    struct route_result result = publish_by(s, five, T, 1, 3);
+    assert_true(result.offset == 3 && result.subscribers == 0);
+    uint64_t epoch = topic_of(s, T)->epoch;
+    assert_kept(s, five, 1, 3);
+    struct registry_topic *topic = subscribe_by(s, five, 0, T, NULL).topic;
+    assert_true(topic->epoch == epoch);
+    publish_by(s, five, T, 4, 4);
+    drain_all(s);
+    assert_false(route_unsubscribe(&s->route, 0, topic, true, false));
+    assert_kept(s, five, 3, 7);
+    scene_close(s);
+}
+
+/* Workers take new rules one after the other. Broken by limits that are set by whoever comes last,
+ * whatever its rules: fails. */
+static void of_two_workers_the_one_with_newer_rules_is_right(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    struct rule more = rule_keeping(10), less = rule_keeping(2);
+    const struct route_rule older = {&more, 1}, newer = {&less, 2};
+    publish_by(s, older, T, 1, 8);
+    assert_kept(s, older, 1, 8);
+    publish_by(s, newer, T, 9, 1);
+    assert_kept(s, newer, 8, 9);
+    publish_by(s, older, T, 10, 4); /* it has not heard of them */
+    assert_kept(s, older, 12, 13);
+    struct registry_topic *topic = subscribe_by(s, older, 0, T, NULL).topic;
+    assert_kept(s, older, 12, 13);
+    const struct route_rule newest = {&more, 3};
+    publish_by(s, newest, T, 14, 1);
+    publish_by(s, newer, T, 15, 1);
+    assert_kept(s, newer, 12, 15);
+    drain_all(s);
+    const struct route_rule none = {&rule_default, 4};
+    assert_int_equal(publish_by(s, none, T, 16, 1).subscribers, 1);
+    assert_null(topic->kept);
+    drain_all(s);
+    assert_true(route_unsubscribe(&s->route, 0, topic, true, false));
+    scene_close(s);
+}
+
+static void newer_rules_let_go_of_a_topic_that_is_published_to(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    struct rule rule = rule_keeping(5);
+    publish_by(s, (struct route_rule){&rule, 1}, T, 1, 3);
+    struct route_result result = publish_by(s, (struct route_rule){&rule_default, 2}, T, 4, 1);
+    assert_int_equal(result.subscribers, 0);
+    assert_null(topic_of(s, T));
+    assert_int_equal(atomic_load(&s->route.registry.budget.used), 0);
+    scene_close(s);
+}
+
+static void publishing_keeps_to_the_budget_of_all_topics(void **state)
+{
+    (void)state;
+    enum { BUDGET = 300 * 1000, TOPICS = 50 };
+    struct scene *s = scene_open_with(1, BUDGET);
+    struct rule rule = rule_keeping(100000);
+    const struct route_rule by = {&rule, 1};
+    for (unsigned i = 0; i < 2000; i++) {
+        char name[16];
+        int len = snprintf(name, sizeof name, "t%u", i % TOPICS);
+        struct text topic = {name, (size_t)len};
+        publish_by(s, by, topic, i, 50);
+        assert_true(atomic_load(&s->route.registry.budget.used) <= BUDGET);
+        assert_non_null(topic_of(s, topic)); /* what has just come is the newest of all */
+    }
+    assert_true(atomic_load(&s->route.registry.budget.used) > BUDGET / 2);
+    scene_close(s);
+}
+
+/* --- comings and goings ------------------------------------------------------------------------
+ */
+
+static void a_topic_is_watched_while_somebody_watches(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    struct registry_topic *topic = subscribe(s, 0, T);
+    assert_false(route_watched(&s->route, topic));
+    struct route_joined joined =
+        route_subscribe(&s->route, RULE, 0, &s->trays[0], hash_of(s, T), T, true, NULL);
+    assert_true(route_watched(&s->route, topic));
+    route_watch(&s->route, topic, 1);
+    assert_false(route_unsubscribe(&s->route, 0, joined.topic, false, true));
+    assert_true(route_watched(&s->route, topic));
+    route_watch(&s->route, topic, -1);
+    assert_false(route_watched(&s->route, topic));
+    atomic_fetch_add(&s->route.watching_patterns, 1);
+    assert_true(route_watched(&s->route, topic)); /* perhaps */
+    atomic_fetch_sub(&s->route.watching_patterns, 1);
+    assert_true(route_unsubscribe(&s->route, 0, topic, true, false));
+    scene_close(s);
+}
+
+/* It has no offset of its own and is not kept. */
+static void an_event_is_posted_like_a_message_but_not_numbered(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(3);
+    struct rule rule = rule_keeping(5);
+    const struct route_rule by = {&rule, 1};
+    struct registry_topic *topic = subscribe_by(s, by, 0, T, NULL).topic;
+    struct pattern *any = subscribe_pattern(s, 2, ">");
+    struct message *m = message_begin(10);
+    m->except = topic;
+    route_event(&s->route, by, hash_of(s, T), T, m);
+    assert_true(publish_by(s, by, T, 1, 1).offset == 1);
+    for (unsigned w = 0; w < 3; w++) {
+        mailbox_take(&s->boxes[w], &s->trays[w]);
+        m = next_mail(s, w);
+        assert_int_equal(m != NULL, w != 1);
+        if (!m)
+            continue;
+        assert_int_equal(m->count, 0);
+        assert_ptr_equal(m->topic, topic);
+        assert_ptr_equal(m->except, topic);
+        assert_ptr_equal(m->matches->patterns[0], any);
+        message_drop(m);
+        m = next_mail(s, w);
+        assert_int_equal(m->count, 1);
+        message_drop(m);
+    }
+    assert_kept(s, by, 1, 1);
+    patterns_leave(&s->route.patterns, any, 2, true, false);
+    route_unsubscribe(&s->route, 0, topic, true, false);
+    scene_close(s);
+}
+
 /* --- many threads ----------------------------------------------------------------------------- */
 
 enum { PUBLISHERS = 2, EACH = 25000, ALL = PUBLISHERS * EACH, COMERS = 3 };
@@ -288,6 +481,14 @@ int main(void)
         cmocka_unit_test(what_was_published_before_a_subscribe_is_in_the_tray),
         cmocka_unit_test(a_worker_that_has_shut_down_gets_nothing),
         cmocka_unit_test(a_publisher_is_told_who_lags_behind),
+        cmocka_unit_test(a_message_goes_once_to_each_worker_whatever_matches),
+        cmocka_unit_test(a_topic_that_no_pattern_matches_is_not_made),
+        cmocka_unit_test(a_rule_makes_a_topic_of_what_nobody_subscribes),
+        cmocka_unit_test(of_two_workers_the_one_with_newer_rules_is_right),
+        cmocka_unit_test(newer_rules_let_go_of_a_topic_that_is_published_to),
+        cmocka_unit_test(publishing_keeps_to_the_budget_of_all_topics),
+        cmocka_unit_test(a_topic_is_watched_while_somebody_watches),
+        cmocka_unit_test(an_event_is_posted_like_a_message_but_not_numbered),
         cmocka_unit_test(beside_publishers_subscribing_is_exact_and_the_order_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
