@@ -15,6 +15,7 @@ DEPS_LIBS := $(strip \
 	$(call pkg_libs,libuv,-luv) \
 	$(call pkg_libs,libwslay,-lwslay) \
 	$(call pkg_libs,jansson,-ljansson) \
+	$(call pkg_libs,mbedx509,-lmbedx509) \
 	$(call pkg_libs,mbedcrypto,-lmbedcrypto) \
 	$(if $(LIBURING),$(call pkg_libs,liburing,-luring)))
 CMOCKA_LIBS = $(call pkg_libs,cmocka,-lcmocka)

@@ -1,0 +1,76 @@
+/* Tokens and keys for the tests of auth. */
+#ifndef HERMES_TEST_UNIT_AUTH_TOKENS_H
+#define HERMES_TEST_UNIT_AUTH_TOKENS_H
+
+#include <assert.h>
+#include <fcntl.h>
+#include <mbedtls/md.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/alg.h"
+#include "auth/base64url.h"
+#include "auth/verifier.h"
+#include "base/buf.h"
+
+#define SECRET "0123456789abcdef0123456789abcdef"
+
+enum { NOW = 1700000000 };
+
+/* A file for one test; its path is valid until the next call. */
+static inline const char *file_make(const void *bytes, size_t len)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "%s", "/tmp/hermes-auth-test-XXXXXX");
+    int fd = mkstemp(path);
+    assert(fd >= 0);
+    ssize_t written = write(fd, bytes, len);
+    assert(written == (ssize_t)len);
+    (void)written;
+    close(fd);
+    return path;
+}
+
+/* header.payload of two texts, as `token`, which is the caller's. */
+static inline void token_begin(struct buf *token, const char *header, const char *payload)
+{
+    buf_clear(token);
+    base64url_append(token, (const unsigned char *)header, strlen(header));
+    buf_append_char(token, '.');
+    base64url_append(token, (const unsigned char *)payload, strlen(payload));
+}
+
+/* Adds the signature by a secret. */
+static inline void token_sign(struct buf *token, mbedtls_md_type_t digest, const char *secret)
+{
+    unsigned char mac[MBEDTLS_MD_MAX_SIZE];
+    const mbedtls_md_info_t *md = mbedtls_md_info_from_type(digest);
+    mbedtls_md_hmac(md, (const unsigned char *)secret, strlen(secret),
+        (const unsigned char *)token->data, token->len, mac);
+    buf_append_char(token, '.');
+    base64url_append(token, mac, mbedtls_md_get_size(md));
+}
+
+static inline void token_make(struct buf *token, const char *payload)
+{
+    token_begin(token, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}", payload);
+    token_sign(token, MBEDTLS_MD_SHA256, SECRET);
+}
+
+static inline struct verifier *verifier_of(const struct auth_settings *settings)
+{
+    char error[300] = "";
+    struct auth_keys *keys;
+    enum auth_load code = auth_keys_load(settings, &keys, error, sizeof error);
+    if (code != AUTH_LOADED || !keys) {
+        fprintf(stderr, "%s\n", error);
+        abort();
+    }
+    struct verifier *v = verifier_new(keys);
+    auth_keys_drop(keys);
+    return v;
+}
+
+#endif
