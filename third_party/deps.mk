@@ -9,12 +9,14 @@ pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null || echo $(2))
 # Not needed, but used where it is; `make LIBURING=` builds without it.
 LIBURING := $(shell $(PKG_CONFIG) --exists 'liburing >= 2.3' 2>/dev/null && echo liburing)
 
-DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedcrypto $(LIBURING),$(call pkg_cflags,$(p))) \
+DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedtls mbedx509 mbedcrypto $(LIBURING),$(call pkg_cflags,$(p))) \
 	$(if $(LIBURING),-DHERMES_LIBURING))
 DEPS_LIBS := $(strip \
 	$(call pkg_libs,libuv,-luv) \
 	$(call pkg_libs,libwslay,-lwslay) \
 	$(call pkg_libs,jansson,-ljansson) \
+	$(call pkg_libs,mbedx509,-lmbedx509) \
+	$(call pkg_libs,mbedtls,-lmbedtls) \
 	$(call pkg_libs,mbedx509,-lmbedx509) \
 	$(call pkg_libs,mbedcrypto,-lmbedcrypto) \
 	$(if $(LIBURING),$(call pkg_libs,liburing,-luring)))

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/die.h"
+#include "net/tls.h"
 
 static int set(struct conn *c, struct poller *poller, int operation, int watched)
 {
@@ -40,6 +41,8 @@ void conn_watch(struct conn *c, struct poller *poller, bool readable, bool writa
 
 ssize_t conn_read(struct conn *c, void *bytes, size_t len)
 {
+    if (c->tls)
+        return tls_read(c->tls, bytes, len);
     ssize_t got;
     do
         got = recv(c->fd, bytes, len, 0);
@@ -51,6 +54,8 @@ ssize_t conn_read(struct conn *c, void *bytes, size_t len)
 
 ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count)
 {
+    if (c->tls)
+        return tls_write(c->tls, pieces, count);
     ssize_t sent;
     do {
         if (count == 1) {
@@ -72,6 +77,16 @@ ssize_t conn_write_failed(int code)
     return code == EAGAIN || code == EWOULDBLOCK || code == ENOBUFS ? CONN_AGAIN : CONN_BROKEN;
 }
 
+ssize_t conn_flush(struct conn *c)
+{
+    return c->tls ? tls_flush(c->tls) : 0;
+}
+
+bool conn_pending(const struct conn *c)
+{
+    return c->tls && tls_pending(c->tls);
+}
+
 size_t conn_unacknowledged(struct conn *c)
 {
     int bytes = 0;
@@ -80,11 +95,17 @@ size_t conn_unacknowledged(struct conn *c)
 
 void conn_finish(struct conn *c)
 {
-    shutdown(c->fd, SHUT_WR);
+    if (c->tls)
+        tls_finish(c->tls);
+    else
+        shutdown(c->fd, SHUT_WR);
 }
 
 void conn_close(struct conn *c, struct poller *poller, bool reset)
 {
+    if (c->tls)
+        tls_close(c->tls, !reset);
+    c->tls = NULL;
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);

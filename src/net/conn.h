@@ -1,4 +1,5 @@
-/* One client's socket on a worker's loop.
+/* One client's socket on a worker's loop, in the clear or (once a handshake was made, see
+ * net/tls.h) through TLS.
  *
  * Threads: the loop's. */
 #ifndef HERMES_NET_CONN_H
@@ -11,10 +12,17 @@
 
 #include "net/poller.h"
 
+struct tls;
+
 struct conn {
-    int fd;      /* -1: closed */
-    int watched; /* CONN_READABLE | CONN_WRITABLE */
+    int fd;          /* -1: closed */
+    int watched;     /* CONN_READABLE | CONN_WRITABLE */
+    struct tls *tls; /* NULL: in the clear */
 };
+
+/* How many bytes more than it may read a reader's buffer must have room for: TLS gives what is half
+ * there as well, so that nothing is left inside that no poll would tell of. */
+enum { CONN_READ_MORE = 16384 };
 
 enum { CONN_AGAIN = -1, CONN_BROKEN = -2 };
 
@@ -26,22 +34,44 @@ bool conn_open(struct conn *c, struct poller *poller, int fd);
  */
 void conn_watch(struct conn *c, struct poller *poller, bool readable, bool writable);
 
-/* Bytes read, 0 at the end, CONN_AGAIN or CONN_BROKEN. */
+/* Reads up to `len` bytes from the socket, once. Bytes of the peer's, 0 at the end, CONN_AGAIN or
+ * CONN_BROKEN. Through TLS up to CONN_READ_MORE more than `len` may come, or none (CONN_AGAIN)
+ * though the socket had some; less than `len` does not tell that the socket has no more, but the
+ * poll does. */
 ssize_t conn_read(struct conn *c, void *bytes, size_t len);
 
-/* Bytes written, which may be fewer, CONN_AGAIN or CONN_BROKEN. */
+/* Bytes written, which may be fewer (the socket takes no more for now), CONN_AGAIN or CONN_BROKEN.
+ *
+ * Through TLS the last record counts as written even if the socket took but a part of it: then
+ * conn_pending. Such a connection has to be watched for writing and conn_flush called when it is
+ * writable, though its owner has nothing left to send; conn_write does it as well, before anything
+ * else. A session's:
+ *   session_flushed, OUTBOX_DONE: with conn_pending, do what OUTBOX_BLOCKED does instead;
+ *   session_flush: with conn_pending, conn_flush first. CONN_AGAIN: it stays blocked, nothing else
+ *     is done; CONN_BROKEN: as OUTBOX_BROKEN; 0: on with what waits, maybe nothing;
+ *   write_now (a fresh socket always has room): with conn_pending behind it, it has failed. */
 ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count);
+
+/* Sends what conn_write and conn_finish could not: 0 when nothing is left, CONN_AGAIN or
+ * CONN_BROKEN. */
+ssize_t conn_flush(struct conn *c);
+
+/* Whether there is something left for conn_flush: at most a record of 16 KiB. */
+bool conn_pending(const struct conn *c);
 
 /* What an errno of a send means: CONN_AGAIN or CONN_BROKEN. */
 ssize_t conn_write_failed(int code);
 
-/* Bytes that the peer's side has not acknowledged yet. */
+/* Bytes that the peer's side has not acknowledged yet, as the kernel counts them (TLS: encrypted).
+ */
 size_t conn_unacknowledged(struct conn *c);
 
-/* Sends the end of the stream; reading goes on. */
+/* Sends the end of the stream; reading goes on. Through TLS that is a record, too: conn_pending
+ * when the socket does not take it now. */
 void conn_finish(struct conn *c);
 
-/* `reset`: what the kernel has not sent yet is thrown away. */
+/* `reset`: what the kernel has not sent yet is thrown away. Else a peer that speaks
+ * TLS is told of the end, if it was not yet and the socket has room for it. */
 void conn_close(struct conn *c, struct poller *poller, bool reset);
 
 #endif

@@ -1,0 +1,443 @@
+#include "net/tls.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <mbedtls/net_sockets.h>
+
+#include "base/die.h"
+#include "net/conn.h"
+#include "net/tls_state.h"
+
+enum { FIRST_OF_TLS = 0x16 };
+
+/* --- the socket, as the library sees it ------------------------------------------------------- */
+
+static int receive(void *of, unsigned char *bytes, size_t len)
+{
+    struct tls *t = of;
+    struct tls_config *config = t->config;
+    if (config->raw_only) {
+        if (config->raw_len == 0)
+            return MBEDTLS_ERR_SSL_WANT_READ;
+        size_t part = len < config->raw_len ? len : config->raw_len;
+        memcpy(bytes, config->raw, part);
+        config->raw += part;
+        config->raw_len -= part;
+        return (int)part;
+    }
+    for (;;) {
+        ssize_t got = recv(t->fd, bytes, len, 0);
+        if (got >= 0)
+            return (int)got;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return MBEDTLS_ERR_SSL_WANT_READ;
+        if (errno != EINTR)
+            return MBEDTLS_ERR_NET_RECV_FAILED;
+    }
+}
+
+static int transmit(void *of, const unsigned char *bytes, size_t len)
+{
+    struct tls *t = of;
+    /* A handshake's messages come one by one, and go together. */
+    int more = t->greeting ? MSG_MORE : 0;
+    for (;;) {
+        ssize_t sent = send(t->fd, bytes, len, MSG_NOSIGNAL | more);
+        if (sent > 0) {
+            t->more |= more != 0;
+            return (int)sent;
+        }
+        if (sent == 0 || conn_write_failed(errno) == CONN_AGAIN)
+            return MBEDTLS_ERR_SSL_WANT_WRITE;
+        if (errno != EINTR)
+            return MBEDTLS_ERR_NET_SEND_FAILED;
+    }
+}
+
+/* No more comes for now. */
+static void push(struct tls *t)
+{
+    int yes = 1;
+    if (t->more)
+        setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    t->more = false;
+}
+
+/* --- the handshake ---------------------------------------------------------------------------- */
+
+const char *tls_failure_text(enum tls_failure failure)
+{
+    static const char *const texts[] = {
+#define TLS_FAILURE(name, text) text,
+#include "net/tls_failures.def"
+#undef TLS_FAILURE
+    };
+    return texts[failure];
+}
+
+static enum tls_failure failure_of(struct tls *t, int code)
+{
+    switch (code) {
+    case MBEDTLS_ERR_SSL_CONN_EOF:
+    case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+    case MBEDTLS_ERR_NET_RECV_FAILED:
+    case MBEDTLS_ERR_NET_SEND_FAILED:
+        return TLS_FAULT_GONE;
+#if TLS_LIBRARY_3
+    case MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION:
+        return TLS_FAULT_VERSION;
+    case MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL:
+        return TLS_FAULT_ALPN;
+    case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE:
+        return TLS_FAULT_SUITE;
+#else
+    case MBEDTLS_ERR_SSL_BAD_HS_PROTOCOL_VERSION:
+        return TLS_FAULT_VERSION;
+    case MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN:
+    case MBEDTLS_ERR_SSL_NO_USABLE_CIPHERSUITE:
+        return TLS_FAULT_SUITE;
+#endif
+    case MBEDTLS_ERR_SSL_INVALID_RECORD:
+        return TLS_FAULT_RECORD;
+    case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+        return TLS_FAULT_REFUSED;
+    case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
+        return TLS_FAULT_CLIENT_CERTIFICATE_MISSING;
+    case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
+        return mbedtls_ssl_get_verify_result(&t->ssl) &
+                       (MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE)
+                   ? TLS_FAULT_CLIENT_CERTIFICATE_EXPIRED
+                   : TLS_FAULT_CLIENT_CERTIFICATE_UNTRUSTED;
+    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
+    case MBEDTLS_ERR_X509_ALLOC_FAILED:
+    case MBEDTLS_ERR_PK_ALLOC_FAILED:
+    case MBEDTLS_ERR_MPI_ALLOC_FAILED:
+        return TLS_FAULT_NO_MEMORY;
+    default:
+        return TLS_FAULT_PROTOCOL;
+    }
+}
+
+static enum tls_step failed(struct tls_fault *fault, enum tls_failure failure, int code)
+{
+    *fault = (struct tls_fault){failure, code};
+    return TLS_FAILED;
+}
+
+/* Whether this is TLS at all. Nothing is read, so that whoever speaks plainly can be answered. */
+static enum tls_step look(struct conn *c, struct tls_fault *fault)
+{
+    unsigned char first;
+    ssize_t got;
+    do
+        got = recv(c->fd, &first, 1, MSG_PEEK);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return TLS_WANT_READ;
+    if (got <= 0)
+        return failed(fault, TLS_FAULT_GONE, 0);
+    return first == FIRST_OF_TLS ? TLS_AGAIN : TLS_PLAIN;
+}
+
+static struct tls *tls_new(int fd, struct tls_config *config)
+{
+    struct tls *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->fd = fd;
+    t->greeting = true;
+    t->config = config;
+    tls_config_hold(config);
+    mbedtls_ssl_init(&t->ssl);
+    if (mbedtls_ssl_setup(&t->ssl, &config->ssl) != 0) {
+        tls_close(t, false);
+        return NULL;
+    }
+    mbedtls_ssl_set_bio(&t->ssl, t, transmit, receive, NULL);
+    return t;
+}
+
+static bool expensive(int state)
+{
+    switch (state) {
+    case MBEDTLS_SSL_SERVER_HELLO: /* of TLS 1.3: agrees on the keys */
+    case MBEDTLS_SSL_SERVER_KEY_EXCHANGE:
+    case MBEDTLS_SSL_CLIENT_KEY_EXCHANGE:
+    case MBEDTLS_SSL_CLIENT_CERTIFICATE:
+    case MBEDTLS_SSL_CERTIFICATE_VERIFY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum tls_step tls_handshake(struct conn *c, struct tls_config *config, struct tls_fault *fault)
+{
+    if (!c->tls) {
+        enum tls_step step = look(c, fault);
+        if (step != TLS_AGAIN)
+            return step;
+        c->tls = tls_new(c->fd, config);
+        if (!c->tls)
+            return failed(fault, TLS_FAULT_NO_MEMORY, 0);
+    }
+    struct tls *t = c->tls;
+    int state;
+    int code;
+    do {
+        state = t->ssl.TLS_PRIVATE(state);
+        code = mbedtls_ssl_handshake_step(&t->ssl);
+    } while (code == 0 && !tls_over(&t->ssl) && !expensive(state));
+    push(t);
+    if (code == MBEDTLS_ERR_SSL_WANT_READ)
+        return TLS_WANT_READ;
+    if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return TLS_WANT_WRITE;
+    if (code != 0)
+        return failed(fault, failure_of(t, code), code);
+    if (!tls_over(&t->ssl))
+        return TLS_AGAIN;
+    t->greeting = false;
+    tls_return(&t->config->lender, &t->places, &t->ssl);
+    return TLS_DONE;
+}
+
+const char *tls_version(const struct conn *c)
+{
+    return mbedtls_ssl_get_version(&c->tls->ssl);
+}
+
+const char *tls_suite(const struct conn *c)
+{
+    return mbedtls_ssl_get_ciphersuite(&c->tls->ssl);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+/* Told by every read from now on. The kernel is told, too, so that the socket stays readable: what
+ * ended may have ended with nothing behind it, and nobody would look again. */
+static void ends(struct tls *t, enum tls_end end)
+{
+    t->end = (uint8_t)end;
+    shutdown(t->fd, SHUT_RD);
+}
+
+/* Takes what still comes, so that the socket is not reset for it when it is closed. */
+static ssize_t read_ended(struct tls *t, void *bytes, size_t len)
+{
+    while (recv(t->fd, bytes, len, 0) < 0 && errno == EINTR)
+        ;
+    return t->end == TLS_ENDED ? 0 : CONN_BROKEN;
+}
+
+/* Decrypts what was received, to the front of the buffer that it lies at the end of: no byte is
+ * written before it was taken, since no more come out than were half there (CONN_READ_MORE at
+ * most) and are taken. Returns how many. */
+static size_t decrypt(struct tls *t, uint8_t *bytes)
+{
+    struct tls_config *config = t->config;
+    size_t total = 0;
+    while (config->raw_len > 0 && t->end == TLS_GOES_ON) {
+        size_t room = (size_t)(config->raw - (bytes + total));
+        int got = mbedtls_ssl_read(&t->ssl, bytes + total, room);
+        if (got > 0) {
+            total += (size_t)got;
+            continue;
+        }
+        switch (got) {
+        case MBEDTLS_ERR_SSL_WANT_READ:
+#if TLS_LIBRARY_3
+        case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
+#endif
+            break;
+        case 0:
+        case MBEDTLS_ERR_SSL_CONN_EOF:
+        case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+            ends(t, TLS_ENDED);
+            break;
+        default:
+            ends(t, TLS_BROKEN);
+        }
+    }
+    return total;
+}
+
+ssize_t tls_read(struct tls *t, void *bytes, size_t len)
+{
+    struct tls_config *config = t->config;
+    uint8_t *raw = (uint8_t *)bytes + CONN_READ_MORE;
+    if (t->end != TLS_GOES_ON)
+        return read_ended(t, bytes, len);
+    ssize_t got;
+    do
+        got = recv(t->fd, raw, len, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_AGAIN : CONN_BROKEN;
+    if (got == 0) {
+        t->end = TLS_ENDED;
+        return 0;
+    }
+    if (!tls_lend(&config->lender, &t->places, &t->ssl, LEND_BOTH)) {
+        ends(t, TLS_BROKEN);
+        return CONN_BROKEN;
+    }
+    config->raw = raw;
+    config->raw_len = (size_t)got;
+    config->raw_only = true;
+    size_t total = decrypt(t, bytes);
+    config->raw_only = false;
+    tls_return(&config->lender, &t->places, &t->ssl);
+    if (total > 0)
+        return (ssize_t)total;
+    if (t->end == TLS_GOES_ON)
+        return CONN_AGAIN;
+    return t->end == TLS_ENDED ? 0 : CONN_BROKEN;
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+/* Where in the pieces a write is. */
+struct place {
+    const struct iovec *pieces;
+    int count;
+    size_t at; /* in the first of them */
+};
+
+/* The next bytes for one record: as they lie, or (small pieces) gathered. */
+static const uint8_t *next(struct tls_config *config, struct place *p, size_t most, size_t *len)
+{
+    while (p->count > 0 && p->at == p->pieces->iov_len) {
+        p->pieces++;
+        p->count--;
+        p->at = 0;
+    }
+    *len = 0;
+    if (p->count == 0)
+        return NULL;
+    size_t left = p->pieces->iov_len - p->at;
+    if (left >= most || p->count == 1) {
+        const uint8_t *from = (const uint8_t *)p->pieces->iov_base + p->at;
+        *len = left < most ? left : most;
+        p->at += *len;
+        return from;
+    }
+    while (p->count > 0 && *len < most) {
+        left = p->pieces->iov_len - p->at;
+        size_t part = left < most - *len ? left : most - *len;
+        if (part > 0)
+            memcpy(config->small + *len, (const uint8_t *)p->pieces->iov_base + p->at, part);
+        *len += part;
+        p->at += part;
+        if (p->at == p->pieces->iov_len) {
+            p->pieces++;
+            p->count--;
+            p->at = 0;
+        }
+    }
+    return config->small;
+}
+
+/* Sends the rest of a record. The library looks at no byte of what it is given for that. */
+static ssize_t pay(struct tls *t)
+{
+    if (t->owed == 0)
+        return 0;
+    int code = mbedtls_ssl_write(&t->ssl, t->config->small, t->owed);
+    if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return CONN_AGAIN;
+    if (code < 0)
+        return CONN_BROKEN;
+    t->owed = 0;
+    return 0;
+}
+
+/* As conn_write: a record that the socket takes but in part counts as written. */
+static ssize_t write_records(struct tls *t, const struct iovec *pieces, int count)
+{
+    struct place place = {pieces, count, 0};
+    int record = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
+    size_t most = record > 0 && record < TLS_FAULT_RECORD ? (size_t)record : TLS_FAULT_RECORD;
+    size_t len;
+    size_t total = 0;
+    const uint8_t *from;
+    while ((from = next(t->config, &place, most, &len)) != NULL) {
+        int code = mbedtls_ssl_write(&t->ssl, from, len);
+        if (code == MBEDTLS_ERR_SSL_WANT_WRITE) {
+            t->owed = (uint16_t)len;
+            return (ssize_t)(total + len);
+        }
+        if (code < 0 || (size_t)code != len)
+            return CONN_BROKEN;
+        total += len;
+    }
+    return (ssize_t)total;
+}
+
+ssize_t tls_write(struct tls *t, const struct iovec *pieces, int count)
+{
+    struct tls_lender *lender = &t->config->lender;
+    ssize_t state = pay(t);
+    if (state != 0)
+        return state;
+    if (!tls_lend(lender, &t->places, &t->ssl, LEND_OUT))
+        return CONN_BROKEN;
+    ssize_t wrote = write_records(t, pieces, count);
+    tls_return(lender, &t->places, &t->ssl);
+    return wrote;
+}
+
+/* Says that nothing more comes, behind what is owed; the end of the stream follows. */
+static ssize_t say_end(struct tls *t)
+{
+    int code = mbedtls_ssl_close_notify(&t->ssl);
+    if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return CONN_AGAIN;
+    t->finished = true;
+    shutdown(t->fd, SHUT_WR);
+    return code == 0 ? 0 : CONN_BROKEN;
+}
+
+ssize_t tls_flush(struct tls *t)
+{
+    struct tls_lender *lender = &t->config->lender;
+    ssize_t state = pay(t);
+    if (state == 0 && t->finishing && !t->finished)
+        state = tls_lend(lender, &t->places, &t->ssl, LEND_OUT) ? say_end(t) : CONN_BROKEN;
+    if (state == 0)
+        tls_return(lender, &t->places, &t->ssl);
+    return state;
+}
+
+bool tls_pending(const struct tls *t)
+{
+    return t->owed > 0 || (t->finishing && !t->finished);
+}
+
+void tls_finish(struct tls *t)
+{
+    t->finishing = true;
+    if (tls_flush(t) == CONN_BROKEN && !t->finished) {
+        t->finished = true;
+        shutdown(t->fd, SHUT_WR);
+    }
+}
+
+void tls_close(struct tls *t, bool polite)
+{
+    struct tls_lender *lender = &t->config->lender;
+    if (polite && !t->greeting && !t->finishing && pay(t) == 0 &&
+        tls_lend(lender, &t->places, &t->ssl, LEND_OUT))
+        mbedtls_ssl_close_notify(&t->ssl);
+    if (!t->greeting)
+        tls_return(lender, &t->places, &t->ssl);
+    mbedtls_ssl_free(&t->ssl);
+    tls_config_drop(t->config);
+    mbedtls_platform_zeroize(t, sizeof *t);
+    free(t);
+}
