@@ -2,12 +2,11 @@
 #ifndef HERMES_TEST_UNIT_AUTH_TOKENS_H
 #define HERMES_TEST_UNIT_AUTH_TOKENS_H
 
-#include <assert.h>
-#include <fcntl.h>
 #include <mbedtls/md.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "auth/alg.h"
@@ -19,18 +18,24 @@
 
 enum { NOW = 1700000000 };
 
-/* A file for one test; its path is valid until the next call. */
-static inline const char *file_make(const void *bytes, size_t len)
+/* A file that lies in memory and has a path all the same. */
+struct file {
+    int fd;
+    char path[32];
+};
+
+static inline struct file file_make(const void *bytes, size_t len)
 {
-    static char path[64];
-    snprintf(path, sizeof path, "%s", "/tmp/hermes-auth-test-XXXXXX");
-    int fd = mkstemp(path);
-    assert(fd >= 0);
-    ssize_t written = write(fd, bytes, len);
-    assert(written == (ssize_t)len);
-    (void)written;
-    close(fd);
-    return path;
+    struct file f = {.fd = memfd_create("test", MFD_CLOEXEC)};
+    if (f.fd < 0 || write(f.fd, bytes, len) != (ssize_t)len)
+        abort();
+    snprintf(f.path, sizeof f.path, "/proc/self/fd/%d", f.fd);
+    return f;
+}
+
+static inline struct file file_of(const char *text)
+{
+    return file_make(text, strlen(text));
 }
 
 /* header.payload of two texts, as `token`, which is the caller's. */

@@ -86,10 +86,10 @@ static void check_all(const struct auth_settings *settings, const char *token)
 
 static void with_public_key(const char *key, const char *token)
 {
-    const char *path = file_make(key, strlen(key));
-    struct auth_settings settings = {.public_key_file = path, .issuer = "joe"};
+    struct file file = file_of(key);
+    struct auth_settings settings = {.public_key_file = file.path, .issuer = "joe"};
     check_all(&settings, token);
-    unlink(path);
+    close(file.fd);
 }
 
 static void example_a1_holds_by_its_secret(void **state)
@@ -99,10 +99,10 @@ static void example_a1_holds_by_its_secret(void **state)
     (void)state;
     assert_true(base64url_decode(text_of(a1_key), key, &len));
     assert_int_equal(len, 64);
-    const char *path = file_make(key, len);
-    struct auth_settings settings = {.secret_file = path};
+    struct file file = file_make(key, len);
+    struct auth_settings settings = {.secret_file = file.path};
     check_all(&settings, a1_token);
-    unlink(path);
+    close(file.fd);
 }
 
 static void example_a2_holds_by_its_rsa_key(void **state)
@@ -120,11 +120,11 @@ static void example_a3_holds_by_its_key_on_p256(void **state)
 static void example_a4_holds_by_its_key_on_p521_but_claims_nothing(void **state)
 {
     (void)state;
-    const char *path = file_make(a4_key, strlen(a4_key));
-    struct auth_settings settings = {.public_key_file = path};
+    struct file file = file_of(a4_key);
+    struct auth_settings settings = {.public_key_file = file.path};
     assert_int_equal(check(&settings, a4_token, IN_TIME), AUTH_MALFORMED);
     assert_int_equal(check(&settings, spoiled(a4_token), IN_TIME), AUTH_BAD_SIGNATURE);
-    unlink(path);
+    close(file.fd);
 }
 
 int main(void)
