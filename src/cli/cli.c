@@ -13,6 +13,7 @@ static const struct {
     {"topics", cli_topics},
     {"history", cli_history},
     {"presence", cli_presence},
+    {"token", cli_token},
     {"health", cli_health},
 };
 

@@ -1,4 +1,4 @@
-/* The command line: hermes serve | sub | pub | topics | history | presence | health.
+/* The command line: hermes serve | sub | pub | topics | history | presence | token | health.
  *
  * Each command is called with its own name as argv[0] and returns the exit code. */
 #ifndef HERMES_CLI_CLI_H
@@ -19,6 +19,7 @@ int cli_pub(int argc, char **argv);
 int cli_topics(int argc, char **argv);
 int cli_history(int argc, char **argv);
 int cli_presence(int argc, char **argv);
+int cli_token(int argc, char **argv);
 int cli_health(int argc, char **argv);
 
 /* The help text of a command (NULL: of them all), or NULL when there is none of that name. */
