@@ -58,7 +58,7 @@ static inline void token_sign(struct buf *token, mbedtls_md_type_t digest, const
     base64url_append(token, mac, mbedtls_md_get_size(md));
 }
 
-static inline void token_make(struct buf *token, const char *payload)
+static inline void token_good(struct buf *token, const char *payload)
 {
     token_begin(token, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}", payload);
     token_sign(token, MBEDTLS_MD_SHA256, SECRET);
