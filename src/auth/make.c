@@ -6,7 +6,6 @@
 #include <mbedtls/md.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/version.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "auth/base64url.h"
@@ -153,16 +152,27 @@ static json_t *header_make(const struct auth_alg *alg, const char *name)
     return NULL;
 }
 
+/* Appends the text. Not by json_dumps: without memory that leaves out a piece and says nothing. */
+static bool json_append(struct buf *out, const json_t *json, size_t flags)
+{
+    size_t len = json_dumpb(json, NULL, 0, flags);
+    if (len == 0 || !buf_reserve(out, len) ||
+        json_dumpb(json, out->data + out->len, len, flags) != len)
+        return false;
+    out->len += len;
+    return true;
+}
+
 /* Takes the JSON. */
 static bool part_append(struct buf *out, json_t *json)
 {
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    struct buf text = {0};
+    bool good = json && json_append(&text, json, JSON_COMPACT);
+    if (good)
+        base64url_append(out, (unsigned char *)text.data, text.len);
+    buf_fini(&text);
     json_decref(json);
-    if (!text)
-        return false;
-    base64url_append(out, (unsigned char *)text, strlen(text));
-    free(text);
-    return !out->failed;
+    return good && !out->failed;
 }
 
 static const char *sign(const struct token_key *key, const struct auth_alg *alg, struct text text,
@@ -250,14 +260,10 @@ enum auth_result token_show(struct text token, struct buf *out, double *expires)
         *expires = json_number_value(time);
     if (header && claims) {
         json_t *both = json_pack("{s:O,s:O}", "header", header, "claims", claims);
-        char *text = both ? json_dumps(both, JSON_INDENT(2)) : NULL;
-        result = text ? AUTH_OK : AUTH_NO_MEMORY;
-        if (text)
-            buf_append_string(out, text);
-        free(text);
+        result = both && json_append(out, both, JSON_INDENT(2)) ? AUTH_OK : AUTH_NO_MEMORY;
         json_decref(both);
     }
     json_decref(header);
     json_decref(claims);
-    return result == AUTH_OK && out->failed ? AUTH_NO_MEMORY : result;
+    return result;
 }
