@@ -332,6 +332,35 @@ static void a_quiet_subscriber_loses_nothing_for_the_traffic_of_others(void **st
     rig_close(&r);
 }
 
+/* Seen to fail with `full` left as it is in session_flushed. */
+static void who_never_catches_up_is_heard_all_the_same(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct reader reader;
+    rig_open(&r, 1, small_budget());
+    reader_open(&r, &reader);
+    reader_subscribe(&r, &reader, "t", "drop_oldest");
+    stall(&reader);
+    publish(&r, "t", 1000, 3000);
+    assert_true(peer_sendf(&reader.c.peer, "{\"type\":\"ping\",\"id\":0}"));
+    rig_turn(&r);
+    assert_true(peer_sendf(&reader.c.peer, "{\"type\":\"unsubscribe\",\"topic\":\"t\"}"));
+    rig_settle(&r);
+    assert_true(reader.c.session->full);
+    assert_int_equal(reader.c.session->subscriber.count, 1);
+    for (int i = 0; i < 20 && reader.c.session->subscriber.count > 0; i++) {
+        read_some(&reader, 4000);
+        rig_settle(&r);
+    }
+    assert_int_equal(reader.c.session->subscriber.count, 0);
+    assert_true(outbox_unsent(&reader.c.session->out) > BUDGET / 4);
+    read_all(&r, &reader);
+    assert_int_equal(reader.pongs, 1);
+    reader_close(&r, &reader);
+    rig_close(&r);
+}
+
 /* --- latest ----------------------------------------------------------------------------------- */
 
 /* Seen to fail without conflate in session_send_slowly. */
@@ -624,6 +653,7 @@ int main(void)
         cmocka_unit_test(who_subscribes_otherwise_is_closed_as_ever),
         cmocka_unit_test(what_came_by_a_subscription_that_disconnects_is_not_dropped),
         cmocka_unit_test(a_quiet_subscriber_loses_nothing_for_the_traffic_of_others),
+        cmocka_unit_test(who_never_catches_up_is_heard_all_the_same),
         cmocka_unit_test(who_wants_the_latest_gets_the_newest_of_each_topic),
         cmocka_unit_test(many_topics_by_a_pattern_are_each_conflated),
         cmocka_unit_test(a_gap_comes_behind_the_ack_of_its_subscription),
