@@ -6,6 +6,7 @@
 import itertools
 import json
 import random
+import signal
 import struct
 import threading
 
@@ -467,7 +468,7 @@ def test_rules_that_are_reloaded_hold_for_what_is_kept_already(start_server):
 
     def reload(rules):
         server.write_rules(rules)
-        server.kill(1)
+        server.kill(signal.SIGHUP)
 
     reload([{"match": "t", "history": 10}])
 
