@@ -86,7 +86,7 @@ static bool scene_close(struct scene *s)
 
 static void let_go(struct scene *s)
 {
-    if (!session_let_go(s->c.session, true))
+    if (!session_let_go(s->c.session))
         session_close(s->c.session, CLOSE_TOO_SLOW);
 }
 

@@ -427,6 +427,71 @@ static void many_topics_by_a_pattern_are_each_conflated(void **state)
     rig_close(&r);
 }
 
+/* Seen to fail without owes_little behind session_shed. */
+static void who_has_lost_of_too_many_topics_is_closed_before_others_pay(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    struct reader quiet;
+    char topic[32];
+    rig_open(&r, 1, small_budget());
+    client_open2(&r, 0, &c, SMALL_BUFFER);
+    client_subscribe_with(&r, &c, "pattern", "many:*", ",\"policy\":\"drop_oldest\"");
+    reader_open(&r, &quiet);
+    struct account *a = reader_subscribe(&r, &quiet, "t", "disconnect");
+    block(quiet.c.session, '1', 10000);
+    publish(&r, "t", 100, 10);
+    block(c.session, '1', 10000);
+    for (int i = 0; i < 30000; i++) {
+        snprintf(topic, sizeof topic, "many:%d", i);
+        rig_publish_large(&r, topic, '1', 100);
+        if (i % 100 == 0)
+            rig_turn(&r);
+    }
+    rig_turn(&r);
+    assert_int_equal(c.session->state, SESSION_CLOSING);
+    assert_int_equal(rig_metric(&r, METRIC_closed_too_slow_total), 1);
+    read_all(&r, &quiet);
+    assert_int_equal(a->messages, 10);
+    client_drop(&r, &c);
+    reader_close(&r, &quiet);
+    rig_close(&r);
+}
+
+/* Seen to fail without outbox_excuse in tell. */
+static void gaps_that_are_told_do_not_make_a_client_slow(void **state)
+{
+    (void)state;
+    enum { MANY = 600, ROUNDS = 24, PINGED = 3 };
+    struct rig r;
+    struct client c;
+    const char *payload;
+    size_t len;
+    char topic[32];
+    int pongs = 0;
+    rig_open(&r, 1, small_budget());
+    client_open2(&r, 0, &c, SMALL_BUFFER);
+    client_subscribe_with(&r, &c, "pattern", "many:*", ",\"policy\":\"drop_oldest\"");
+    block(c.session, '1', 10000);
+    for (int i = 0; i < ROUNDS; i++) {
+        for (int k = 0; k < MANY; k++) { /* about a chunk */
+            snprintf(topic, sizeof topic, "many:%d", k);
+            rig_publish_large(&r, topic, '1', 350);
+        }
+        rig_turn(&r);
+        if (i < PINGED) /* an answer, in front of which gaps have to be told */
+            feed_text(c.session, "{\"type\":\"ping\"}");
+    }
+    assert_int_equal(c.session->state, SESSION_OPEN);
+    while (client_next(&r, &c, &payload, &len) == PEER_TEXT)
+        pongs += peer_is(payload, len, "{\"type\":\"pong\"");
+    assert_int_equal(pongs, PINGED);
+    assert_in_range(rig_metric(&r, METRIC_gaps_sent_total), 2 * MANY, 4 * MANY);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
 /* --- the place of a gap ----------------------------------------------------------------------- */
 
 /* Seen to fail with gaps told in front of everything that is queued. */
@@ -656,6 +721,8 @@ int main(void)
         cmocka_unit_test(who_never_catches_up_is_heard_all_the_same),
         cmocka_unit_test(who_wants_the_latest_gets_the_newest_of_each_topic),
         cmocka_unit_test(many_topics_by_a_pattern_are_each_conflated),
+        cmocka_unit_test(who_has_lost_of_too_many_topics_is_closed_before_others_pay),
+        cmocka_unit_test(gaps_that_are_told_do_not_make_a_client_slow),
         cmocka_unit_test(a_gap_comes_behind_the_ack_of_its_subscription),
         cmocka_unit_test(a_gap_is_told_though_the_subscription_has_ended),
         cmocka_unit_test(a_shutdown_is_said_behind_the_gaps),
