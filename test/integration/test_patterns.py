@@ -297,6 +297,40 @@ def test_acks_by_pattern_keep_their_place_in_a_storm(server):
             one.result()
 
 
+# What one subscription begins with is where the other ends.
+@WORKERS
+@pytest.mark.parametrize("kept, toggled", [({"pattern": "t:*"}, {"topic": "t:x"}),
+                                           ({"topic": "t:x"}, {"pattern": "t:*"}),
+                                           ({"pattern": ">"}, {"pattern": "t:*"})])
+def test_nothing_is_missed_nor_doubled_when_a_second_way_comes_and_goes(server, kept, toggled):
+    stop = []
+    publishers = [server.client2() for _ in range(2)]
+
+    def publish(client):
+        while not stop:
+            client.send(burst([publish_text("t:x", "1")] * 5))
+            client.ask("ping")
+
+    running = [within(publish, c) for c in publishers]
+    try:
+        client = server.client2()
+        client.subscribe(**kept)
+        at = None
+        for n in range(500):
+            number = client.tell("unsubscribe" if n % 2 else "subscribe", **toggled)
+            got = client.recv_json()
+            while got.get("id") != number:
+                client.check_message(got, "t:x", at and at + 1, got.get("pattern"))
+                at = got["offset"]
+                got = client.recv_json()
+            assert got["type"].startswith("ack_"), got
+            assert at is None or got.get("offset", at) == at, got
+    finally:
+        stop.append(True)
+        for one in running:
+            one.result()
+
+
 def random_pattern(rng):
     parts = [rng.choice(["a", "b", "c", "*", "*", ""]) for _ in range(rng.randint(1, 4))]
     if rng.random() < 0.3:

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from hermes_fixtures import eventually, sanitized, within
-from raw import CLOSE, Client2, Ended, burst, publish_text, since
-from test_slow import Window
+from raw import CLOSE, Client2, Ended, burst, command, publish_text, since
+from test_slow import Window, flood
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 SIZE = 30_000
@@ -562,3 +562,45 @@ def test_replays_to_a_stalled_lenient_client_are_told_exactly_too(start_server):
         account.read(client, {"u": 1000, "t": 1000})
         assert account.gaps
         client.fence()
+
+
+FLOODS = {
+    "acks": lambda: burst(['{"topic":"t","data":1,"id":"%s"}' % ("x" * 60)] * 1000),
+    "histories": lambda: burst(['{"type":"history","topic":"kept","limit":1000}'] * 1000),
+    "presences": lambda: burst(['{"type":"presence","topic":"hall"}'] * 1000),
+    "pongs": lambda: burst(['{"type":"ping","id":"%s"}' % ("x" * 60)] * 1000),
+    "batches": lambda: burst([json.dumps({"type": kind, "topics": ["b" * 200 + str(n) for n in range(1000)]})
+                              for kind in ("subscribe", "unsubscribe")]),
+    "replays": lambda: burst(m for _ in range(100) for m in (
+        command("subscribe", "kept", replay=1000), command("unsubscribe", "kept"))),
+    "errors": lambda: burst(['{"type":"subscribe","pattern":"%s:>:x"}' % ("x" * 900)] * 100),
+    "echoes": lambda: burst([command("subscribe", "mine", policy="latest"),
+                             publish_text("mine", json.dumps("x" * 60_000))]),
+    "joins": lambda: burst([command("subscribe", "j", presence=True)]
+                           + [command("unsubscribe", "j"), command("subscribe", "j", presence=True)] * 500),
+}
+
+
+# Broken by answering all of one read before the log is looked after.
+@pytest.mark.parametrize("kind", FLOODS)
+def test_answers_of_level_2_that_are_never_read_do_not_pile_up(start_server, kind):
+    server = start_server(workers=1, max_backlog_bytes="2m", rules=[{"match": "kept", "history": 1000}])
+    other = server.client2()
+    other.send(burst(publish_text("kept", '"%s"' % ("x" * 1000)) for _ in range(1000)))
+    people = [server.client() for _ in range(100 if kind == "presences" else 0)]
+    for person in people:
+        person.subscribe("hall")
+    other.subscribe("other")
+    server.reset_peak()
+    before = server.memory()
+    client = server.client2(rcvbuf=4096)
+    flood(client, FLOODS[kind](), 12 << 20)
+    other.publish("other", 1)
+    other.expect_message("other", 1, 1)
+    assert server.get("/healthz").status == 200
+    if not sanitized():
+        growth = server.peak_memory() - before
+        assert growth < 14 << 20, f"{growth >> 10} KiB"
+    client.drop()
+    eventually(lambda: {t: n for t, n in other.counts().items() if n and t not in ("other", "hall")} == {},
+               "the end of the flooder")
