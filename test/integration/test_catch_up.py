@@ -218,7 +218,7 @@ def test_several_topics_at_once_each_keep_their_order(start_server, workers):
     topics = [f"t:{n}" for n in range(6)]
     for topic in topics:
         fill(publisher, topic, 1, 100)
-    client.say(json.dumps({"type": "subscribe", "topics": topics, "replay": 100}))
+    client.say(json.dumps({"type": "subscribe", "topics": topics, "replay": 1000}))
     for topic in topics:
         fill(publisher, topic, 101, 120)
     ends, acked = dict.fromkeys(topics, 0), []
