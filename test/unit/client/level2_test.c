@@ -465,10 +465,12 @@ static void a_lost_connection_goes_on_behind_the_last_message(void **state)
 static void what_was_seen_is_not_told_twice(void **state)
 {
     (void)state;
-    static const struct act acts[] = {{"{\"type\":\"subscribe\"",
-        {ACK("t", "1", "e", "7", ",\"recovered\":true"), MESSAGE("t", "5", "5"),
-            MESSAGE("t", "6", "6"), MESSAGE("t", "6", "6"), MESSAGE("t", "7", "7"),
-            " " MESSAGE("t", "7", "7"), MESSAGE("other", "7", "7"), MESSAGE("t", "8", "8")}}};
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e", "7", ",\"recovered\":true"), MESSAGE("t", "5", "5"),
+                MESSAGE("t", "6", "6"), MESSAGE("t", "6", "6"), MESSAGE("t", "7", "7"),
+                " " MESSAGE("t", "7", "7"), BY("t", "0", "3", "*"), MESSAGE("t", "8", "8")}},
+        {NULL, {MESSAGE("other", "7", "7"), MESSAGE("t", "8", "8"), MESSAGE("t", "9", "9")}}};
     struct play p = PLAY(acts);
     struct world w;
     level2(&w, &p);
@@ -476,8 +478,10 @@ static void what_was_seen_is_not_told_twice(void **state)
     subscribe_with(
         &w, "t", &(struct hermes_subscribe_options){.epoch = "e", .epoch_len = 1, .offset = 5});
     until_told(&w, "t 8 8");
-    world_log_is(
-        &w, "subscribed topic=t epoch=e offset=7 recovered\nt 6 6\nt 7 7\nother 7 7\nt 8 8\n");
+    ok(world_publish(&w, "x", "1"));
+    until_told(&w, "t 9 9");
+    world_log_is(&w, "subscribed topic=t epoch=e offset=7 recovered\nt 6 6\nt 7 7\nt 3 0 by *\n"
+                     "t 8 8\nother 7 7\nt 9 9\n");
     world_close(&w);
 }
 
@@ -487,7 +491,8 @@ static void what_a_gap_told_is_not_asked_for_again(void **state)
     static const struct act acts[] = {
         {"{\"type\":\"subscribe\"",
             {ACK("t", "1", "e", "2", ""), MESSAGE("t", "3", "3"),
-                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":4,\"to\":9}", "-"}},
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":4,\"to\":9}",
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":2}", "-"}},
         {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e\",\"offset\":9}",
             {"."}}};
     struct play p = PLAY(acts);
@@ -514,9 +519,17 @@ static void topics_are_subscribed_before_patterns(void **state)
     until_open(&w);
     until_seen(&w, "done");
     buf_append_char(&w.seen, 0);
-    const char *first_pattern = strstr(w.seen.data, "\"pattern\"");
-    assert_non_null(first_pattern);
-    assert_null(strstr(first_pattern, "\"subscribe\",\"topic\""));
+    unsigned topics = 0;
+    const char *at = w.seen.data;
+    for (; (at = strstr(at, "\"subscribe\",\"topic\"")) != NULL; at++)
+        topics++;
+    assert_int_equal(topics, 8);
+    at = strstr(w.seen.data, "\"pattern\"");
+    assert_non_null(at);
+    assert_null(strstr(at, "\"subscribe\",\"topic\""));
+    for (topics = 0; (at = strstr(at, "\"subscribe\",\"pattern\"")) != NULL; at++)
+        topics++;
+    assert_int_equal(topics, 7); /* all but the first, which `at` was within */
     w.seen.len--;
     world_close(&w);
 }
@@ -524,8 +537,9 @@ static void topics_are_subscribed_before_patterns(void **state)
 static void subscribing_again_replays_nothing_and_keeps_the_place(void **state)
 {
     (void)state;
-    static const struct act acts[] = {{"{\"type\":\"subscribe\",\"topic\":\"t\",\"id\":\"#1\"}",
-                                          {ACK("t", "1", "e", "4", ""), MESSAGE("t", "5", "5")}},
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":3,\"id\":\"#1\"}",
+            {ACK("t", "1", "e", "4", ""), MESSAGE("t", "5", "5")}},
         {"{\"type\":\"subscribe\",\"topic\":\"t\",\"policy\":\"latest\",\"id\":\"#2\"}",
             {MESSAGE("t", "6", "6"), ACK("t", "2", "e", "6", ""), MESSAGE("t", "7", "7"), "-"}},
         {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e\",\"offset\":7},"
@@ -536,7 +550,7 @@ static void subscribing_again_replays_nothing_and_keeps_the_place(void **state)
     struct world w;
     level2(&w, &p);
     until_open(&w);
-    world_subscribe(&w, "t");
+    subscribe_with(&w, "t", &(struct hermes_subscribe_options){.replay = 3});
     until_told(&w, "t 5 5");
     subscribe_with(&w, "t",
         &(struct hermes_subscribe_options){
@@ -569,6 +583,45 @@ static void an_answer_to_an_earlier_life_counts_for_nothing(void **state)
     world_run(&w);
     world_log_is(&w, "subscribed topic=t epoch=e1 offset=50\nt 51 51\nunsubscribed topic=t\n"
                      "subscribed topic=t epoch=e2\nt 1 1\n");
+    world_close(&w);
+}
+
+/* A subscription that was begun anew from a place of its own keeps that place. */
+static void an_earlier_life_does_not_move_the_place(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{"{\"type\":\"subscribe\"", {0}},
+        {"{\"type\":\"unsubscribe\"", {0}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\"",
+            {ACK("t", "1", "e", "50", ""), ACK("t", "3", "e", "51", ",\"recovered\":true"),
+                MESSAGE("t", "41", "41"), "."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    level2(&w, &p);
+    until_open(&w);
+    world_subscribe(&w, "t");
+    world_unsubscribe(&w, "t");
+    subscribe_with(
+        &w, "t", &(struct hermes_subscribe_options){.epoch = "e", .epoch_len = 1, .offset = 40});
+    until_told(&w, "t 41 41");
+    world_close(&w);
+}
+
+static void questions_end_with_their_connection(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{"{\"type\":\"presence\"", {"-"}},
+        {NULL, {"{\"type\":\"presence\",\"topic\":\"a\",\"clients\":[],\"id\":\"#1\"}"}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    level2(&w, &p);
+    until_open(&w);
+    ok(hermes_client_presence(w.client, "a", 1, 7));
+    while (w.fake.connections < 2 || !hermes_client_is_open(w.client))
+        uv_run(&w.loop, UV_RUN_ONCE);
+    ok(world_publish(&w, "a", "1"));
+    until_told(&w, "presence");
+    world_log_is(&w, "presence topic=a\n");
     world_close(&w);
 }
 
@@ -715,11 +768,41 @@ static void answers_to_what_is_sent_later_come_later(void **state)
     world_close(&w);
 }
 
+static void what_the_queue_refuses_is_not_answered(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"id\":\"#1\"", {"{\"type\":\"ack_publish\",\"topic\":\"a\",\"offset\":1,"
+                            "\"subscribers\":0,\"id\":\"#1\"}"}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    char data[100];
+    struct hermes_publish_options o = {.ack = true, .token = 1};
+    level2(&w, &p);
+    hermes_client_free(w.client);
+    w.options.max_queued_bytes = 100;
+    world_client(&w);
+    memset(data, '1', sizeof data);
+    assert_int_equal(hermes_client_publish_with(w.client, "a", 1, data, sizeof data, &o),
+        HERMES_CLIENT_TOO_LARGE);
+    publish_acked(&w, "a", 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            hermes_client_publish_with(w.client, "a", 1, data, 50, &o), HERMES_CLIENT_FULL);
+    assert_int_equal(
+        hermes_client_publish_with(w.client, "a", 1, "x", 1, &o), HERMES_CLIENT_NOT_JSON);
+    ok(hermes_client_open(w.client));
+    until_told(&w, "published");
+    world_log_is(&w, "published 2 accepted 1 0 \n");
+    world_close(&w);
+}
+
 static void free_at_publish(struct hermes_client *c, const struct hermes_published *p, void *user)
 {
     struct world *w = user;
     (void)p;
     assert_int_equal(hermes_client_open(c), HERMES_CLIENT_BUSY);
+    assert_false(hermes_client_is_open(c));
     hermes_client_free(c);
     w->client = NULL;
     w->done = true;
@@ -759,10 +842,13 @@ int main(void)
         cmocka_unit_test(topics_are_subscribed_before_patterns),
         cmocka_unit_test(subscribing_again_replays_nothing_and_keeps_the_place),
         cmocka_unit_test(an_answer_to_an_earlier_life_counts_for_nothing),
+        cmocka_unit_test(an_earlier_life_does_not_move_the_place),
+        cmocka_unit_test(questions_end_with_their_connection),
         cmocka_unit_test(a_subscription_that_was_refused_is_asked_for_again_as_it_was),
         cmocka_unit_test(a_publish_that_asks_for_it_is_answered),
         cmocka_unit_test(a_publish_without_an_answer_is_told_before_the_end),
         cmocka_unit_test(answers_to_what_is_sent_later_come_later),
+        cmocka_unit_test(what_the_queue_refuses_is_not_answered),
         cmocka_unit_test(a_client_may_be_freed_while_it_tells_what_was_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
