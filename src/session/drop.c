@@ -138,8 +138,8 @@ static void plan_make(struct plan *p)
             break;
         const struct mark *mark = marks_from(marks, span.start);
         while (mark && mark->start < span.end && mark->start < p->until && !p->failed) {
-            if (mark->end <= span.end)
-                plan_run(p, mark, mark->start > span.start ? mark->start : span.start);
+            MUST_DEBUG(mark->end <= span.end);
+            plan_run(p, mark, mark->start > span.start ? mark->start : span.start);
             mark = marks_next(marks, mark);
         }
     }
