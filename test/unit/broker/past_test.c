@@ -190,8 +190,7 @@ static void a_subscriber_makes_the_topic_keep_what_its_rule_says(void **state)
     scene_close(s);
 }
 
-/* --- the question for a history ----------------------------------------------------------------
- */
+/* --- the question for a history --------------------------------------------------------------- */
 
 static struct route_state ask(struct kept_scene *k, const struct route_past *past, uint32_t most)
 {

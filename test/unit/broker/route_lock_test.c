@@ -168,8 +168,7 @@ static void a_sleeping_worker_is_woken_when_the_stripe_is_free(void **state)
     route_unsubscribe(&route, 0, topic, true, false);
 }
 
-/* --- what is kept, beside it -------------------------------------------------------------------
- */
+/* --- what is kept, beside it ------------------------------------------------------------------ */
 
 /* Broken by a view that is taken after the stripe was given: fails. In a broker a message would be
  * replayed and delivered too, or neither. */
@@ -201,8 +200,7 @@ static void the_view_ends_where_the_subscription_begins(void **state)
     route_unsubscribe(&route, 0, joined.topic, true, false);
 }
 
-/* --- patterns, beside it -----------------------------------------------------------------------
- */
+/* --- patterns, beside it ---------------------------------------------------------------------- */
 
 static const struct text ANY = {">", 1};
 static struct pattern *newer;

@@ -55,8 +55,7 @@ static void names_of_one_stripe(struct scene *s, char (*names)[16], size_t count
     }
 }
 
-/* --- topics that only patterns keep ------------------------------------------------------------
- */
+/* --- topics that only patterns keep ----------------------------------------------------------- */
 
 /* Broken by a topic that goes with its first sweep, by one that never goes, and by a message that
  * does not count: fails. */
@@ -158,8 +157,7 @@ static void a_sweep_looks_at_a_slice_and_the_next_goes_on(void **state)
     scene_close(s);
 }
 
-/* --- what is kept ------------------------------------------------------------------------------
- */
+/* --- what is kept ----------------------------------------------------------------------------- */
 
 /* Broken by a sweep that only looks at the age: fails. */
 static void an_idle_topic_gets_the_limits_of_newer_rules(void **state)

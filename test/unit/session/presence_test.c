@@ -46,8 +46,7 @@ static void expect_list(struct rig *r, struct client *c, const char *topic, cons
     assert_lists(text, all, count, bits);
 }
 
-/* --- questions ---------------------------------------------------------------------------------
- */
+/* --- questions -------------------------------------------------------------------------------- */
 
 enum { CLIENTS = 6 };
 
@@ -208,8 +207,7 @@ static void a_rule_may_forbid_to_ask(void **state)
     rig_close(&r);
 }
 
-/* --- comings and goings ------------------------------------------------------------------------
- */
+/* --- comings and goings ----------------------------------------------------------------------- */
 
 static void expect_event(
     struct rig *r, struct client *c, const char *type, const char *topic, uint64_t client)

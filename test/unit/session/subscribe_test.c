@@ -78,8 +78,7 @@ static void leave(struct rig *r, struct client *c, const char *topic)
     client_expect(r, c, "{\"type\":\"ack_unsubscribe\"");
 }
 
-/* --- recovery ----------------------------------------------------------------------------------
- */
+/* --- recovery --------------------------------------------------------------------------------- */
 
 /* Broken by a replay in front of the ack, by one behind live messages, and by one of what is live
  * too: fails. */
@@ -227,8 +226,7 @@ static void a_topic_made_anew_has_another_epoch(void **state)
     rig_close(&r);
 }
 
-/* --- several topics, patterns ------------------------------------------------------------------
- */
+/* --- several topics, patterns ----------------------------------------------------------------- */
 
 static void each_of_several_topics_is_answered_in_order(void **state)
 {
@@ -354,8 +352,7 @@ static void a_pattern_s_ack_is_where_its_messages_begin(void **state)
     rig_close(&r);
 }
 
-/* --- history -----------------------------------------------------------------------------------
- */
+/* --- history ---------------------------------------------------------------------------------- */
 
 static void the_history_is_told_as_far_as_it_is_asked_for(void **state)
 {
