@@ -72,7 +72,7 @@ def read_all(client, topic, count, window, index):
 
 
 # Broken by cutting off whoever holds the log's first chunk, whatever its policy; by gaps that begin
-# one message too late.
+# one message late.
 @WORKERS
 @pytest.mark.parametrize("policy", ["drop_oldest", "latest"])
 @pytest.mark.parametrize("io_uring", ["auto", "off"])
@@ -134,7 +134,7 @@ def test_policies_beside_each_other_each_do_their_own(start_server, workers):
     assert len(plain.until_end()) < 400
 
 
-# Broken by keeping everything that fits the budget.
+# Broken by treating it as drop_oldest.
 @WORKERS
 def test_latest_keeps_the_newest_only_even_within_the_budget(start_server, workers):
     server = start_server(workers=workers, max_backlog_bytes="64m")
@@ -194,7 +194,6 @@ def test_each_topic_has_its_own_newest_and_its_own_gaps(start_server, workers):
     client.fence()
 
 
-# Broken by telling a gap only when its topic has another message.
 @WORKERS
 @pytest.mark.parametrize("policy", ["drop_oldest", "latest"])
 def test_a_loss_is_told_though_its_topic_stays_quiet(start_server, workers, policy):
@@ -581,7 +580,6 @@ FLOODS = {
 }
 
 
-# Broken by answering all of one read before the log is looked after.
 @pytest.mark.parametrize("kind", FLOODS)
 def test_answers_of_level_2_that_are_never_read_do_not_pile_up(start_server, kind):
     server = start_server(workers=1, max_backlog_bytes="2m", rules=[{"match": "kept", "history": 1000}])
