@@ -45,7 +45,8 @@ struct route_state route_history(struct route *r, struct route_rule rule, uint64
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     search_plain(&s);
     if (s.topic) {
-        search_apply_rule(&s);
+        if (s.topic->kept)
+            search_apply_rule(&s);
         state.keeps |= s.topic->kept != NULL;
         state.epoch = s.topic->epoch;
         state.offset = s.topic->offset;

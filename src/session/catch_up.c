@@ -209,7 +209,7 @@ bool worker_catch_up(struct worker *w)
     for (uint32_t left = w->catching_count; left > 0 && !list_empty(&w->catching); left--) {
         struct catch_up *c = LIST_ITEM(w->catching.next, struct catch_up, node);
         struct session *s = c->session;
-        bool ready = !s->blocked && outbox_empty(&s->out);
+        bool ready = !s->blocked && outbox_unsent(&s->out) <= PIECE;
         if (ready && (pieces == 0 || log_over(&w->log)))
             return true; /* it comes first next time */
         list_remove(&c->node);

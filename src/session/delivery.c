@@ -325,8 +325,7 @@ static size_t deliver_next(struct worker *w)
         return 1;
     case MAIL_PRESENCE:
         w->tray.at++;
-        worker_presence(w, mail.item);
-        return 16;
+        return 16 + worker_presence(w, mail.item);
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);
