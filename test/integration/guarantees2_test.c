@@ -209,8 +209,7 @@ static void *publish_to_one_topic(void *user)
 }
 
 /* On each worker: level 1, level 2 by topic, by a pattern, by two patterns, by topic and pattern.
- * Broken by posting to a pattern's workers after the stripe was given back (route_publish); and by
- * delivering once for each pattern that matches (deliver_messages). */
+ * Broken by delivering once for each pattern that matches (is_chosen in session/delivery.c). */
 static void all_kinds_of_subscribers_see_a_topic_in_the_same_order_and_once(void **state)
 {
     struct hermes *h = *state;
@@ -262,7 +261,7 @@ static void all_kinds_of_subscribers_see_a_topic_in_the_same_order_and_once(void
 enum { MIXED = 2000 };
 
 /* To topics in turn, which reach a subscriber by name, by one pattern and by another. Broken by
- * delivering what came by patterns behind what came by topics (deliver_messages). */
+ * delivering by a pattern once more what has come by name (is_chosen). */
 static void what_one_connection_published_keeps_its_order_by_whatever_way_it_comes(void **state)
 {
     struct hermes *h = *state;
@@ -324,8 +323,8 @@ static void publish_big(struct hermes *h, const char *topic, int n)
 
 static const char *const policies[] = {"drop_oldest", "latest"};
 
-/* Broken by noting what is lost one message too late (plan_run); by counting runs (count_dropped);
- * and by telling the gaps behind the messages that follow them (stage). */
+/* Broken by noting what is lost one message late (loss_of in session/drop.c); and by counting runs
+ * instead of messages (count_dropped). */
 static void what_a_lenient_subscriber_loses_is_told_exactly_and_counted(void **state)
 {
     struct hermes *h = *state;
@@ -375,8 +374,7 @@ static void what_a_lenient_subscriber_loses_is_told_exactly_and_counted(void **s
 
 enum { ROUNDS = 400 };
 
-/* Broken by answering before the pattern is in the index (subscribe_pattern), with a worker_flush
- * so that the answer is out; and by a topic that keeps the patterns it was asked for before. */
+/* Broken by a topic that keeps the patterns it was first asked for (search_begin). */
 static void after_its_answer_a_subscribe_by_pattern_holds(void **state)
 {
     struct hermes *h = *state;
@@ -497,8 +495,7 @@ static void *read_run(void *user)
 }
 
 /* One reader is cut behind each message, while others publish and are cut elsewhere. Broken by a
- * view that is taken before the interest is raised, under a stripe taken twice (route_subscribe);
- * by delivering the tray behind the ack; and by a view that ends one message early. */
+ * view that ends one message early (history_view). */
 static void who_is_cut_behind_each_message_gets_every_message_once(void **state)
 {
     struct hermes *h = *state;
