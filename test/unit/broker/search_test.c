@@ -165,9 +165,10 @@ static void the_audience_is_who_gets_it(void **state)
     (void)state;
     struct scene *s = scene_open(SCENE_WORKERS);
     struct route_audience audience;
-    memset(workers, 0xff, sizeof workers);
+    memset(&audience, 0xff, sizeof audience);
     assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
     assert_null(audience.matches);
+    assert_int_equal(audience.subscribers, 0);
     for (size_t i = 0; i < MAILBOX_WAITERS_MAX / 64; i++)
         assert_true(audience.workers[i] == 0);
     assert_null(topic_of(s, T)); /* asking makes none */
@@ -175,12 +176,14 @@ static void the_audience_is_who_gets_it(void **state)
     assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
     assert_true(audience.workers[0] == 0 && audience.workers[1] == 2);
     assert_ptr_equal(audience.matches->patterns[0], star);
+    assert_int_equal(audience.subscribers, 1);
     assert_null(topic_of(s, T));
     match_set_drop(audience.matches);
     struct registry_topic *topic = subscribe_by(s, RULE, 3, T, NULL).topic;
     for (int again = 0; again < 2; again++) { /* asked for, and remembered */
         assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
         assert_true(audience.workers[0] == 8 && audience.workers[1] == 2);
+        assert_int_equal(audience.subscribers, 2);
         match_set_drop(audience.matches);
     }
     assert_non_null(topic->matches);
