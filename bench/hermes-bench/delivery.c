@@ -104,13 +104,22 @@ void subscriber_data(struct hermes_client *c, const char *data, size_t len, void
 
 void subscriber_message(struct hermes_client *c, char *text, size_t len, void *user)
 {
+    struct subscriber *s = user;
     struct envelope e;
-    enum envelope_verdict verdict = envelope_read(text, len, &e);
     (void)c;
-    if (verdict == ENVELOPE_TORN)
-        damaged(user, "A delivery was not in the form of one", text, len);
-    else if (verdict == ENVELOPE_GOOD)
-        take(user, e.data, e.data_len, &e);
+    s->read = envelope_read(text, len, &e);
+    if (s->read)
+        take(s, e.data, e.data_len, &e);
+}
+
+/* In a form that Hermes does not write: without those that have come before. */
+void subscriber_delivery(struct hermes_client *c, const struct hermes_delivery *d, void *user)
+{
+    struct subscriber *s = user;
+    struct envelope e = {d->topic, d->data, d->topic_len, d->data_len, d->offset};
+    (void)c;
+    if (!s->read)
+        take(s, e.data, e.data_len, &e);
 }
 
 void subscriber_gap(struct hermes_client *c, const struct hermes_gap *gap, void *user)

@@ -3,13 +3,11 @@
 #include <hermes/protocol.h>
 #include <string.h>
 
-static const char TYPE[] = "{\"type\":\"" HERMES_TYPE_MESSAGE "\",";
-static const char TOPIC[] = "\"topic\":\"";
+static const char HEAD[] = "{\"type\":\"" HERMES_TYPE_MESSAGE "\",\"topic\":\"";
 static const char DATA[] = "\",\"data\":";
 static const char OFFSET[] = ",\"offset\":";
 enum {
-    TYPE_LEN = sizeof TYPE - 1,
-    TOPIC_LEN = sizeof TOPIC - 1,
+    HEAD_LEN = sizeof HEAD - 1,
     DATA_LEN = sizeof DATA - 1,
     OFFSET_LEN = sizeof OFFSET - 1,
     DIGITS_MOST = 19,
@@ -34,22 +32,18 @@ static const char *read_offset(const char *from, const char *end, uint64_t *offs
     return digit - OFFSET_LEN;
 }
 
-enum envelope_verdict envelope_read(const char *text, size_t len, struct envelope *out)
+bool envelope_read(const char *text, size_t len, struct envelope *out)
 {
-    const char *end = text + len, *at = text + TYPE_LEN;
-    if (len < TYPE_LEN || memcmp(text, TYPE, TYPE_LEN) != 0)
-        return ENVELOPE_OTHER;
-    if (end - at < TOPIC_LEN || memcmp(at, TOPIC, TOPIC_LEN) != 0)
-        return ENVELOPE_TORN;
-    out->topic = at + TOPIC_LEN;
-    at = memchr(out->topic, '"', (size_t)(end - out->topic));
-    if (!at || end - at <= DATA_LEN || memcmp(at, DATA, DATA_LEN) != 0)
-        return ENVELOPE_TORN;
-    out->topic_len = (size_t)(at - out->topic);
-    out->data = at + DATA_LEN;
-    at = read_offset(out->data, end, &out->offset);
-    if (!at || out->offset == 0)
-        return ENVELOPE_TORN;
-    out->data_len = (size_t)(at - out->data);
-    return ENVELOPE_GOOD;
+    const char *end = text + len;
+    if (len < HEAD_LEN || memcmp(text, HEAD, HEAD_LEN) != 0)
+        return false;
+    out->topic = text + HEAD_LEN;
+    const char *quote = memchr(out->topic, '"', (size_t)(end - out->topic));
+    if (!quote || end - quote <= DATA_LEN || memcmp(quote, DATA, DATA_LEN) != 0)
+        return false;
+    out->topic_len = (size_t)(quote - out->topic);
+    out->data = quote + DATA_LEN;
+    const char *behind = read_offset(out->data, end, &out->offset);
+    out->data_len = behind ? (size_t)(behind - out->data) : 0;
+    return behind && out->offset > 0;
 }

@@ -5,6 +5,7 @@
 #ifndef HERMES_BENCH_ENVELOPE_H
 #define HERMES_BENCH_ENVELOPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,12 +15,7 @@ struct envelope {
     uint64_t offset;
 };
 
-enum envelope_verdict {
-    ENVELOPE_GOOD,
-    ENVELOPE_TORN,  /* a delivery, but not to be read */
-    ENVELOPE_OTHER, /* an answer */
-};
-
-enum envelope_verdict envelope_read(const char *text, size_t len, struct envelope *out);
+/* False: it is something else, or a delivery in another form of JSON than Hermes's own. */
+bool envelope_read(const char *text, size_t len, struct envelope *out);
 
 #endif

@@ -45,6 +45,7 @@ struct subscriber {
     bool greeted;
     bool partial; /* joined when messages had been sent */
     bool stalled; /* does not read now */
+    bool read;    /* level 2: the text that the client has just told of was a delivery, and taken */
     uint64_t begun;
     uint64_t cut;  /* when it lost its connection, until it is served again; else 0 */
     uint64_t owed; /* then: how many messages that takes */
@@ -186,9 +187,10 @@ struct subscription *subscriber_find(struct subscriber *s, uint32_t topic);
 /* The subscriber that was cut has what it is owed. */
 void subscriber_served(struct subscriber *s);
 
-/* Events of its client: at level 1 deliveries, at level 2 all texts. */
+/* Events of its client: at level 1 deliveries; at level 2 all texts, and deliveries. */
 void subscriber_data(struct hermes_client *c, const char *data, size_t len, void *user);
 void subscriber_message(struct hermes_client *c, char *text, size_t len, void *user);
+void subscriber_delivery(struct hermes_client *c, const struct hermes_delivery *d, void *user);
 void subscriber_gap(struct hermes_client *c, const struct hermes_gap *gap, void *user);
 
 /* ---- on a lane: publisher.c ---- */

@@ -147,6 +147,7 @@ void subscriber_open(struct subscriber *s, uint64_t moment)
     static const struct hermes_client_events events = {
         .on_data = subscriber_data, .on_answer = on_answer, .on_close = on_close};
     static const struct hermes_client_events events2 = {.on_message = subscriber_message,
+        .on_delivery = subscriber_delivery,
         .on_gap = subscriber_gap,
         .on_answer = on_answer,
         .on_close = on_close};
