@@ -100,14 +100,14 @@ static void questions_wait_for_the_slowest_worker_and_not_for_each_other(void **
     client_subscribe(&r, &c[1], "far");
     client_subscribe(&r, &c[2], "near");
     struct worker *w = &r.shop.workers[0];
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 16; i++) {
         snprintf(id, sizeof id, "%d", i);
         ask(&c[0], i % 2 ? "far" : "near", id);
     }
     for (int i = 0; i < 8; i++)
         uv_run(&w->loop, UV_RUN_NOWAIT); /* not the other one */
     assert_false(list_empty(&w->asked));
-    for (int i = 0; i < 20; i += 2) {
+    for (int i = 0; i < 16; i += 2) {
         char text[1024], end[32];
         const char *payload;
         size_t len;
@@ -117,13 +117,38 @@ static void questions_wait_for_the_slowest_worker_and_not_for_each_other(void **
         snprintf(end, sizeof end, "],\"id\":\"%d\"}", i);
         assert_string_equal(text + len - strlen(end), end);
     }
-    for (int i = 1; i < 20; i += 2) {
+    for (int i = 1; i < 16; i += 2) {
         snprintf(id, sizeof id, "%d", i);
         expect_list(&r, &c[0], "far", id, c, 3, 1 << 1);
     }
     assert_true(list_empty(&w->asked));
     for (int i = 0; i < 3; i++)
         client_drop(&r, &c[i]);
+    rig_close(&r);
+}
+
+/* Broken by questions that are not counted when they are answered: fails. */
+static void nobody_has_more_than_some_questions_under_way(void **state)
+{
+    (void)state;
+    enum { MOST = 16 /* as in presence.c */ };
+    struct rig r;
+    struct client c, there;
+    rig_open(&r, 2, rig_limits());
+    client_open2(&r, 0, &c, 0);
+    client_open2(&r, 1, &there, 0);
+    client_subscribe(&r, &there, "t");
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MOST + 2; i++)
+            feed_text(c.session, "{\"type\":\"presence\",\"topic\":\"t\",\"id\":1}");
+        for (int i = 0; i < 2; i++)
+            client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"rate_limited\"");
+        for (int i = 0; i < MOST; i++)
+            client_expect(&r, &c, "{\"type\":\"presence\"");
+        client_expect_nothing(&r, &c);
+    }
+    client_drop(&r, &c);
+    client_drop(&r, &there);
     rig_close(&r);
 }
 
@@ -323,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everyone_who_subscribes_is_listed_once),
         cmocka_unit_test(questions_wait_for_the_slowest_worker_and_not_for_each_other),
+        cmocka_unit_test(nobody_has_more_than_some_questions_under_way),
         cmocka_unit_test(who_asked_may_end_before_the_answer_comes),
         cmocka_unit_test(questions_that_are_under_way_when_the_workers_end_are_given_back),
         cmocka_unit_test(a_rule_may_forbid_to_ask),

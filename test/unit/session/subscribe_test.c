@@ -336,7 +336,7 @@ static void a_pattern_s_ack_is_where_its_messages_begin(void **state)
     rig_open(&r, 1, rig_limits());
     client_open2(&r, 0, &c, 0);
     client_open2(&r, 0, &other, 0);
-    client_subscribe_pattern(&r, &other, ">");
+    client_subscribe_pattern(&r, &other, "s:*"); /* so that there is mail by it */
     rig_publish_text(&r, "s:a", "1");
     feed_text(c.session, "{\"type\":\"subscribe\",\"pattern\":\"s:*\"}");
     rig_publish_text(&r, "s:a", "2");
@@ -405,11 +405,13 @@ static void an_own_message_is_in_the_history_that_is_asked_for_behind_it(void **
     struct client c;
     struct buf b = {0};
     open_keeping(&r, &c, 4);
+    client_subscribe(&r, &c, "kept:a");
     add_text(&b, "{\"topic\":\"kept:a\",\"data\":1}");
     add_text(&b, "{\"topic\":\"kept:a\",\"data\":2}");
     add_text(&b, "{\"type\":\"history\",\"topic\":\"kept:a\",\"limit\":1}");
     feed(c.session, &b);
     char text[512];
+    expect_numbers(&r, &c, "kept:a", 1, 2);
     client_take(&r, &c, text, sizeof text);
     assert_non_null(strstr(text, "\"messages\":[{\"offset\":2,\"data\":2}]"));
     client_drop(&r, &c);
