@@ -72,7 +72,7 @@ def read_all(client, topic, count, window, index):
 
 
 # Broken by cutting off whoever holds the log's first chunk, whatever its policy; by gaps that begin
-# one message late.
+# one message late; by dropping once more the run of which only a begun frame was left (plan_make).
 @WORKERS
 @pytest.mark.parametrize("policy", ["drop_oldest", "latest"])
 @pytest.mark.parametrize("io_uring", ["auto", "off"])

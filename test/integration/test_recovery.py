@@ -438,6 +438,25 @@ def test_the_memory_of_histories_is_bounded_by_their_budget(start_server):
     assert growth < 14 << 20, f"{growth >> 10} KiB"
 
 
+# Names count too: strangers choose them, and a topic that keeps anything stays.
+@pytest.mark.skipif(sanitized(), reason="sanitizers keep freed memory")
+@pytest.mark.parametrize("length", [10, 900])
+def test_endless_topics_that_keep_a_message_cost_no_more_than_the_budget(start_server, length):
+    server = start_server(workers=2, history_bytes="1m", rules=[{"match": ">", "retain": True}])
+    client = server.client2()
+    client.ask("ping")
+    before = server.memory()
+    for first in range(0, 40_000, 4000):
+        client.send(burst('{"topic":"%d:%s","data":1}' % (n, "x" * length)
+                          for n in range(first, first + 4000)))
+        client.ask("ping")
+    growth = server.memory() - before
+    assert growth < 6 << 20, f"{growth >> 10} KiB"
+    counts = client.counts()
+    assert 100 < len(counts) < 20_000 and set(counts.values()) == {0}
+    assert f"39999:{'x' * length}" in counts
+
+
 def test_one_message_larger_than_the_budget_does_no_harm(start_server):
     server = start_server(workers=1, history_bytes="64k", rules=[{"match": "h:>", "history": 10}])
     client, keeper = server.client2(), server.client2()
