@@ -45,7 +45,8 @@
  *                                          else disconnect
  *       "presence":true                    join and leave of others are told
  *   {"type":"unsubscribe","topic":T}       or topics, or pattern
- *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself
+ *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself, though
+ *                                          a replay has it
  *   {"type":"topics",...,"pattern":P}      only those that match
  *   {"type":"presence","topic":T}
  *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}

@@ -168,6 +168,20 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     return joined;
 }
 
+struct route_joined route_again(
+    struct route *r, unsigned worker, struct tray *tray, uint64_t hash, struct text topic)
+{
+    struct route_joined joined = {.topic = NULL};
+    struct search s = {.route = r, .hash = hash, .name = topic};
+    search_plain(&s);
+    mailbox_take(r->boxes[worker], tray);
+    joined.topic = s.topic;
+    joined.epoch = s.topic->epoch;
+    joined.offset = s.topic->offset;
+    search_end(&s);
+    return joined;
+}
+
 struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned worker,
     struct tray *tray, uint64_t hash, struct text topic, uint64_t from, struct piece_limits limits)
 {

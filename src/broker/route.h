@@ -74,6 +74,11 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     struct tray *tray, uint64_t hash, struct text topic, bool watches,
     const struct route_past *past);
 
+/* Where the topic is, for who subscribes to it already; its mail up to there is in the tray, as
+ * after a subscribe. The topic is there. */
+struct route_joined route_again(
+    struct route *r, unsigned worker, struct tray *tray, uint64_t hash, struct text topic);
+
 /* What comes next of the past, for who takes it piece by piece, and what time makes of it. */
 struct piece_limits {
     size_t bytes;

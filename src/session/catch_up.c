@@ -92,6 +92,17 @@ bool catch_up_is_under_way(struct session *s, struct text topic)
     return find(s, topic) != NULL;
 }
 
+void catch_up_change(struct session *s, const struct wish *wish, bool policy)
+{
+    struct catch_up *c = find(s, wish->name);
+    if (policy)
+        c->policy = wish->policy;
+    if (wish->watches && !c->watches) {
+        c->watches = true;
+        route_watch(&s->worker->shop->route, c->topic, 1);
+    }
+}
+
 bool catch_up_cancel(struct session *s, struct text topic)
 {
     struct catch_up *c = find(s, topic);

@@ -22,6 +22,9 @@ bool catch_up_begin(struct session *s, const struct wish *wish, const struct rou
 /* Whether the session is catching up with that topic. */
 bool catch_up_is_under_way(struct session *s, struct text topic);
 
+/* What a second subscribe asks for; `policy`: it names one. */
+void catch_up_change(struct session *s, const struct wish *wish, bool policy);
+
 /* Ends it, and gives up the interest; false when there is none. */
 bool catch_up_cancel(struct session *s, struct text topic);
 void catch_up_cancel_all(struct session *s);

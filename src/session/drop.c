@@ -124,7 +124,7 @@ static void plan_run(struct plan *p, const struct mark *mark, uint64_t start)
 }
 
 /* Goes over the unsent runs, the oldest first. A run is only ever delivered whole; its front may be
- * sent, and its front may have been dropped. */
+ * sent, and its front or all but a begun frame may have been dropped. */
 static void plan_make(struct plan *p)
 {
     struct session *s = p->session;
@@ -138,8 +138,9 @@ static void plan_make(struct plan *p)
             break;
         const struct mark *mark = marks_from(marks, span.start);
         while (mark && mark->start < span.end && mark->start < p->until && !p->failed) {
-            MUST_DEBUG(mark->end <= span.end);
-            plan_run(p, mark, mark->start > span.start ? mark->start : span.start);
+            /* Of a run whose frame is begun, all behind that may have been dropped before. */
+            if (mark->end <= span.end)
+                plan_run(p, mark, mark->start > span.start ? mark->start : span.start);
             mark = marks_next(marks, mark);
         }
     }

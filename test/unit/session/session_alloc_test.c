@@ -272,6 +272,63 @@ static void an_answer_to_a_publish_without_memory_is_not_left_out(void **state)
         3});
 }
 
+/* One that comes in pieces. It is whole and goes on live, or it is refused, or the session ends. */
+static void a_large_replay_without_memory_is_no_part_of_one(void **state)
+{
+    (void)state;
+    enum { COUNT = 300, SIZE = 1000 };
+    unsigned refused = 0, ended = 0;
+    bool failed = true;
+    for (unsigned n = 1; failed; n++) {
+        struct rig r;
+        struct client c;
+        struct buf b = {0};
+        struct rule rule = rig_keeps("kept", COUNT);
+        struct session_limits limits = rig_limits();
+        const char *payload;
+        size_t len;
+        int got, messages = 0;
+        limits.backlog_bytes = 4 * LOG_CHUNK;
+        rig_open(&r, 1, limits);
+        client_open2(&r, 0, &c, 0);
+        warm_up(&r, &c);
+        rig_use_rules(&r, &rule, 1);
+        rig_settle(&r);
+        for (int i = 0; i < COUNT; i++)
+            rig_publish_large(&r, "kept", '1', SIZE);
+        add_text(&b, "{\"type\":\"subscribe\",\"topic\":\"kept\",\"replay\":1000}");
+        alloc_fail(n);
+        session_receive(c.session, b.data, b.len);
+        for (int i = 0; i < 4 && c.session->state == SESSION_OPEN; i++)
+            rig_turn(&r);
+        failed = alloc_failed();
+        buf_fini(&b);
+        got = client_next(&r, &c, &payload, &len);
+        bool acked = got == PEER_TEXT && peer_is(payload, len, "{\"type\":\"ack_subscribe\"");
+        if (got == PEER_TEXT && !acked) {
+            assert_true(peer_is(payload, len, "{\"type\":\"error\",\"code\":\"unavailable\""));
+            assert_int_equal(c.session->subscriber.count + c.session->catching, 0);
+            refused++;
+        }
+        while (acked && (got = client_next(&r, &c, &payload, &len)) == PEER_TEXT) {
+            char offset[32];
+            snprintf(offset, sizeof offset, ",\"offset\":%d}", ++messages);
+            assert_memory_equal(payload + len - strlen(offset), offset, strlen(offset));
+        }
+        if (acked && got == PEER_NOTHING) {
+            assert_int_equal(messages, COUNT);
+            rig_publish_text(&r, "kept", "2");
+            client_expect(&r, &c, "{\"type\":\"message\",\"topic\":\"kept\",\"data\":2");
+        } else if (got == PEER_CLOSE) {
+            assert_int_equal(c.peer.close_code, 1011);
+            ended++;
+        }
+        client_drop(&r, &c);
+        rig_close(&r);
+    }
+    assert_true(refused > 0 && ended > 0);
+}
+
 /* A join that cannot be told is not told; the subscribe itself is not harmed. */
 static void a_join_without_memory_for_its_event_is_a_join(void **state)
 {
@@ -363,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_history_without_memory_is_not_told),
         cmocka_unit_test(a_subscribe_by_pattern_without_memory_is_none),
         cmocka_unit_test(a_replay_without_memory_ends_the_session),
+        cmocka_unit_test(a_large_replay_without_memory_is_no_part_of_one),
         cmocka_unit_test(several_topics_without_memory_are_answered_one_by_one),
         cmocka_unit_test(an_answer_to_a_publish_without_memory_is_not_left_out),
         cmocka_unit_test(a_join_without_memory_for_its_event_is_a_join),
