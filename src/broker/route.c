@@ -49,6 +49,8 @@ static int post_all(const struct search *s, struct message *m, struct workers *a
     struct mail mail = {.kind = MAIL_MESSAGE,
         .weight = message_weight(m) + (uint32_t)sizeof(struct mail),
         .item = m};
+    if (matches) /* few share a large one, see search_keep */
+        mail.weight += (uint32_t)(matches->count * sizeof matches->patterns[0]);
     for (size_t word = 0; word < r->registry.worker_words; word++) {
         for (uint64_t set = search_interest(s, matches, word); set != 0; set &= set - 1) {
             unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);
@@ -190,11 +192,11 @@ struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned
     search_plain(&s);
     if (s.topic->kept)
         search_apply_rule(&s);
-    result.view =
-        history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, UINT32_MAX, false);
+    uint32_t most = (uint32_t)(limits.bytes / limits.around) + 1;
+    result.view = history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, most, false);
     result.offset = s.topic->offset;
     uint64_t messages = result.view.last + 1 - result.view.first;
-    result.last = result.view.bytes + messages * limits.around <= limits.bytes;
+    result.last = messages < most && result.view.bytes + messages * limits.around <= limits.bytes;
     if (result.last)
         mailbox_take(r->boxes[worker], tray);
     search_end(&s);

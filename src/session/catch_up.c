@@ -69,6 +69,7 @@ static void cancel(struct catch_up *c)
     struct registry_topic *topic = c->topic;
     bool watches = c->watches;
     bool here = local_find(&w->topics, c->hash, topic) != NULL;
+    session_tell_presence(c->session, topic, false);
     catch_up_free(c);
     bool last = !here && w->joining != topic && !catch_up_needs(w, topic);
     route_unsubscribe(&w->shop->route, w->index, topic, last, watches);
@@ -119,6 +120,31 @@ void catch_up_cancel_all(struct session *s)
         next = at->next;
         if (c->session == s)
             cancel(c);
+    }
+}
+
+bool catch_up_covers(const struct session *s, const void *topic)
+{
+    struct list *catching = &s->worker->catching;
+    if (s->catching == 0)
+        return false;
+    for (struct list *at = catching->next; at != catching; at = at->next) {
+        const struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+        if (c->session == s && c->topic == topic)
+            return true;
+    }
+    return false;
+}
+
+void catch_up_list(struct worker *w, struct text topic, struct buf *clients)
+{
+    for (struct list *at = w->catching.next; at != &w->catching; at = at->next) {
+        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+        struct session *s = c->session;
+        if (s->reached == w->choosing || !text_equal((struct text){c->name, c->name_len}, topic))
+            continue;
+        s->reached = w->choosing;
+        buf_append(clients, &s->client, sizeof s->client);
     }
 }
 
@@ -196,7 +222,6 @@ static void finish(struct catch_up *c, struct route_piece *piece)
     s->lenient += c->policy != POLICY_DISCONNECT;
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     catch_up_free(c);
-    session_tell_presence(s, topic, true);
 }
 
 static void give_piece(struct catch_up *c)

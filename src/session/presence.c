@@ -10,6 +10,7 @@
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
 #include "session/answer.h"
+#include "session/catch_up.h"
 #include "session/worker.h"
 
 enum { ASKING_MAX = 16 }; /* questions of one session that are not answered yet */
@@ -98,6 +99,7 @@ static void list_clients(struct worker *w, struct presence *p)
     w->choosing++;
     if (local)
         list_places(w, local, clients);
+    catch_up_list(w, topic_of(p), clients);
     for (uint32_t i = 0; p->matches && i < p->matches->count; i++) {
         const struct pattern *pattern = p->matches->patterns[i];
         local = local_find(&w->topics, pattern->hash, pattern);

@@ -149,8 +149,8 @@ void worker_post_gathered(struct worker *w)
         message_drop(m);
         return;
     }
-    g->usual = m->len;
-    if (m->len < g->room / 2) { /* what waits in a mailbox takes no more than it needs */
+    g->usual = m->len + WS_HEAD_MAX;      /* room is asked for as if every head were the longest */
+    if (m->len < g->room - g->room / 4) { /* what waits in a mailbox takes no more than it needs */
         struct message *smaller = message_resize(m, m->len);
         m = smaller ? smaller : m;
     }

@@ -135,9 +135,7 @@ static enum join_result join_topic(
         return JOIN_NO_MEMORY;
     enum join_result result =
         join_here(s, wish, (struct local_key){hash, registered, false}, joined);
-    if (result == JOIN_LATER)
-        return result;
-    if (result != JOIN_OK) {
+    if (result != JOIN_OK && result != JOIN_LATER) {
         bool last = !local_find(&w->topics, hash, registered) && !catch_up_needs(w, registered);
         history_view_fini(&joined->past);
         route_unsubscribe(route, w->index, registered, last, wish->watches);
@@ -146,7 +144,7 @@ static enum join_result join_topic(
     session_tell_presence(s, registered, true);
     if (joined->made)
         log_topic(w, "topic appeared", wish->name, 1);
-    return JOIN_OK;
+    return result;
 }
 
 static enum join_result join_pattern(struct session *s, const struct wish *wish, uint64_t hash)

@@ -209,12 +209,9 @@ static void the_last_piece_is_where_live_messages_begin(void **state)
     publish_by(k.scene, k.by, T, SENT + 1, 1);
     enum { AROUND = 100, LEFT = 4 };
     uint64_t hash = hash_of(k.scene, T);
-    struct route_piece piece = route_piece(
-        &k.scene->route, k.by, 0, tray, hash, T, SENT - 2, (struct piece_limits){0, AROUND});
-    size_t size = piece.view.bytes + LEFT * AROUND;
-    history_view_fini(&piece.view);
-    struct piece_limits little = {size - 1, AROUND}, enough = {size, AROUND};
-    piece = route_piece(&k.scene->route, k.by, 0, tray, hash, T, SENT - 2, little);
+    struct piece_limits little = {LEFT * AROUND - 1, AROUND}, enough = {1 << 16, AROUND};
+    struct route_piece piece =
+        route_piece(&k.scene->route, k.by, 0, tray, hash, T, SENT - 2, little);
     assert_false(piece.last);
     assert_true(piece.offset == SENT + 1);
     assert_view(&piece.view, SENT - 2, SENT + 1, 0);
@@ -226,9 +223,10 @@ static void the_last_piece_is_where_live_messages_begin(void **state)
     publish_by(k.scene, k.by, T, SENT + 2, 1);
     assert_int_equal(tray->count - tray->at, 1);
     /* What was forgotten meanwhile is not there. */
-    piece = route_piece(&k.scene->route, k.by, 0, tray, hash, T, 1, enough);
+    piece = route_piece(&k.scene->route, k.by, 0, tray, hash, T, 1, little);
     assert_false(piece.last);
-    assert_view(&piece.view, SENT + 2 - KEPT + 1, SENT + 2, 0);
+    assert_view(
+        &piece.view, SENT + 2 - KEPT + 1, SENT + 2 - KEPT + LEFT, 0); /* no more than that */
     const struct route_rule none = {&rule_default, 2};
     piece = route_piece(&k.scene->route, none, 0, tray, hash, T, SENT, enough);
     assert_true(piece.last && piece.offset == SENT + 2);
