@@ -105,9 +105,18 @@ static void topic_free(struct registry *r, struct stripe *stripe, struct registr
     free(topic);
 }
 
+/* What a topic remembers of patterns may be of old. */
+static bool has_subscribers(const struct match_set *matches)
+{
+    for (uint32_t i = 0; matches && i < matches->count; i++)
+        if (atomic_load_explicit(&matches->patterns[i]->subscribers, memory_order_relaxed) > 0)
+            return true;
+    return false;
+}
+
 bool registry_release(struct registry *r, struct stripe *stripe, struct registry_topic *topic)
 {
-    if (topic->subscribers > 0 || topic->matches)
+    if (topic->subscribers > 0 || has_subscribers(topic->matches))
         return false;
     if (topic->kept && topic->kept->history.count > 0)
         return false;

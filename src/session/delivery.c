@@ -327,6 +327,10 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         w->other_rules = true;
         return 1;
+    case MAIL_SWEEP:
+        w->tray.at++;
+        worker_sweep(w);
+        return 1;
     case MAIL_PRESENCE:
         w->tray.at++;
         return 16 + worker_presence(w, mail.item);

@@ -147,6 +147,13 @@ static enum join_result join_topic(
     return result;
 }
 
+/* A worker whose stripes had nothing to look for has stopped looking. */
+static void tell_to_sweep(struct workshop *shop)
+{
+    for (unsigned i = 0; i < shop->count; i++)
+        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_SWEEP});
+}
+
 static enum join_result join_pattern(struct session *s, const struct wish *wish, uint64_t hash)
 {
     struct worker *w = s->worker;
@@ -159,7 +166,8 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true}, NULL);
     if (result == JOIN_OK) {
         count_watcher(route, true, wish->watches, 1);
-        worker_sweep(w);
+        if (patterns_first(&route->patterns))
+            tell_to_sweep(w->shop);
     } else {
         bool last = !local_find(&w->topics, hash, pattern);
         patterns_leave(&route->patterns, pattern, w->index, last, wish->watches);
