@@ -310,6 +310,23 @@ def test_a_policy_by_pattern_holds_for_all_topics_that_match(start_server, worke
     client.fence()
 
 
+# Broken by copying, out of the log's first chunk, the beginnings of frames that could as well be lost:
+# their rests had to be copied then, until there was no room for more.
+@WORKERS
+def test_who_stalls_for_long_loses_one_piece_and_stays(start_server, workers):
+    server = start_server(workers=workers, max_backlog_bytes="1m")
+    clients = [stalled(server, policy="drop_oldest") for _ in range(workers)]
+    publisher = server.client2()
+    for first in range(1, 4001, 20):
+        publisher.say(*(numbered("t", n) for n in range(first, first + 20)))
+    publisher.fence()
+    for client in clients:
+        account = Account()
+        account.read(client, {"t": 4000})
+        assert len(account.gaps) == 1, account.gaps
+        client.fence()
+
+
 # Broken by the rule's policy put above the subscription's.
 @WORKERS
 def test_the_rules_policy_holds_where_none_is_given(start_server, workers):
