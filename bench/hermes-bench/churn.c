@@ -164,6 +164,7 @@ static void client_make(struct churner *c)
         .source = o->sources ? o->source[c->index % o->sources] : NULL,
         .events = &events,
         .user = c,
+        .level = (unsigned)o->level,
         .max_queued_bytes = o->payload + QUEUE_SPARE,
         .retry_ms = HERMES_CLIENT_NEVER};
     int code = hermes_client_new(&c->client, c->at->lane->group, &options);

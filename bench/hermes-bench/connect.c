@@ -105,6 +105,7 @@ static void call(void *user, size_t number, uint64_t moment)
         .source = o->sources ? o->source[c->index % o->sources] : NULL,
         .events = &events,
         .user = c,
+        .level = (unsigned)o->level,
         .connect_ms = RUN_CONNECT_MS(o),
         .retry_ms = HERMES_CLIENT_NEVER};
     c->settled = c->greeted = false;

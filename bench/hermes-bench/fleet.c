@@ -22,6 +22,8 @@ void faults_add(struct report_faults *into, const struct report_faults *from)
     into->refused += from->refused;
     into->closed += from->closed;
     into->unconnected += from->unconnected;
+    into->misnumbered += from->misnumbered;
+    into->unrecovered += from->unrecovered;
 }
 
 void tally_add(struct tally *into, const struct tally *from)

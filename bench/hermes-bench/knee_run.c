@@ -14,7 +14,7 @@ static uint64_t faults_of(const struct report *r)
 {
     const struct report_faults *f = &r->faults;
     return f->lost + f->doubled + f->reordered + f->damaged + f->refused + f->closed +
-           f->unconnected;
+           f->unconnected + f->misnumbered + f->unrecovered;
 }
 
 /* False when the search has to end. */

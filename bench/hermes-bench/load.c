@@ -43,6 +43,7 @@ struct hermes_client *load_client(
         .events = events,
         .user = user,
         .connect_ms = RUN_CONNECT_MS(o),
+        .level = (unsigned)o->level,
         .retry_ms = HERMES_CLIENT_NEVER,
         .max_queued_bytes = batch > QUEUE_BYTES ? batch : QUEUE_BYTES};
     struct hermes_client *c;

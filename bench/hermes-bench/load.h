@@ -22,11 +22,17 @@ enum client_stage {
     STAGE_GONE,
 };
 
+/* Of an epoch, which Hermes has 16 bytes long. */
+enum { EPOCH_MOST = 31 };
+
 struct subscription {
     uint32_t topic, publisher, streams; /* the first publisher and how many, as the plan has it */
     struct check *checks;               /* one for each stream of the topic */
     uint64_t taken;                     /* messages, each once */
-    uint64_t order;                     /* they are folded into it one after the other */
+    uint64_t offset;                    /* level 2: of the last message */
+    char epoch[EPOCH_MOST];
+    uint8_t epoch_len; /* 0: not known */
+    uint64_t order;    /* they are folded into it one after the other */
 };
 
 struct subscriber {
@@ -39,8 +45,10 @@ struct subscriber {
     bool greeted;
     bool partial; /* joined when messages had been sent */
     bool stalled; /* does not read now */
+    bool read;    /* level 2: the text that the client has just told of was a delivery, and taken */
     uint64_t begun;
-    uint64_t cut; /* when it lost its connection, until it is served again; else 0 */
+    uint64_t cut;  /* when it lost its connection, until it is served again; else 0 */
+    uint64_t owed; /* then: how many messages that takes */
 };
 
 struct publisher {
@@ -52,6 +60,7 @@ struct publisher {
     _Atomic uint8_t stage; /* subscribers' lanes look at it when they count what is missing */
     bool greeted;
     bool blocked;             /* the server takes no more at the moment */
+    uint64_t confirmed;       /* the last token that the server has come to */
     uint64_t round;           /* messages of this phase, sent by schedule */
     _Atomic unsigned waiting; /* a window: lanes that have not got all of the batch */
     struct publisher *next_ready;
@@ -100,6 +109,8 @@ struct load {
         too_slow_is_fine;  /* closings with 4008 of whoever it is: --find-knee overdoes it */
     _Atomic uint64_t slow; /* that were closed so, or while they were meant not to read */
     _Atomic size_t subscribers_ready, publishers_ready;
+    _Atomic size_t unrecovered; /* that came back and did not get what they had missed */
+    uint64_t token;             /* of the last confirmation asked for */
     /* Of the phase. */
     uint64_t start; /* messages are due from here to */
     _Atomic uint64_t until;
@@ -124,6 +135,10 @@ void load_stop(struct load *load);
 
 /* Until all is sent and has arrived. False when the run has to end: interrupted or stalled. */
 bool load_wait(struct load *load, bool stalled_too);
+
+/* Until all is sent and the server has read it, whether anybody subscribes or not. False when the
+ * run has to end. */
+bool load_wait_read(struct load *load);
 
 /* No more will come: what is missing is lost. */
 void load_settle(struct load *load);
@@ -154,6 +169,9 @@ void subscriber_open(struct subscriber *s, uint64_t moment);
 
 /* Drops the connection without a word. Gone until it is opened again. */
 void subscriber_cut(struct subscriber *s);
+/* It comes back, and is served when it has all that it has missed. Behind load_wait_read. */
+void subscriber_awaits(struct subscriber *s, uint64_t moment);
+
 bool subscriber_has_all(const struct subscriber *s, bool stalled_too);
 
 /* Counts what it is still owed as lost. */
@@ -161,6 +179,19 @@ void subscriber_settle(struct subscriber *s);
 
 void subscriber_stall(struct subscriber *s);
 void subscriber_resume(struct subscriber *s);
+
+/* ---- on a lane: delivery.c ---- */
+
+struct subscription *subscriber_find(struct subscriber *s, uint32_t topic);
+
+/* The subscriber that was cut has what it is owed. */
+void subscriber_served(struct subscriber *s);
+
+/* Events of its client: at level 1 deliveries; at level 2 all texts, and deliveries. */
+void subscriber_data(struct hermes_client *c, const char *data, size_t len, void *user);
+void subscriber_message(struct hermes_client *c, char *text, size_t len, void *user);
+void subscriber_delivery(struct hermes_client *c, const struct hermes_delivery *d, void *user);
+void subscriber_gap(struct hermes_client *c, const struct hermes_gap *gap, void *user);
 
 /* ---- on a lane: publisher.c ---- */
 
@@ -174,6 +205,10 @@ void publishers_due(void *load_lane);
 
 /* Sends the next batch of whoever is on the ready list. */
 void publishers_ready(struct lane *lane);
+
+/* Asks the server whether it has read all that this lane's publishers have sent. */
+void publishers_confirm(struct load_lane *at, uint64_t token);
+bool publishers_are_confirmed(const struct load_lane *at, uint64_t token);
 
 /* One delivery of the publisher's batch, at this lane. */
 void publisher_delivered(struct load_lane *at, uint32_t publisher);

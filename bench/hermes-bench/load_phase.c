@@ -134,6 +134,51 @@ bool load_wait(struct load *load, bool stalled_too)
     return end == RUN_MET && !run->interrupted && !load_deserted(load);
 }
 
+static void lane_confirm(struct lane *lane, void *user)
+{
+    struct load *load = user;
+    publishers_confirm(&load->lanes[lane->index], load->token);
+}
+
+static void lane_confirmed(struct lane *lane, void *user)
+{
+    struct draining *d = user;
+    d->done &= publishers_are_confirmed(&d->load->lanes[lane->index], d->load->token);
+}
+
+static bool all_sent(void *user)
+{
+    struct draining *d = user;
+    d->done = true;
+    fleet_call(&d->load->run->fleet, lane_sending, d);
+    return d->done;
+}
+
+static bool all_confirmed(void *user)
+{
+    struct draining *d = user;
+    d->done = true;
+    fleet_call(&d->load->run->fleet, lane_confirmed, d);
+    return d->done;
+}
+
+bool load_wait_read(struct load *load)
+{
+    struct run *run = load->run;
+    struct draining d = {.load = load};
+    /* By a schedule there may be long between two messages. */
+    double patience = load->o->patience + (load->interval > 0 ? load->interval / 1e9 : 0);
+    enum run_wait end = run_wait(run, 0, all_sent, &d, patience);
+    if (end != RUN_MET)
+        return false;
+    load->token++;
+    fleet_call(&run->fleet, lane_confirm, load);
+    end = run_wait(run, 0, all_confirmed, &d, load->o->patience);
+    if (end == RUN_STALLED)
+        report_note(run->report, "The server did not come to read all that was published.");
+    return end == RUN_MET && load->publishers_ready > 0;
+}
+
 static void lane_settle(struct lane *lane, void *user)
 {
     struct load *load = user;

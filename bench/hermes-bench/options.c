@@ -180,6 +180,10 @@ enum options_verdict options_parse(
     }
     if (o->window)
         o->rate = 0;
+    if (o->recover && !option_given(o, "level"))
+        o->level = 2;
+    if (o->recover && !option_given(o, "missed"))
+        o->missed = 100;
     if (o->find_knee && !option_given(o, "seconds"))
         o->seconds = 3;
     if (o->find_knee && !option_given(o, "warmup"))

@@ -33,13 +33,13 @@ struct options {
     char *source[OPTIONS_SOURCES_MAX]; /* owned */
     size_t sources;
     size_t threads, pid, payload, window, subscribers, publishers, topics, per_subscriber, pairs;
-    size_t connections, rounds, seed;
+    size_t connections, rounds, seed, level, missed;
     double seconds, warmup, patience, rate, connect_rate, stalled, spread;
     enum subscribe subscribe;
     struct slo slo;
     const char *slo_text; /* NULL: none */
     const char *json, *html;
-    bool find_knee, quiet;
+    bool find_knee, quiet, recover;
     uint64_t given; /* bit by bit: options that were on the command line */
 };
 

@@ -56,6 +56,10 @@ bool options_check(const struct options *o, char *fault, size_t size)
     if (has_topics && o->publishers > o->topics)
         return wrong(fault, size, "--publishers %zu are more than there are topics: %zu",
             o->publishers, o->topics);
+    if (o->recover && o->level != 2)
+        return wrong(fault, size, "--recover is of level 2: it does not go with --level 1");
+    if (o->missed && !o->recover)
+        return wrong(fault, size, "--missed means nothing without --recover");
     if (o->window * (o->payload + 128) > BATCH_BYTES_MAX)
         return wrong(fault, size,
             "--window %zu of --payload %zu would be a batch of more than 1 GiB", o->window,

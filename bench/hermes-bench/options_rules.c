@@ -25,6 +25,7 @@ enum { MILLION = 1000000 };
 const struct rule option_rules[] = {
     {"url", VALUE_TEXT, ALL, AT(url), 0, 0},
     {"source", VALUE_TEXT, ALL, OPTION_ELSEWHERE, 0, 0},
+    {"level", VALUE_COUNT, ALL, AT(level), 1, 2},
     {"threads", VALUE_COUNT, ALL, AT(threads), 1, 256},
     {"pid", VALUE_COUNT, ALL, AT(pid), 1, 1 << 30},
     {"seconds", VALUE_SECONDS, ALL, AT(seconds), 0.05, 30 * 86400},
@@ -44,6 +45,8 @@ const struct rule option_rules[] = {
     {"subscribe", VALUE_TEXT, CONNECT, OPTION_ELSEWHERE, 0, 0},
     {"stalled", VALUE_SHARE, SLOW, AT(stalled), 0, 0.99},
     {"rounds", VALUE_COUNT, STORM, AT(rounds), 1, 10000},
+    {"recover", VALUE_FLAG, STORM, AT(recover), 0, 0},
+    {"missed", VALUE_COUNT, STORM, AT(missed), 1, MILLION},
     {"spread", VALUE_SECONDS, STORM, AT(spread), 0, 3600},
     {"slo", VALUE_TEXT, LOAD | SOAK, OPTION_ELSEWHERE, 0, 0},
     {"find-knee", VALUE_FLAG, FANOUT | TOPICS | PAIRS, AT(find_knee), 0, 0},

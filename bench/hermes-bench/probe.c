@@ -51,7 +51,7 @@ static void on_timer(uv_timer_t *timer)
     over(a);
 }
 
-bool probe(const char *url, const char *source, char *fault, size_t fault_size)
+bool probe(const char *url, const char *source, unsigned level, char *fault, size_t fault_size)
 {
     static const struct hermes_client_events events = {
         .on_answer = on_answer, .on_close = on_close};
@@ -60,6 +60,7 @@ bool probe(const char *url, const char *source, char *fault, size_t fault_size)
         .source = source,
         .events = &events,
         .user = &a,
+        .level = level,
         .retry_ms = HERMES_CLIENT_NEVER,
         .connect_ms = GREETING_MS};
     uv_loop_t loop;

@@ -6,6 +6,6 @@
 #include <stddef.h>
 
 /* False with one line in `fault`. `source` may be NULL. */
-bool probe(const char *url, const char *source, char *fault, size_t fault_size);
+bool probe(const char *url, const char *source, unsigned level, char *fault, size_t fault_size);
 
 #endif

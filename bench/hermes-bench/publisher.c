@@ -230,6 +230,28 @@ void publishers_start(struct load_lane *at)
         batch(at->publishers[i]);
 }
 
+void publishers_confirm(struct load_lane *at, uint64_t token)
+{
+    for (size_t i = 0; i < at->publisher_count; i++)
+        if (at->publishers[i]->stage == STAGE_READY)
+            (void)hermes_client_confirm(at->publishers[i]->client, token);
+}
+
+bool publishers_are_confirmed(const struct load_lane *at, uint64_t token)
+{
+    for (size_t i = 0; i < at->publisher_count; i++)
+        if (at->publishers[i]->stage == STAGE_READY && at->publishers[i]->confirmed != token)
+            return false;
+    return true;
+}
+
+static void on_confirm(struct hermes_client *c, uint64_t token, void *user)
+{
+    struct publisher *p = user;
+    (void)c;
+    p->confirmed = token;
+}
+
 static void settled(struct publisher *p, uint8_t stage)
 {
     if (p->stage == STAGE_CONNECTING) {
@@ -278,8 +300,10 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
 
 void publisher_open(struct publisher *p, uint64_t moment)
 {
-    static const struct hermes_client_events events = {
-        .on_answer = on_answer, .on_close = on_close, .on_drain = on_drain};
+    static const struct hermes_client_events events = {.on_answer = on_answer,
+        .on_confirm = on_confirm,
+        .on_close = on_close,
+        .on_drain = on_drain};
     (void)moment;
     struct load_lane *at = p->at;
     memcpy(at->text, TEXT_START, START_LEN);

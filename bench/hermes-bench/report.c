@@ -77,5 +77,5 @@ bool report_is_clean(const struct report *r)
 {
     const struct report_faults *f = &r->faults;
     return (f->lost | f->doubled | f->reordered | f->disordered | f->damaged | f->refused |
-               f->closed | f->unconnected) == 0;
+               f->closed | f->unconnected | f->misnumbered | f->unrecovered) == 0;
 }

@@ -41,6 +41,9 @@ struct report_faults {
     uint64_t refused;     /* answers that were errors */
     uint64_t closed;      /* connections that ended though the scenario did not want it */
     uint64_t unconnected; /* that never came to be */
+    /* Level 2 only. A loss leaves a gap in the offsets, too, and counts here as well. */
+    uint64_t misnumbered; /* deliveries whose offset did not follow the last one */
+    uint64_t unrecovered; /* subscribers that came back and were not told all they had missed */
 };
 
 struct report {
@@ -78,6 +81,12 @@ struct report {
     size_t step_count;
     double *rounds; /* storm: seconds from the cut until all were served again */
     size_t round_count;
+    struct { /* storm --recover, from the return to all having caught up, of all rounds */
+        bool measured;
+        uint64_t messages;                        /* that were missed and came */
+        uint64_t cpu;                             /* the server's; memory too, if it is known */
+        uint64_t rss_before, rss_peak, rss_after; /* of the first, of any, of the last */
+    } recovery;
     double knee; /* the highest rate that held; 0: none */
     char slo[96];
     json_t *notes; /* an array of sentences a reader must see, such as who the bottleneck was */

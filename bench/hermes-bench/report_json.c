@@ -15,7 +15,8 @@
  *   latency, connect, served   each a summary: count, min, mean, p50, p75, p90, p99, p99_9, p99_99,
  *                     max, and buckets, an array of [highest value, count] of those not empty
  *   clean             whether nothing is in
- *   faults            lost, doubled, reordered, disordered, damaged, refused, closed, unconnected
+ *   faults            lost, doubled, reordered, disordered, damaged, refused, closed, unconnected,
+ *                     misnumbered, unrecovered
  *   server            pid, cpu, processors, cpu_per_delivery, cpu_per_connect, rss_before,
  *                     rss_after, rss_peak, connections, rss_per_connection
  *   tool              threads, cpu, busiest, machine, late (a summary)
@@ -23,6 +24,8 @@
  *                     deliveries, connects, connections, p50, p99, max, rss, cpu (in processors)
  *   slo, knee, steps  of --find-knee; steps: rate, delivered, p50, p99, p99_9, max, held, why
  *   rounds            of storm: an array, how many seconds it took until all were served again
+ *   recovery          of storm --recover: messages, cpu, cpu_per_message, rss_before, rss_peak,
+ *                     rss_after
  *   notes             an array of texts */
 #include "report.h"
 
@@ -156,6 +159,8 @@ static void put_faults(json_t *report, const struct report_faults *f)
     put_count(faults, "refused", f->refused);
     put_count(faults, "closed", f->closed);
     put_count(faults, "unconnected", f->unconnected);
+    put_count(faults, "misnumbered", f->misnumbered);
+    put_count(faults, "unrecovered", f->unrecovered);
 }
 
 static void put_server(json_t *report, const struct report *r)
@@ -256,6 +261,23 @@ static void put_rounds(json_t *report, const struct report *r)
         json_array_append_new(rounds, json_real(r->rounds[i]));
 }
 
+static void put_recovery(json_t *report, const struct report *r)
+{
+    if (!r->recovery.measured)
+        return;
+    json_t *recovery = json_object();
+    put(report, "recovery", recovery);
+    put_count(recovery, "messages", r->recovery.messages);
+    if (!r->server.known || r->server.gone)
+        return;
+    put_real(recovery, "cpu", us(r->recovery.cpu));
+    if (r->recovery.messages)
+        put_real(recovery, "cpu_per_message", us(r->recovery.cpu) / (double)r->recovery.messages);
+    put_count(recovery, "rss_before", r->recovery.rss_before);
+    put_count(recovery, "rss_peak", r->recovery.rss_peak);
+    put_count(recovery, "rss_after", r->recovery.rss_after);
+}
+
 json_t *report_json(const struct report *r)
 {
     json_t *report = json_object();
@@ -284,6 +306,7 @@ json_t *report_json(const struct report *r)
     put_points(report, r);
     put_steps(report, r);
     put_rounds(report, r);
+    put_recovery(report, r);
     put(report, "notes", json_deep_copy(r->notes));
     return report;
 }

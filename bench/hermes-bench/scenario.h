@@ -17,6 +17,11 @@ bool scenario_churn(struct run *run, char *fault, size_t fault_size);
 /* Connections that it has at the same time, for the preflight. */
 size_t scenario_connections(const struct options *o);
 
+/* ---- recover.c ---- */
+
+/* The load is connected; stays open. */
+bool storm_recover(struct run *run, struct load *load, char *fault, size_t fault_size);
+
 /* ---- knee_run.c ---- */
 
 bool search_knee(struct run *run, struct load *load, char *fault, size_t fault_size);

@@ -74,7 +74,9 @@ bool scenario_storm(struct run *run, char *fault, size_t fault_size)
     plan_add_fanout(&plan, (uint32_t)o->subscribers, (uint32_t)o->publishers);
     load_open(&load, run, &plan);
     bool ran = load_connect(&load, fault, fault_size);
-    if (ran) {
+    if (ran && o->recover) {
+        ran = storm_recover(run, &load, fault, fault_size);
+    } else if (ran) {
         run->doing = "warming up";
         load_start(&load, o->rate, FOR_EVER);
         run_wait(run, uv_hrtime() + run_seconds(o->warmup), NULL, NULL, 0);

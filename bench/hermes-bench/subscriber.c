@@ -1,4 +1,5 @@
 #include <hermes/protocol.h>
+#include <string.h>
 
 #include "load.h"
 
@@ -7,78 +8,36 @@ static struct tally *tally_of(const struct subscriber *s)
     return &s->at->lane->tally;
 }
 
-static struct subscription *find(struct subscriber *s, uint32_t topic)
-{
-    struct subscription *all = s->subscriptions;
-    uint32_t low = 0;
-    for (uint32_t count = s->plan->count; count > 1;) {
-        uint32_t half = count / 2;
-        if (all[low + half].topic <= topic)
-            low += half;
-        count -= half;
-    }
-    return all[low].topic == topic ? &all[low] : NULL;
-}
-
-static void damaged(struct subscriber *s, const char *what, const char *data, size_t len)
-{
-    struct tally *t = tally_of(s);
-    t->faults.damaged++;
-    tally_say(t, "%s: %.*s%s", what, (int)(len < 80 ? len : 80), data, len > 80 ? "..." : "");
-}
-
-/* ---- deliveries ---- */
-
-static void served(struct subscriber *s, uint64_t now)
-{
-    histogram_record(&tally_of(s)->served, now - s->cut);
-    s->cut = 0;
-}
-
-static void on_data(struct hermes_client *c, const char *data, size_t len, void *user)
-{
-    struct subscriber *s = user;
-    const struct load *load = s->at->load;
-    struct tally *t = tally_of(s);
-    uint64_t now = uv_hrtime();
-    struct payload m;
-    (void)c;
-    enum payload_verdict verdict = payload_read(&load->form, data, len, &m);
-    if (verdict != PAYLOAD_GOOD) {
-        damaged(s, "A delivery was not what had been published", data, len);
-        if (verdict == PAYLOAD_STRANGE)
-            return;
-    }
-    struct subscription *sub = find(s, m.topic);
-    if (!sub) {
-        damaged(s, "A delivery came to somebody without that subscription", data, len);
-        return;
-    }
-    uint32_t stream = m.publisher - sub->publisher;
-    if (stream >= sub->streams) {
-        damaged(s, "A delivery came from nobody who publishes that topic", data, len);
-        return;
-    }
-    if (!check_take(&sub->checks[stream], m.number, &t->faults))
-        return;
-    t->deliveries++;
-    t->bytes += len;
-    sub->taken++;
-    sub->order = (sub->order ^ ((uint64_t)stream << 40 | m.number)) * 0x9e3779b97f4a7c15u;
-    if (s->cut)
-        served(s, now);
-    if (s->plan->stalls)
-        return;
-    histogram_record(&t->latency, now - m.moment);
-    if (load->o->window)
-        publisher_delivered(s->at, m.publisher);
-}
-
 /* ---- life ---- */
 
-static void joined(struct subscriber *s, struct subscription *sub)
+/* What the server says of where it stands in the topic, for the next time. */
+static void place(struct subscription *sub, const struct hermes_answer *answer)
+{
+    sub->offset = answer->offset;
+    sub->epoch_len = answer->epoch_len <= sizeof sub->epoch ? (uint8_t)answer->epoch_len : 0;
+    memcpy(sub->epoch, answer->epoch ? answer->epoch : "", sub->epoch_len);
+}
+
+/* It had asked for what it missed. */
+static bool recovered(struct subscriber *s, const struct hermes_answer *answer)
+{
+    struct tally *t = tally_of(s);
+    if (answer->recovered == HERMES_RECOVERED_YES)
+        return true;
+    t->faults.unrecovered++;
+    s->at->load->unrecovered++;
+    s->owed = 0; /* nobody knows when it has all */
+    tally_say(t, "A subscriber that came back was not recovered.");
+    return false;
+}
+
+static void joined(
+    struct subscriber *s, struct subscription *sub, const struct hermes_answer *answer)
 {
     const struct load *load = s->at->load;
+    if (load->o->recover && s->cut && recovered(s, answer))
+        return;
+    place(sub, answer);
     const struct plan_topic *topic = &load->plan.topics[sub->topic];
     sub->taken = sub->order = 0;
     for (uint32_t i = 0; i < topic->streams; i++) {
@@ -128,10 +87,13 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
     case HERMES_ANSWER_SUBSCRIBED:
         if (s->stage == STAGE_CONNECTING &&
             topic_number(s->at->load, answer->topic, answer->topic_len, &topic) &&
-            (sub = find(s, topic)) != NULL) {
-            joined(s, sub);
-            if (++s->acknowledged == s->plan->count)
+            (sub = subscriber_find(s, topic)) != NULL) {
+            joined(s, sub, answer);
+            if (++s->acknowledged == s->plan->count) {
+                if (s->cut && s->owed == 0)
+                    s->cut = 0;
                 settled(s, STAGE_READY);
+            }
         }
         break;
     case HERMES_ANSWER_ERROR:
@@ -183,17 +145,29 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
 void subscriber_open(struct subscriber *s, uint64_t moment)
 {
     static const struct hermes_client_events events = {
-        .on_data = on_data, .on_answer = on_answer, .on_close = on_close};
+        .on_data = subscriber_data, .on_answer = on_answer, .on_close = on_close};
+    static const struct hermes_client_events events2 = {.on_message = subscriber_message,
+        .on_delivery = subscriber_delivery,
+        .on_gap = subscriber_gap,
+        .on_answer = on_answer,
+        .on_close = on_close};
     const struct load *load = s->at->load;
     char name[TOPIC_LEN];
-    s->client = load_client(s->at, &events, s, (size_t)(s->plan - load->plan.subscribers));
+    s->client = load_client(s->at, load->o->level == 2 ? &events2 : &events, s,
+        (size_t)(s->plan - load->plan.subscribers));
     s->stage = STAGE_CONNECTING;
     s->acknowledged = 0;
     s->greeted = false;
     s->begun = moment;
     for (uint32_t i = 0; i < s->plan->count; i++) {
-        topic_name(load, s->subscriptions[i].topic, name);
-        (void)hermes_client_subscribe(s->client, name, sizeof name);
+        const struct subscription *sub = &s->subscriptions[i];
+        struct hermes_subscribe_options since = {
+            .epoch = sub->epoch, .epoch_len = sub->epoch_len, .offset = sub->offset};
+        topic_name(load, sub->topic, name);
+        if (load->o->recover && s->cut && sub->epoch_len > 0)
+            (void)hermes_client_subscribe_with(s->client, name, sizeof name, &since);
+        else
+            (void)hermes_client_subscribe(s->client, name, sizeof name);
     }
     hermes_client_open(s->client);
 }
@@ -206,6 +180,7 @@ void subscriber_cut(struct subscriber *s)
     drop(s);
     s->stage = STAGE_GONE;
     s->cut = uv_hrtime();
+    s->owed = 1;
 }
 
 void subscriber_stall(struct subscriber *s)
@@ -240,6 +215,14 @@ static uint64_t missing(const struct subscriber *s, const struct subscription *s
         if (is_known(load, topic->first_stream + i))
             sum += check_missing(&sub->checks[i], load->sent[topic->first_stream + i]);
     return sum;
+}
+
+void subscriber_awaits(struct subscriber *s, uint64_t moment)
+{
+    s->cut = moment;
+    s->owed = 0;
+    for (uint32_t i = 0; i < s->plan->count; i++)
+        s->owed += missing(s, &s->subscriptions[i]);
 }
 
 bool subscriber_has_all(const struct subscriber *s, bool stalled_too)

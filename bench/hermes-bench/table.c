@@ -15,7 +15,8 @@ bool report_verdict(const json_t *report, char *text, size_t size)
     static const char *const fault[][2] = {{"lost", "lost"}, {"doubled", "doubled"},
         {"reordered", "reordered"}, {"disordered", "in another order than at others"},
         {"damaged", "damaged"}, {"refused", "answered with an error"},
-        {"closed", "connections closed"}, {"unconnected", "connections never made"}};
+        {"closed", "connections closed"}, {"unconnected", "connections never made"},
+        {"misnumbered", "with an offset that did not follow"}, {"unrecovered", "not recovered"}};
     const json_t *faults = json_object_get(report, "faults");
     size_t used = 0;
     for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
@@ -221,6 +222,32 @@ static void rounds(const json_t *of, FILE *out)
     lines_end(&l);
 }
 
+static void recovery(const json_t *of, FILE *out)
+{
+    struct lines l = {out, 0};
+    char text[200];
+    if (!of)
+        return;
+    lines_start(&l, "recovery");
+    snprintf(text, sizeof text, "%s messages came that had been missed",
+        human_count(report_number(of, "messages")).text);
+    lines_add(&l, text, ", ");
+    if (json_object_get(of, "cpu")) {
+        snprintf(text, sizeof text, "%s of the server's CPU, %s each",
+            human_duration(report_number(of, "cpu")).text,
+            human_duration(report_number(of, "cpu_per_message")).text);
+        lines_add(&l, text, ", ");
+        lines_end(&l);
+        lines_start(&l, "");
+        snprintf(text, sizeof text, "memory %s → %s, peak %s",
+            human_bytes(report_number(of, "rss_before")).text,
+            human_bytes(report_number(of, "rss_after")).text,
+            human_bytes(report_number(of, "rss_peak")).text);
+        lines_add(&l, text, ", ");
+    }
+    lines_end(&l);
+}
+
 void report_table(const json_t *report, FILE *out)
 {
     size_t i;
@@ -238,6 +265,7 @@ void report_table(const json_t *report, FILE *out)
     summary(json_object_get(report, "connect"), out, "connect", &titled);
     summary(json_object_get(report, "served"), out, "served", &titled);
     rounds(json_object_get(report, "rounds"), out);
+    recovery(json_object_get(report, "recovery"), out);
     steps(report, out);
     putc('\n', out);
     server(json_object_get(report, "server"), out);

@@ -8,7 +8,8 @@ import subprocess
 from runner import Trouble, figures
 from runner.servers import Running, end
 
-FAULTS = ("lost", "doubled", "reordered", "damaged", "disordered_subscribers", "stalled")
+FAULTS = ("lost", "doubled", "reordered", "damaged", "disordered_subscribers")
+FAULTS += ("misnumbered", "stalled")
 PATIENCE_SECONDS = 120
 
 
@@ -48,17 +49,16 @@ class Group:
 class Generator:
     """The saturate program, connected to one server and measuring a cell when told to."""
 
-    def __init__(self, stack, build, server, group):
-        running = Running(stack, server)
+    def __init__(self, stack, build, running, group, dialect, more=()):
         command = [os.path.join(build, "bench", "saturate"), group.mode]
-        command += running.arguments() + [f"--dialect={server.dialect}", "--commands"]
+        command += running.arguments() + [f"--dialect={dialect}", "--commands", *more]
         command += [f"--{option}={n}" for option, n in group.sizes.items()]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         stack.callback(end, self.process)
-        self.server = server
-        self.name = server.name
+        self.server = running.server
+        self.name = self.server.name
         self.runs = {}  # {cell: {repetition: figures}}
         self.gone = False
 
@@ -77,6 +77,9 @@ class Generator:
             line = ""
         self.gone = not line
         return json.loads(line) if line else None
+
+    def costs(self, cell, softirq=False):
+        return costs(self.runs.get(cell, {}), softirq)
 
     def finish(self):
         """Its exit code."""
@@ -124,7 +127,10 @@ def measure_once(options, servers, group, repetitions, report):
         for server in servers:
             figures.progress(f"{group.part}: connecting to {server.name}: {group.label()}")
             try:
-                generators.append(Generator(stack, options.build, server, group))
+                running = Running(stack, server)
+                generators.append(
+                    Generator(stack, options.build, running, group, server.dialect)
+                )
             except Trouble as trouble:
                 report.fault(server, str(trouble))
                 continue
@@ -161,9 +167,8 @@ def take(options, group, generator, cell, repetition, report):
         generator.runs.setdefault(cell, {})[repetition] = run
 
 
-def costs(generator, cell, softirq=False):
+def costs(runs, softirq=False):
     """By repetition; with the kernel's softirq threads, or the server's processes alone."""
-    runs = generator.runs.get(cell, {})
     return {
         repetition: run["cpu_us_per_delivery"] + softirq * run["ksoftirqd_us_per_delivery"]
         for repetition, run in runs.items()
@@ -192,7 +197,7 @@ class Part:
         for group, generators in self.measured:
             one, other = by_name(generators, name), by_name(generators, to)
             for cell in group.cells if one and other else []:
-                ratio = figures.ratio(costs(one, cell, softirq), costs(other, cell, softirq))
+                ratio = figures.ratio(one.costs(cell, softirq), other.costs(cell, softirq))
                 found += [ratio] if ratio else []
         return found
 
@@ -228,9 +233,9 @@ class Part:
             if cell not in group.cells:
                 row += ["", ""]
                 continue
-            runs = costs(generator, cell)
+            runs = generator.costs(cell)
             is_floor = generator is floor or not floor
-            against = None if is_floor else figures.ratio(runs, costs(floor, cell))
+            against = None if is_floor else figures.ratio(runs, floor.costs(cell))
             row += [figures.spread(runs), "" if is_floor else figures.times(against, goal)]
         return row
 

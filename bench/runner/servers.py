@@ -1,6 +1,7 @@
 """The servers under test: the floor, Hermes, and the peers that are there."""
 
 import importlib.util
+import json
 import os
 import re
 import resource
@@ -23,16 +24,20 @@ class Server:
     """One server under test, by the name that the table gives it.
 
     cost: roughly its µs per delivery where each is one write, by which cells are chosen that it can
-    do in reasonable time. level1: whether hermes-bench can speak to it.
+    do in reasonable time. level1: whether hermes-bench can speak to it. rules: of Hermes, for
+    topics.
     """
 
-    def __init__(self, name, command, settings=None, dialect="level1", cost=6, config=None):
+    def __init__(
+        self, name, command, settings=None, dialect="level1", cost=6, config=None, rules=None
+    ):
         self.name = name
         self.command = command
         self.settings = settings or {}
         self.dialect = dialect
         self.cost = cost
         self.config = config
+        self.rules = rules
         self.level1 = dialect == "level1"
         self.is_peer = False
         self.processes = 2 if dialect == "nchan" else 1  # nginx: the master and its worker
@@ -44,7 +49,7 @@ def floor(build, name="floor"):
     return Server(name, [os.path.join(build, "bench", "floor")])
 
 
-def hermes(build, workers):
+def hermes(build, workers, name=None, rules=None):
     settings = {
         "WS_HOST": "127.0.0.1",
         "WS_PORT": "0",
@@ -52,8 +57,8 @@ def hermes(build, workers):
         # The generators' idle turns are longer than a keepalive interval.
         "WS_PING_SECONDS": "3600",
     }
-    name = f"hermes, {workers} worker{'s' * (workers > 1)}"
-    return Server(name, [os.path.join(build, "hermes"), "serve"], settings)
+    name = name or f"hermes, {workers} worker{'s' * (workers > 1)}"
+    return Server(name, [os.path.join(build, "hermes"), "serve"], settings, rules=rules)
 
 
 def find(root, name, folders):
@@ -212,6 +217,11 @@ class Running:
                 out.write(text)
             command = [filled(word, values) for word in command]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("WS_")}
+        if server.rules:
+            rules = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".json"))
+            json.dump({"rules": server.rules}, rules)
+            rules.flush()
+            environment["WS_CONFIG"] = rules.name
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

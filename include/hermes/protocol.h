@@ -35,7 +35,8 @@
  * one may have an "id", a string of at most 64 bytes or an integer of at most 64 characters, which
  * comes back in its answers as it was written, in errors too. E is a topic's epoch, a string of at
  * most 64 bytes that means nothing to a client; offsets are integers from 0 to 2^63-1.
- *   {"type":"subscribe","topic":T,...}     or "topics":[T,...], or "pattern":P: exactly one of them
+ *   {"type":"subscribe","topic":T,...}     or "topics":[T,...], of 1 to 1000, or "pattern":P: exactly
+ *                                          one of them
  *       "since":{"epoch":E,"offset":n}     what came behind offset n first; with "topic" only
  *       "replay":n                         at most the newest n messages first; not with a pattern,
  *                                          nor together with since
@@ -44,7 +45,8 @@
  *                                          else disconnect
  *       "presence":true                    join and leave of others are told
  *   {"type":"unsubscribe","topic":T}       or topics, or pattern
- *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself
+ *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself, though
+ *                                          a replay has it
  *   {"type":"topics",...,"pattern":P}      only those that match
  *   {"type":"presence","topic":T}
  *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}
@@ -206,6 +208,7 @@ enum {
     HERMES_DEFAULT_PORT = 443,          /* WS_PORT */
     HERMES_TOPICS_LIMIT = 100,          /* rows of a topics answer when no limit is asked for */
     HERMES_TOPICS_LIMIT_MAX = 1000,     /* rows that may be asked for */
+    HERMES_TOPICS_MAX = 1000,           /* names in "topics"; each counts as a message */
     HERMES_JSON_DEPTH_MAX = 512,        /* arrays and objects inside each other */
     HERMES_HISTORY_LIMIT = 100,         /* messages of a history answer, likewise */
     HERMES_HISTORY_LIMIT_MAX = 1000,

@@ -9,6 +9,7 @@
 void registry_init(struct registry *r, unsigned workers, size_t history_bytes)
 {
     r->key = hash_key_random();
+    r->epochs = hash_key_random().k0; /* not of the key: everyone sees epochs */
     r->worker_words = (workers + 63) / 64;
     r->budget.most = history_bytes;
     atomic_init(&r->budget.used, 0);
@@ -43,7 +44,7 @@ struct registry_topic *registry_find(
 static uint64_t epoch_new(struct registry *r, struct stripe *stripe)
 {
     uint64_t number = ++stripe->made * REGISTRY_STRIPES + (uint64_t)(stripe - r->stripes);
-    uint64_t epoch = (r->key.k0 ^ number) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t epoch = (r->epochs ^ number) * UINT64_C(0x9E3779B97F4A7C15);
     return epoch ? epoch : epoch_new(r, stripe);
 }
 
@@ -104,9 +105,18 @@ static void topic_free(struct registry *r, struct stripe *stripe, struct registr
     free(topic);
 }
 
+/* What a topic remembers of patterns may be of old. */
+static bool has_subscribers(const struct match_set *matches)
+{
+    for (uint32_t i = 0; matches && i < matches->count; i++)
+        if (atomic_load_explicit(&matches->patterns[i]->subscribers, memory_order_relaxed) > 0)
+            return true;
+    return false;
+}
+
 bool registry_release(struct registry *r, struct stripe *stripe, struct registry_topic *topic)
 {
-    if (topic->subscribers > 0 || topic->matches)
+    if (topic->subscribers > 0 || has_subscribers(topic->matches))
         return false;
     if (topic->kept && topic->kept->history.count > 0)
         return false;

@@ -53,6 +53,7 @@ struct stripe {
 
 struct registry {
     struct hash_key key;
+    uint64_t epochs;       /* random: what the epochs are made of */
     unsigned worker_words; /* 64-bit words of a topic's worker set */
     struct history_budget budget;
     struct stripe stripes[REGISTRY_STRIPES];

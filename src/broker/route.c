@@ -25,7 +25,7 @@ struct workers {
 
 static uint32_t subscribers(const struct search *s, const struct match_set *matches)
 {
-    uint32_t sum = s->topic->subscribers;
+    uint32_t sum = s->topic ? s->topic->subscribers : 0;
     for (uint32_t i = 0; matches && i < matches->count; i++)
         sum += atomic_load_explicit(&matches->patterns[i]->subscribers, memory_order_relaxed);
     return sum;
@@ -49,6 +49,8 @@ static int post_all(const struct search *s, struct message *m, struct workers *a
     struct mail mail = {.kind = MAIL_MESSAGE,
         .weight = message_weight(m) + (uint32_t)sizeof(struct mail),
         .item = m};
+    if (matches) /* few share a large one, see search_keep */
+        mail.weight += (uint32_t)(matches->count * sizeof matches->patterns[0]);
     for (size_t word = 0; word < r->registry.worker_words; word++) {
         for (uint64_t set = search_interest(s, matches, word); set != 0; set &= set - 1) {
             unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);
@@ -154,7 +156,8 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     joined.made = !s.topic && search_make(&s);
     if (s.topic) {
         registry_join(s.stripe, s.topic, worker, watches);
-        search_apply_rule(&s);
+        if (s.topic->kept) /* nothing is kept for a subscriber's sake alone: that would cost */
+            search_apply_rule(&s);
         mailbox_take(r->boxes[worker], tray);
         joined.topic = s.topic;
         joined.epoch = s.topic->epoch;
@@ -167,18 +170,33 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     return joined;
 }
 
+struct route_joined route_again(
+    struct route *r, unsigned worker, struct tray *tray, uint64_t hash, struct text topic)
+{
+    struct route_joined joined = {.topic = NULL};
+    struct search s = {.route = r, .hash = hash, .name = topic};
+    search_plain(&s);
+    mailbox_take(r->boxes[worker], tray);
+    joined.topic = s.topic;
+    joined.epoch = s.topic->epoch;
+    joined.offset = s.topic->offset;
+    search_end(&s);
+    return joined;
+}
+
 struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned worker,
     struct tray *tray, uint64_t hash, struct text topic, uint64_t from, struct piece_limits limits)
 {
     struct route_piece result;
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     search_plain(&s);
-    search_apply_rule(&s);
-    result.view =
-        history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, UINT32_MAX, false);
+    if (s.topic->kept)
+        search_apply_rule(&s);
+    uint32_t most = (uint32_t)(limits.bytes / limits.around) + 1;
+    result.view = history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, most, false);
     result.offset = s.topic->offset;
     uint64_t messages = result.view.last + 1 - result.view.first;
-    result.last = result.view.bytes + messages * limits.around <= limits.bytes;
+    result.last = messages < most && result.view.bytes + messages * limits.around <= limits.bytes;
     if (result.last)
         mailbox_take(r->boxes[worker], tray);
     search_end(&s);
@@ -215,22 +233,21 @@ bool route_watched(struct route *r, struct registry_topic *topic)
 }
 
 bool route_audience(struct route *r, struct route_rule rule, uint64_t hash, struct text topic,
-    uint64_t *workers, struct match_set **matches)
+    struct route_audience *audience)
 {
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
-    *matches = NULL;
-    for (size_t word = 0; word < MAILBOX_WAITERS_MAX / 64; word++)
-        workers[word] = 0;
+    *audience = (struct route_audience){.subscribers = 0};
     if (!search_begin(&s))
         return false;
     if (s.topic)
         search_keep(&s);
-    struct match_set *matching = search_matches(&s);
+    struct match_set *matches = search_matches(&s);
     for (size_t word = 0; word < r->registry.worker_words; word++)
-        workers[word] = search_interest(&s, matching, word);
-    if (matching)
-        match_set_hold(matching);
-    *matches = matching;
+        audience->workers[word] = search_interest(&s, matches, word);
+    audience->subscribers = subscribers(&s, matches);
+    if (matches)
+        match_set_hold(matches);
+    audience->matches = matches;
     search_end(&s);
     return true;
 }

@@ -74,6 +74,11 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     struct tray *tray, uint64_t hash, struct text topic, bool watches,
     const struct route_past *past);
 
+/* Where the topic is, for who subscribes to it already; its mail up to there is in the tray, as
+ * after a subscribe. The topic is there. */
+struct route_joined route_again(
+    struct route *r, unsigned worker, struct tray *tray, uint64_t hash, struct text topic);
+
 /* What comes next of the past, for who takes it piece by piece, and what time makes of it. */
 struct piece_limits {
     size_t bytes;
@@ -115,10 +120,15 @@ struct route_state {
 struct route_state route_history(struct route *r, struct route_rule rule, uint64_t hash,
     struct text topic, const struct route_past *past, uint32_t most);
 
-/* The workers on which somebody subscribes to the topic, by name or by pattern, as bits, of which
- * there is room for MAILBOX_WAITERS_MAX; `*matches` are the patterns, with a reference, or NULL.
- * False when there is no memory. */
+/* Who gets what is published to a topic. */
+struct route_audience {
+    uint64_t workers[MAILBOX_WAITERS_MAX / 64]; /* as bits */
+    struct match_set *matches;                  /* the patterns, with a reference, or NULL */
+    uint32_t subscribers;                       /* subscriptions, by name and by pattern */
+};
+
+/* False when there is no memory. */
 bool route_audience(struct route *r, struct route_rule rule, uint64_t hash, struct text topic,
-    uint64_t *workers, struct match_set **matches);
+    struct route_audience *audience);
 
 #endif

@@ -46,6 +46,8 @@ static void sweep_kept(
             registry_keep(registry, stripe, topic, rule->history, rules_version(rules), now_us);
         } else {
             history_expire(&kept->history, now_us);
+            if (kept->history.count == 0)
+                registry_keep(registry, stripe, topic, (struct history_limits){0}, 0, now_us);
         }
         registry_release(registry, stripe, topic);
         /* One that is gone has left its place to another. */

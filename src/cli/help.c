@@ -18,7 +18,7 @@ static const struct {
             "\n"
             "options:\n" URL_HELP "  -n, --count N        end after N messages\n"
             "      --v2             speak level 2 of the protocol; so do all that follow:\n"
-            "      --pattern P      all topics that match P, as stock:* or sensor:>; repeatable\n"
+            "      --pattern P      all topics that match P, as stock:* or sensor:>\n"
             "      --since E:O      first what followed that place, as a notice told it\n"
             "      --replay N       first the newest N messages of each topic's history\n"
             "      --policy P       when this reader is too slow: disconnect, drop_oldest or\n"

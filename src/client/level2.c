@@ -65,9 +65,9 @@ static bool subscribed(struct hermes_client *c, const struct heard *h, uint64_t 
     if (!s || number < s->command || !s->command)
         return true; /* it has been unsubscribed, and perhaps subscribed anew, since then */
     uint64_t seen = h->offset;
-    if (!s->live && s->known && h->recovered == HERMES_RECOVERED_YES)
+    if (s->known && h->recovered == HERMES_RECOVERED_YES)
         seen = s->seen;
-    else if (!s->live && !s->known)
+    else if (!s->known)
         seen = h->offset > s->replay ? h->offset - s->replay : 0;
     if (!subscription_set(s, h->epoch, seen))
         return false;

@@ -28,6 +28,7 @@ enum mail_kind {
     MAIL_MESSAGE,    /* to a worker: item is a counted message for its subscribers */
     MAIL_RESUME,     /* to a worker: a mailbox that was crowded has room */
     MAIL_RULES,      /* to a worker: other rules are in force */
+    MAIL_SWEEP,      /* to a worker: there may be topics that nobody subscribes by name */
     MAIL_PRESENCE,   /* to a worker: item is a question who subscribes here, or its answer */
     MAIL_DRAIN,      /* to the acceptor and the workers: end gracefully */
 };

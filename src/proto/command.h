@@ -45,9 +45,9 @@ enum command_policy {
 };
 
 struct command {
-    enum command_kind kind;
-    unsigned limit;    /* 1 to COMMAND_LIMIT_MAX */
-    struct text topic; /* empty: `topics` or `pattern` is given */
+    _Alignas(16) enum command_kind kind; /* it is cleared in pieces of 16 bytes */
+    unsigned limit;                      /* 1 to COMMAND_LIMIT_MAX */
+    struct text topic;                   /* empty: `topics` or `pattern` is given */
     struct text data;
     struct text prefix; /* empty: all topics */
     struct text after;  /* empty: from the first */
@@ -61,6 +61,7 @@ struct command {
     struct text epoch; /* of `since`, when has_since */
     uint64_t since;    /* its offset */
     uint32_t replay;   /* messages; more than that is cut to UINT32_MAX */
+    uint16_t names;    /* in `topics` */
     uint8_t policy;    /* enum command_policy */
     bool has_since;
     bool presence;

@@ -142,20 +142,25 @@ static bool has_lone_surrogate(struct text string)
     return false;
 }
 
+static const char names_fault[] = "topics must be an array of 1 to 1000 strings.";
+
 /* Looks at all names before anything is done with the first of them. */
 static enum command_kind check_names(struct command *c, struct text raw, enum command_kind kind)
 {
     const char *end = raw.at + raw.len;
     const char *at = raw.at[0] == '[' ? json_space(raw.at + 1, end) : end;
     if (at == end || *at == ']')
-        return malformed(c, "topics must be an array of strings, at least one.");
+        return malformed(c, names_fault);
     bool lone = false;
+    c->names = 0;
     while (*at != ']') {
         const char *start;
         at = json_value(at, end, &start);
         struct text name = {start, (size_t)(at - start)};
         if (name.at[0] != '"' || name.len == 2)
             return malformed(c, "topics must be an array of strings, none of them empty.");
+        if (++c->names > HERMES_TOPICS_MAX)
+            return malformed(c, names_fault);
         lone = lone || has_lone_surrogate(name);
         at = json_space(at, end);
         if (*at == ',')

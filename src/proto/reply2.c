@@ -254,6 +254,13 @@ void reply2_presence_event(struct buf *out, bool joined, struct text topic, uint
     end(out, frame, TEXT(""));
 }
 
+void reply2_reconnect(struct buf *out, uint64_t after_ms)
+{
+    size_t frame = begin(out, HERMES_TYPE_RECONNECT);
+    add_number(out, ",\"after_ms\":", after_ms);
+    end(out, frame, TEXT(""));
+}
+
 void reply2_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to)
 {
     size_t frame = begin(out, HERMES_TYPE_GAP);

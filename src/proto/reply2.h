@@ -76,6 +76,9 @@ void reply2_presence(struct buf *out, struct text id, struct text topic, struct 
 /* {"type":"join"|"leave","topic":T,"client":C} */
 void reply2_presence_event(struct buf *out, bool joined, struct text topic, uint64_t client);
 
+/* {"type":"reconnect","after_ms":n} */
+void reply2_reconnect(struct buf *out, uint64_t after_ms);
+
 /* {"type":"gap","topic":T,"from":a,"to":b}; the topic as JSON already, quotes included. */
 void reply2_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to);
 

@@ -22,12 +22,15 @@ static size_t note_size(const struct note *note)
     return sizeof *note + note->name_len;
 }
 
-struct arrears *arrears_new(struct byte_log *log)
+bool arrears_take(struct arrears **a, struct byte_log *log)
 {
-    struct arrears *a = calloc(1, sizeof *a);
-    if (a)
-        charge(a, log, sizeof *a);
-    return a;
+    if (*a)
+        return true;
+    *a = calloc(1, sizeof **a);
+    if (!*a)
+        return false;
+    charge(*a, log, sizeof **a);
+    return true;
 }
 
 void arrears_free(struct arrears *a, struct byte_log *log)

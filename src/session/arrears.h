@@ -45,8 +45,8 @@ struct arrears {
     uint64_t seen; /* which was of the log up to here */
 };
 
-/* NULL when there is no memory. */
-struct arrears *arrears_new(struct byte_log *log);
+/* Makes them where there are none; false when there is no memory. */
+bool arrears_take(struct arrears **a, struct byte_log *log);
 void arrears_free(struct arrears *a, struct byte_log *log);
 
 /* Losses that follow a noted one of their topic without a gap extend its note; `losses` are in

@@ -69,6 +69,7 @@ static void cancel(struct catch_up *c)
     struct registry_topic *topic = c->topic;
     bool watches = c->watches;
     bool here = local_find(&w->topics, c->hash, topic) != NULL;
+    session_tell_presence(c->session, topic, false);
     catch_up_free(c);
     bool last = !here && w->joining != topic && !catch_up_needs(w, topic);
     route_unsubscribe(&w->shop->route, w->index, topic, last, watches);
@@ -92,6 +93,17 @@ bool catch_up_is_under_way(struct session *s, struct text topic)
     return find(s, topic) != NULL;
 }
 
+void catch_up_change(struct session *s, const struct wish *wish, bool policy)
+{
+    struct catch_up *c = find(s, wish->name);
+    if (policy)
+        c->policy = wish->policy;
+    if (wish->watches && !c->watches) {
+        c->watches = true;
+        route_watch(&s->worker->shop->route, c->topic, 1);
+    }
+}
+
 bool catch_up_cancel(struct session *s, struct text topic)
 {
     struct catch_up *c = find(s, topic);
@@ -108,6 +120,31 @@ void catch_up_cancel_all(struct session *s)
         next = at->next;
         if (c->session == s)
             cancel(c);
+    }
+}
+
+bool catch_up_covers(const struct session *s, const void *topic)
+{
+    struct list *catching = &s->worker->catching;
+    if (s->catching == 0)
+        return false;
+    for (struct list *at = catching->next; at != catching; at = at->next) {
+        const struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+        if (c->session == s && c->topic == topic)
+            return true;
+    }
+    return false;
+}
+
+void catch_up_list(struct worker *w, struct text topic, struct buf *clients)
+{
+    for (struct list *at = w->catching.next; at != &w->catching; at = at->next) {
+        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+        struct session *s = c->session;
+        if (s->reached == w->choosing || !text_equal((struct text){c->name, c->name_len}, topic))
+            continue;
+        s->reached = w->choosing;
+        buf_append(clients, &s->client, sizeof s->client);
     }
 }
 
@@ -185,7 +222,6 @@ static void finish(struct catch_up *c, struct route_piece *piece)
     s->lenient += c->policy != POLICY_DISCONNECT;
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     catch_up_free(c);
-    session_tell_presence(s, topic, true);
 }
 
 static void give_piece(struct catch_up *c)
@@ -209,7 +245,7 @@ bool worker_catch_up(struct worker *w)
     for (uint32_t left = w->catching_count; left > 0 && !list_empty(&w->catching); left--) {
         struct catch_up *c = LIST_ITEM(w->catching.next, struct catch_up, node);
         struct session *s = c->session;
-        bool ready = !s->blocked && outbox_empty(&s->out);
+        bool ready = !s->blocked && outbox_unsent(&s->out) <= PIECE;
         if (ready && (pieces == 0 || log_over(&w->log)))
             return true; /* it comes first next time */
         list_remove(&c->node);

@@ -22,9 +22,20 @@ bool catch_up_begin(struct session *s, const struct wish *wish, const struct rou
 /* Whether the session is catching up with that topic. */
 bool catch_up_is_under_way(struct session *s, struct text topic);
 
+/* What a second subscribe asks for; `policy`: it names one. */
+void catch_up_change(struct session *s, const struct wish *wish, bool policy);
+
 /* Ends it, and gives up the interest; false when there is none. */
 bool catch_up_cancel(struct session *s, struct text topic);
 void catch_up_cancel_all(struct session *s);
+
+/* Whether the session is catching up with that topic: its messages come to it that way alone. */
+bool catch_up_covers(const struct session *s, const void *topic);
+
+/* Appends the ids (uint64_t) of those who are catching up with the topic, and marks them as
+ * reached.
+ */
+void catch_up_list(struct worker *w, struct text topic, struct buf *clients);
 
 /* Whether a session here catches up with the topic, and so needs the worker's interest in it. */
 bool catch_up_needs(const struct worker *w, const void *topic);

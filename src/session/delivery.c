@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "session/catch_up.h"
 #include "session/session.h"
 #include "session/worker.h"
 
@@ -155,7 +156,8 @@ static void give_all(
 /* Whether a run that not everyone gets has still to be given to this session. */
 static bool is_chosen(const struct worker *w, const struct run *run, const struct session *s)
 {
-    return s != run->first->except && s->reached != w->choosing;
+    return s != run->first->except && s->reached != w->choosing &&
+           !(s->catching > 0 && catch_up_covers(s, run->first->topic));
 }
 
 /* The same as give_all, but once to each session, whatever it subscribes to, and not at all to the
@@ -269,7 +271,9 @@ static size_t deliver_messages(struct worker *w)
         message_drop(message_at(w, tray->at));
     mailbox_done(&w->box, run.weight);
     metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(run.messages * run.given));
-    return run.given + 1; /* it may be that its subscribers left while it was on its way */
+    /* It may be that its subscribers left while it was on its way: looking for them is work, too.
+     */
+    return run.given + 1 + (matches ? matches->count : 0);
 }
 
 /* To those who watch, of a topic or a pattern. */
@@ -323,10 +327,13 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         w->other_rules = true;
         return 1;
+    case MAIL_SWEEP:
+        w->tray.at++;
+        worker_sweep(w);
+        return 1;
     case MAIL_PRESENCE:
         w->tray.at++;
-        worker_presence(w, mail.item);
-        return 16;
+        return 16 + worker_presence(w, mail.item);
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);

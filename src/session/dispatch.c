@@ -130,6 +130,8 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         return s->state == SESSION_OPEN;
     }
     command_decode(&command, payload, len, s->enveloped ? 2 : 1);
+    if (command.names > 1 && s->worker->shop->limits.messages_per_second)
+        s->allowance -= (int32_t)command.names - 1;
     if (command.kind != COMMAND_PUBLISH)
         worker_post_gathered(s->worker);
     obey(s, &command);

@@ -52,8 +52,7 @@ static void refuse(
     answer(s, status, text, head_only);
 }
 
-/* Unlike any other of this broker: an odd factor maps no two numbers to one. It tells nothing of
- * how many there are. */
+/* Unlike any other of this broker: an odd factor maps no two numbers to one. */
 static uint64_t client_new(struct worker *w)
 {
     uint64_t number = w->clients++ * w->shop->count + w->index;

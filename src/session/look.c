@@ -6,7 +6,9 @@
 #include "session/answer.h"
 #include "session/worker.h"
 
-enum { HISTORY_BYTES = 1 << 20 }; /* of data in one answer, but for its first message */
+/* HISTORY_BYTES: of data in one answer, but for its first message. BYTES_AS_TOPIC: what an answer
+ * costs is counted as if so many bytes were one topic that is looked at. */
+enum { HISTORY_BYTES = 1 << 20, BYTES_AS_TOPIC = 16 };
 
 void session_list_topics(struct session *s, const struct command *c)
 {
@@ -81,6 +83,12 @@ void session_tell_history(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
+    if (!worker_may_list(w, s)) {
+        fault.code = ERROR_RATE_LIMITED;
+        fault.message = TEXT(HERMES_TEXT_LISTINGS);
+        answer_error(s, &fault);
+        return;
+    }
     struct buf *out = answer_begin(s); /* what it has published itself is in there */
     struct route_past past = {.since = c->has_since, .offset = c->since, .newest = c->limit};
     if (c->has_since)
@@ -102,5 +110,7 @@ void session_tell_history(struct session *s, const struct command *c)
     reply2_history(out, c->id, c->topic, state.epoch, state.offset, buf_text(&rows), recovered);
     out->failed |= rows.failed;
     buf_fini(&rows);
+    size_t bytes = out->len;
     answer_send(s);
+    worker_listed(w, s, bytes / BYTES_AS_TOPIC);
 }

@@ -10,7 +10,10 @@
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
 #include "session/answer.h"
+#include "session/catch_up.h"
 #include "session/worker.h"
+
+enum { ASKING_MAX = 16 }; /* questions of one session that are not answered yet */
 
 /* What one worker has found. */
 struct part {
@@ -27,6 +30,7 @@ struct presence {
     char *texts;               /* the topic, and behind it the command's id */
     size_t topic_len;
     size_t id_len;
+    size_t subscribers; /* on all workers, about */
     unsigned count;
     struct part parts[]; /* one a worker, written by that one alone */
 };
@@ -95,6 +99,7 @@ static void list_clients(struct worker *w, struct presence *p)
     w->choosing++;
     if (local)
         list_places(w, local, clients);
+    catch_up_list(w, topic_of(p), clients);
     for (uint32_t i = 0; p->matches && i < p->matches->count; i++) {
         const struct pattern *pattern = p->matches->patterns[i];
         local = local_find(&w->topics, pattern->hash, pattern);
@@ -125,11 +130,10 @@ void presence_abandon(struct presence *p)
 static void answer_presence(struct session *s, struct presence *p)
 {
     struct buf rows = {0};
-    size_t seen = 0;
     for (unsigned i = 0; i < p->count; i++) {
         const struct buf *clients = &p->parts[i].clients;
         rows.failed |= clients->failed;
-        for (size_t at = 0; at < clients->len; at += sizeof(uint64_t), seen++) {
+        for (size_t at = 0; at < clients->len; at += sizeof(uint64_t)) {
             uint64_t client;
             memcpy(&client, clients->data + at, sizeof client);
             reply2_presence_row(&rows, client);
@@ -143,30 +147,38 @@ static void answer_presence(struct session *s, struct presence *p)
         reply2_presence(out, id_of(p), topic_of(p), buf_text(&rows));
     buf_fini(&rows);
     answer_send(s);
-    worker_listed(s->worker, s, seen);
 }
 
-void worker_presence(struct worker *w, struct presence *p)
+size_t worker_presence(struct worker *w, struct presence *p)
 {
+    size_t work =
+        p->subscribers + (p->matches ? p->matches->count : 0); /* it goes with the last part */
     if (atomic_load_explicit(&p->waiting, memory_order_acquire) > 0) {
         list_clients(w, p);
         part_done(p);
-        return;
+        return work;
     }
-    list_remove(&p->asked);
-    if (p->session && p->session->state == SESSION_OPEN)
-        answer_presence(p->session, p);
+    if (p->session) {
+        p->session->asking--;
+        list_remove(&p->asked);
+        if (p->session->state == SESSION_OPEN)
+            answer_presence(p->session, p);
+    }
     presence_free(p);
+    return work;
 }
 
 void session_forget_presence(struct session *s)
 {
     struct list *asked = &s->worker->asked;
+    if (s->asking == 0)
+        return;
     for (struct list *at = asked->next, *next; at != asked; at = next) {
         struct presence *p = LIST_ITEM(at, struct presence, asked);
         next = at->next;
         if (p->session != s)
             continue;
+        s->asking--;
         p->session = NULL;
         list_remove(&p->asked);
     }
@@ -195,7 +207,7 @@ void session_ask_presence(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct route *route = &w->shop->route;
-    uint64_t workers[MAILBOX_WAITERS_MAX / 64];
+    struct route_audience audience;
     struct fault fault = {.code = ERROR_FORBIDDEN,
         .message = TEXT(HERMES_TEXT_NO_PRESENCE),
         .id = c->id,
@@ -207,7 +219,7 @@ void session_ask_presence(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
-    if (!worker_may_list(w, s)) {
+    if (s->asking >= ASKING_MAX || !worker_may_list(w, s)) {
         fault.code = ERROR_RATE_LIMITED;
         fault.message = TEXT(HERMES_TEXT_LISTINGS);
         answer_error(s, &fault);
@@ -216,7 +228,7 @@ void session_ask_presence(struct session *s, const struct command *c)
     struct presence *p = presence_new(s, c);
     if (p)
         p->hash = registry_hash(&route->registry, c->topic);
-    if (!p || !route_audience(route, rule, p->hash, c->topic, workers, &p->matches)) {
+    if (!p || !route_audience(route, rule, p->hash, c->topic, &audience)) {
         if (p)
             presence_free(p);
         fault.code = ERROR_UNAVAILABLE;
@@ -224,8 +236,13 @@ void session_ask_presence(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
+    p->matches = audience.matches;
+    p->subscribers = audience.subscribers;
     list_append(&w->asked, &p->asked);
-    ask(p, workers);
+    s->asking++;
+    size_t work = audience.subscribers + (p->matches ? p->matches->count : 0);
+    ask(p, audience.workers); /* it may be answered, and gone, when this returns */
+    worker_listed(w, s, work);
 }
 
 /* --- comings and goings ----------------------------------------------------------------------- */

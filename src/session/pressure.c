@@ -21,10 +21,10 @@ static void trim(struct worker *w)
 }
 
 /* Makes room at the log's front: whoever holds it lets go of it, or is too slow. */
-static void relieve_oldest(struct outbox *oldest, bool holds_chunk)
+static void relieve_oldest(struct outbox *oldest)
 {
     struct session *s = LIST_ITEM(oldest, struct session, out);
-    if (!session_let_go(s, holds_chunk))
+    if (!session_let_go(s))
         session_close(s, CLOSE_TOO_SLOW);
 }
 
@@ -36,7 +36,7 @@ void worker_relieve(struct worker *w)
     struct outbox *oldest;
     bool holds_chunk;
     while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL) {
-        relieve_oldest(oldest, holds_chunk);
+        relieve_oldest(oldest);
         worker_flush(w, SIZE_MAX);
         trim(w);
     }

@@ -129,7 +129,10 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
     if (quiet && result.subscribers > 0 && session_subscription(s, topic, false))
         result.subscribers--;
     size_t answered = result.failed ? acks_count(acks) : count;
-    if (acks->len > 0)
+    /* Who is gone has been forgotten already, and must not be remembered again. */
+    if (s->state != SESSION_OPEN)
+        buf_clear(acks);
+    else if (acks->len > 0)
         write_acks(s, topic, count, &result, acks);
     for (; answered < count; answered++)
         answer_not_published(s, TEXT(""), topic);
@@ -146,8 +149,8 @@ void worker_post_gathered(struct worker *w)
         message_drop(m);
         return;
     }
-    g->usual = m->len;
-    if (m->len < g->room / 2) { /* what waits in a mailbox takes no more than it needs */
+    g->usual = m->len + WS_HEAD_MAX;      /* room is asked for as if every head were the longest */
+    if (m->len < g->room - g->room / 4) { /* what waits in a mailbox takes no more than it needs */
         struct message *smaller = message_resize(m, m->len);
         m = smaller ? smaller : m;
     }

@@ -247,6 +247,9 @@ static void session_flushed(
     case OUTBOX_BLOCKED:
         if (sent->bytes > 0)
             heard(s);
+        /* Who loses messages may never catch up, and has to be heard all the same now and then. */
+        if (sent->bytes > 0 && s->lenient > 0 && s->state == SESSION_OPEN)
+            s->full = false;
         if (sent->bytes > 0 && s->patient)
             wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
         set_blocked(s, true);

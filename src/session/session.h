@@ -62,6 +62,7 @@ struct session {
     uint32_t sent;            /* bytes, since our ping or longer */
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
     uint32_t catching;        /* topics it catches up with, see session/catch_up.h */
+    uint32_t asking;          /* questions about presence that are not answered yet */
     uint32_t lenient;         /* subscriptions whose policy is not to disconnect */
     uint32_t reached;         /* the worker's `choosing` when a delivery last got here */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */

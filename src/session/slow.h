@@ -13,11 +13,10 @@
 
 #include "session/session.h"
 
-/* The log is over its budget, and wants this blocked session to let go of its first chunk, or, when
- * that is not held, of memory. Few bytes are copied out, so that a quiet client does not pay for
- * the traffic of others; else messages are dropped. False when there is nothing left but to close
- * it. */
-bool session_let_go(struct session *s, bool holds_chunk);
+/* The log is over its budget, and this blocked session is to let go of its first chunk. Few bytes
+ * are copied out, so that a quiet client does not pay for the traffic of others; else messages are
+ * dropped. False when there is nothing left but to close it. */
+bool session_let_go(struct session *s);
 
 /* Sends to a session that was blocked. Of each topic by POLICY_LATEST only the newest unsent
  * message stays, and gap frames are told in their places. */

@@ -2,6 +2,8 @@
 #include "hermes/protocol.h"
 #include "proto/reply.h"
 #include "session/answer.h"
+#include "session/catch_up.h"
+#include "session/slow.h"
 #include "session/worker.h"
 
 enum { REPLAY_PIECE = 64 * 1024 }; /* bytes of frames that are encoded before they go to the log */
@@ -82,6 +84,7 @@ static void answer_joined(struct session *s, const struct command *c, const stru
         answer_send(s);
         return;
     }
+    session_part_gaps(s);
     if (c->has_since)
         recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
     reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
@@ -95,8 +98,11 @@ static void answer_joined(struct session *s, const struct command *c, const stru
 static void answer_again(struct session *s, const struct command *c, const struct wish *wish)
 {
     struct worker *w = s->worker;
+    struct route *route = &w->shop->route;
     struct subscription *subscription = session_subscription(s, wish->name, false);
-    if (subscription)
+    if (!subscription)
+        catch_up_change(s, wish, c->policy != COMMAND_POLICY_NONE);
+    else
         session_change(s, subscription, c->policy ? wish->policy : subscription->policy,
             subscription->watches || wish->watches);
     if (!s->enveloped) {
@@ -104,18 +110,15 @@ static void answer_again(struct session *s, const struct command *c, const struc
         answer_send(s);
         return;
     }
-    uint64_t hash = registry_hash(&w->shop->route.registry, wish->name);
-    struct route_state state =
-        route_history(&w->shop->route, wish->rule, hash, wish->name, NULL, 0);
-    mailbox_take(&w->box, &w->tray);
+    uint64_t hash = registry_hash(&route->registry, wish->name);
+    struct route_joined now = route_again(route, w->index, &w->tray, hash, wish->name);
     worker_deliver(w); /* what was numbered by now comes before the answer */
     enum recovered recovered = RECOVERED_UNASKED;
-    if (wish->past && wish->past->since) {
-        bool all = wish->past->epoch == state.epoch && wish->past->offset == state.offset;
+    if (wish->past->since) {
+        bool all = wish->past->epoch == now.epoch && wish->past->offset == now.offset;
         recovered = all ? RECOVERED_YES : RECOVERED_NO;
     }
-    reply2_subscribed(
-        answer_begin_here(s), c->id, wish->name, state.epoch, state.offset, recovered);
+    reply2_subscribed(answer_begin_here(s), c->id, wish->name, now.epoch, now.offset, recovered);
     answer_send(s);
 }
 

@@ -135,9 +135,7 @@ static enum join_result join_topic(
         return JOIN_NO_MEMORY;
     enum join_result result =
         join_here(s, wish, (struct local_key){hash, registered, false}, joined);
-    if (result == JOIN_LATER)
-        return result;
-    if (result != JOIN_OK) {
+    if (result != JOIN_OK && result != JOIN_LATER) {
         bool last = !local_find(&w->topics, hash, registered) && !catch_up_needs(w, registered);
         history_view_fini(&joined->past);
         route_unsubscribe(route, w->index, registered, last, wish->watches);
@@ -146,7 +144,14 @@ static enum join_result join_topic(
     session_tell_presence(s, registered, true);
     if (joined->made)
         log_topic(w, "topic appeared", wish->name, 1);
-    return JOIN_OK;
+    return result;
+}
+
+/* A worker whose stripes had nothing to look for has stopped looking. */
+static void tell_to_sweep(struct workshop *shop)
+{
+    for (unsigned i = 0; i < shop->count; i++)
+        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_SWEEP});
 }
 
 static enum join_result join_pattern(struct session *s, const struct wish *wish, uint64_t hash)
@@ -161,7 +166,8 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true}, NULL);
     if (result == JOIN_OK) {
         count_watcher(route, true, wish->watches, 1);
-        worker_sweep(w);
+        if (patterns_first(&route->patterns))
+            tell_to_sweep(w->shop);
     } else {
         bool last = !local_find(&w->topics, hash, pattern);
         patterns_leave(&route->patterns, pattern, w->index, last, wish->watches);

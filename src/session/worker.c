@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/die.h"
+#include "proto/reply2.h"
 #include "session/catch_up.h"
 #include "session/session.h"
 
@@ -98,10 +99,24 @@ static void deadline_met(struct deadline *d, void *user)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* Each is told another time, so that not all come back at once. */
+static void tell_reconnect(struct session *s)
+{
+    struct worker *w = s->worker;
+    uint64_t spread = w->shop->limits.drain_ms + 1;
+    buf_clear(&w->scratch);
+    reply2_reconnect(&w->scratch,
+        hash_bytes(w->shop->route.registry.key, &s->client, sizeof s->client) % spread);
+    if (!w->scratch.failed)
+        session_send(s, buf_text(&w->scratch));
+}
+
 static void close_for_shutdown(void *item, void *user)
 {
     struct session *s = item;
     (void)user;
+    if (s->state == SESSION_OPEN && s->enveloped)
+        tell_reconnect(s);
     if (s->state == SESSION_OPEN)
         session_close(s, CLOSE_SHUTDOWN);
     else if (s->state == SESSION_HEAD)

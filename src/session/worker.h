@@ -164,9 +164,10 @@ static inline struct route_rule worker_rule(const struct worker *w, struct text 
  * anything to look for. */
 void worker_sweep(struct worker *w);
 
-/* presence.c: answers a question of another worker's, or hands on the answer to one of ours. */
+/* presence.c: answers a question of another worker's, or hands on the answer to one of ours.
+ * Returns how much work it was, in subscribers. */
 struct presence;
-void worker_presence(struct worker *w, struct presence *p);
+size_t worker_presence(struct worker *w, struct presence *p);
 
 /* presence.c: frees a question that cannot be answered any more. */
 void presence_abandon(struct presence *p);

@@ -490,11 +490,12 @@ class Client2(Client):
 
     @staticmethod
     def check_message(got, topic, offset=None, pattern=None):
-        assert got["type"] == "message" and got["topic"] == topic, (got, topic, offset)
-        assert type(got["offset"]) is int and got["offset"] >= 1, got
-        assert offset is None or got["offset"] == offset, (got, offset)
-        assert got.get("pattern") == pattern, (got, pattern)
-        assert set(got) <= {"type", "topic", "data", "offset", "pattern"}, got
+        shown = str(got)[:400]
+        assert got["type"] == "message" and got["topic"] == topic, (shown, topic, offset)
+        assert type(got["offset"]) is int and got["offset"] >= 1, shown
+        assert offset is None or got["offset"] == offset, (shown, offset)
+        assert got.get("pattern") == pattern, (shown, pattern)
+        assert set(got) <= {"type", "topic", "data", "offset", "pattern"}, shown
 
     def expect_error(self, message=None):
         got = super().expect_error(message)

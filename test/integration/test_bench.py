@@ -16,7 +16,8 @@ from hermes_fixtures import HERMES, clean_environment, eventually
 from raw import DEADLINE
 
 BENCH = pathlib.Path(os.environ.get("HERMES_BUILD", HERMES.parent)) / "hermes-bench"
-FAULTS = ("lost", "doubled", "reordered", "disordered", "damaged", "refused", "closed", "unconnected")
+FAULTS = ("lost", "doubled", "reordered", "disordered", "damaged", "refused", "closed", "unconnected",
+          "misnumbered", "unrecovered")
 # 100 messages. What is missing at the end costs the patience, elsewhere it may be long.
 SMALL = ("--warmup", "0", "--seconds", "0.1", "--rate", "1000", "--payload", "80", "--patience", "20")
 TAIL = (*SMALL[:-1], "1")
@@ -704,3 +705,181 @@ def test_soak_passes_on_hermes(bench, server):
     faults(done)
     assert done.report["totals"]["leaves"] > 0
     assert done.report["totals"]["connects"] > done.report["totals"]["leaves"]
+
+
+# ---- level 2 ----
+
+
+class FakeLevel2(FakeBroker):
+    """`replay(rows, more)` tells what comes of what a subscriber asks for by `since`: rows of offset and
+    text; `more` is what its ack says. `number(offset)` tells what a delivery says its offset is."""
+
+    def __init__(self, replay=None, number=None, name=None, **more):
+        super().__init__(level=2, **more)
+        self.replay = replay or (lambda rows, more: rows)
+        self.number = number or (lambda offset: offset)
+        self.name = name or (lambda topic, offset: topic)
+
+    def _answer2(self, message):
+        more, rows = super()._answer2(message)
+        return more, self.replay(rows, more) if "since" in message else rows
+
+    def _envelope(self, topic, offset, text):
+        return super()._envelope(self.name(topic, offset), self.number(offset), text)
+
+
+MISSED, BACK = 20, 4
+RECOVER = ("storm", "--recover", "--subscribers", BACK, "--rounds", 1, "--missed", MISSED, "--rate", 1000,
+           "--warmup", 0.05, "--seconds", 0.05, "--payload", 80, "--patience", 2)
+
+
+def test_level_2_passes_on_an_honest_broker(bench):
+    with FakeLevel2() as broker:
+        done = bench(broker.url, "fanout", "--level", 2, "--subscribers", 4, "--publishers", 2, *SMALL)
+        faults(done)
+        assert done.report["totals"]["deliveries"] == 4 * SENT
+        assert all(one.level == 2 for one in broker.connections)
+        assert done.report["settings"]["level"] == 2
+
+
+def test_a_broker_without_level_2_is_one_line(bench):
+    with FakeBroker() as broker:
+        done = bench(broker.url, "fanout", "--level", 2, *SMALL, code=2)
+        assert done.stderr.count("\n") == 2 and "hermes.v2" in done.stderr  # the first is about limits
+
+
+def test_at_level_2_a_loss_is_in_the_offsets_too(bench):
+    with FakeLevel2(deliver=lambda one, n, data: [] if one.order == 1 and n == 5 else [data]) as broker:
+        faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), lost=1, misnumbered=1)
+
+
+def test_at_level_2_a_message_that_the_client_library_would_leave_out_is_doubled(bench):
+    with FakeLevel2(deliver=lambda one, n, data: [data] * (1 + (one.order == 1 and n == 5))) as broker:
+        faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), doubled=1)
+
+
+def test_offsets_that_leave_one_out_are_a_fault(bench):
+    with FakeLevel2(number=lambda offset: offset + (offset > 50)) as broker:
+        faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), misnumbered=3)
+
+
+def test_offsets_that_do_not_begin_behind_the_acknowledged_one_are_a_fault(bench):
+    with FakeLevel2(number=lambda offset: offset + 7) as broker:
+        faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), misnumbered=3)
+
+
+def test_a_delivery_that_names_another_topic_is_damaged(bench):
+    with FakeLevel2(name=lambda topic, offset: "another" if offset == 9 else topic) as broker:
+        faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), damaged=3)
+
+
+def test_a_delivery_in_another_form_of_json_is_one(bench):
+    def deliver(one, n, data):
+        topic = one.topics[0]
+        return [{"offset": broker.offsets[topic], "data": json.loads(data), "topic": topic, "type": "message"}]
+
+    with FakeLevel2(deliver=deliver) as broker:
+        done = bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL)
+        faults(done)
+        assert done.report["totals"]["deliveries"] == 3 * SENT
+
+
+def test_a_recovering_storm_passes_on_an_honest_broker(bench):
+    with FakeLevel2() as broker:
+        done = bench(broker.url, *RECOVER[:5], 3, *RECOVER[6:], "--threads", 2)
+        faults(done)
+        assert len(done.report["rounds"]) == 3
+        assert done.report["recovery"]["messages"] == 3 * 4 * MISSED
+        assert done.report["served"]["count"] == 3 * 4
+
+
+def each(count):
+    """Of one fault for each subscriber that comes back."""
+    return BACK * count
+
+
+@pytest.mark.parametrize(("replay", "expected"), [
+    (lambda rows, more: rows[:7] + rows[8:], {"lost": each(1), "misnumbered": each(1)}),
+    (lambda rows, more: rows[1:], {"lost": each(1), "misnumbered": each(1)}),
+    (lambda rows, more: rows[:-1], {"lost": each(1), "misnumbered": each(1)}),
+    (lambda rows, more: [], {"lost": each(MISSED), "misnumbered": each(1)}),
+    (lambda rows, more: rows[:7] + rows[6:], {"doubled": each(1)}),
+    (lambda rows, more: rows + rows, {"doubled": each(MISSED)}),
+    (lambda rows, more: rows[:7] + [rows[8], rows[7]] + rows[9:], {"reordered": each(1), "misnumbered": each(2),
+                                                                     "disordered": 0}),
+    (lambda rows, more: [(n, '"else"' if n == rows[3][0] else text) for n, text in rows],
+     {"damaged": each(1), "lost": each(1), "misnumbered": each(1)}),
+], ids=["one-left-out", "the-first-left-out", "the-last-left-out", "all-left-out", "one-twice", "all-twice", "reordered",
+        "another"])
+def test_what_is_wrong_with_a_replay_is_seen(bench, replay, expected):
+    with FakeLevel2(replay=replay) as broker:
+        faults(bench(broker.url, *RECOVER, code=1), **expected)
+
+
+def test_what_had_come_before_the_cut_is_doubled(bench):
+    def replay(rows, more):
+        topic, = broker.kept
+        return broker.kept[topic][-MISSED - 2:]
+
+    with FakeLevel2(replay=replay) as broker:
+        faults(bench(broker.url, *RECOVER, code=1), doubled=each(2))
+
+
+def test_one_that_is_not_recovered_is_a_fault(bench):
+    told = []
+
+    def replay(rows, more):
+        told.append(more)
+        if len(told) != 2:
+            return rows
+        more["recovered"] = False
+        return []
+
+    with FakeLevel2(replay=replay) as broker:
+        done = bench(broker.url, *RECOVER, code=1)
+        faults(done, unrecovered=1)
+        assert "rounds" not in done.report
+        assert any("3 of 4" in note for note in done.report["notes"])
+
+
+def test_a_server_that_keeps_nothing_is_one_line(bench, server):
+    done = bench(server.url, *RECOVER, code=2)
+    assert done.stderr.count("hermes-bench:") == 1 and "keep 20 messages" in done.stderr
+
+
+def test_a_server_that_keeps_too_little_is_the_same(bench, start_server):
+    server = start_server(rules=[{"match": ">", "history": MISSED - 1}])
+    assert "keep 20 messages" in bench(server.url, *RECOVER, code=2).stderr
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_recovering_storm_passes_on_hermes(bench, start_server, workers):
+    server = start_server(workers=workers, rules=[{"match": ">", "history": 150}])
+    done = bench(server.url, "storm", "--recover", "--subscribers", 200, "--rounds", 2, "--rate", 1000, "--warmup", 0.05,
+                 "--seconds", 0.05, "--publishers", 3, "--threads", 2, "--pid", server.pid)
+    faults(done)
+    assert len(done.report["rounds"]) == 2
+    recovery = done.report["recovery"]
+    assert recovery["messages"] == 2 * 200 * 100
+    assert recovery["rss_peak"] >= recovery["rss_before"] > 0 and recovery["cpu"] > 0
+
+
+@pytest.mark.parametrize("words", [
+    ("fanout", "--subscribers", 20, "--publishers", 3, "--rate", 200),
+    ("fanout", "--subscribers", 20, "--publishers", 3, "--window", 16),
+    ("topics", "--topics", 40, "--subscribers", 30, "--per-subscriber", 7, "--publishers", 3, "--rate", 400),
+    ("pairs", "--pairs", 20, "--window", 3),
+    ("slow", "--subscribers", 10, "--stalled", 0.2, "--payload", 100, "--rate", 200),
+    ("storm", "--subscribers", 20, "--rounds", 1),
+    ("churn", "--connections", 4),
+    ("soak", "--subscribers", 20, "--topics", 20, "--pairs", 5, "--connections", 4, "--rate", 300),
+], ids=lambda words: f"{words[0]}{words[-2]}")
+def test_level_2_passes_on_hermes(bench, server, words):
+    done = bench(server.url, *words, "--level", 2, "--threads", 2, "--warmup", 0.05, "--seconds", 0.2)
+    faults(done)
+    assert done.report["totals"]["deliveries"] > 0
+
+
+def test_connections_at_level_2_are_measured(bench, server):
+    faults(bench(server.url, "connect", "--level", 2, "--connections", 50, "--connect-rate", 0, "--seconds", 0.05,
+                 "--subscribe", "own"))

@@ -196,7 +196,6 @@ def test_a_pattern_of_someone_who_left_abruptly_is_gone(server):
     assert publisher.publish_acked("a:b", 1) == (0, 0), "nobody is there to number it for"
 
 
-# Broken by posting a message to the topic's workers and to the pattern's one after the other.
 @WORKERS
 def test_order_is_one_for_topics_and_patterns(server):
     subscribers = [server.client2() for _ in range(8)]
@@ -297,6 +296,40 @@ def test_acks_by_pattern_keep_their_place_in_a_storm(server):
             one.result()
 
 
+# What one subscription begins with is where the other ends.
+@WORKERS
+@pytest.mark.parametrize("kept, toggled", [({"pattern": "t:*"}, {"topic": "t:x"}),
+                                           ({"topic": "t:x"}, {"pattern": "t:*"}),
+                                           ({"pattern": ">"}, {"pattern": "t:*"})])
+def test_nothing_is_missed_nor_doubled_when_a_second_way_comes_and_goes(server, kept, toggled):
+    stop = []
+    publishers = [server.client2() for _ in range(2)]
+
+    def publish(client):
+        while not stop:
+            client.send(burst([publish_text("t:x", "1")] * 5))
+            client.ask("ping")
+
+    running = [within(publish, c) for c in publishers]
+    try:
+        client = server.client2()
+        client.subscribe(**kept)
+        at = None
+        for n in range(500):
+            number = client.tell("unsubscribe" if n % 2 else "subscribe", **toggled)
+            got = client.recv_json()
+            while got.get("id") != number:
+                client.check_message(got, "t:x", at and at + 1, got.get("pattern"))
+                at = got["offset"]
+                got = client.recv_json()
+            assert got["type"].startswith("ack_"), got
+            assert at is None or got.get("offset", at) == at, got
+    finally:
+        stop.append(True)
+        for one in running:
+            one.result()
+
+
 def random_pattern(rng):
     parts = [rng.choice(["a", "b", "c", "*", "*", ""]) for _ in range(rng.randint(1, 4))]
     if rng.random() < 0.3:
@@ -304,7 +337,6 @@ def random_pattern(rng):
     return ":".join(parts) or "*"
 
 
-# Broken by an index that forgets a branch when another pattern through it is removed.
 @WORKERS
 def test_thousands_of_patterns_match_as_defined(server):
     rng = random.Random(9)
@@ -361,23 +393,32 @@ def test_history_and_patterns_go_together(start_server):
 
 # --- what it costs --------------------------------------------------------------------------------
 
+# Broken by letting no topic go when new ones come.
 @pytest.mark.skipif(sanitized(), reason="sanitizers keep freed memory")
 def test_publishes_to_ever_new_topics_do_not_grow_memory_without_bound(start_server):
-    server = start_server(workers=2, max_backlog_bytes="1m")
+    server = start_server(workers=2)
     client, publisher = server.client2(), server.client2()
-    client.subscribe(pattern="new:*:x")
-    # Every one of them is a topic, because this one might have asked for it.
     client.subscribe(pattern="new:*")
-    rounds, each = 32, 20_000
+    rounds, each = 40, 20_000
+
+    def read():
+        """All that comes, unseen, to the last message."""
+        last = b'"data":%d,' % (rounds * each - 1)
+        piece = b""
+        while last not in piece:
+            piece = piece[-200:] + client.sock.recv(1 << 20)
+
+    reader = within(read)
     sizes = []
     for round in range(rounds):
         first = round * each
         publisher.send(burst(b'{"topic":"new:%d","data":%d}' % (n, n) for n in range(first, first + each)))
         publisher.ask("ping")
         sizes.append(server.memory())
+    reader.result()
     # What is there after a while is all there ever is.
     assert sizes[-1] - max(sizes[: rounds // 2]) < 6 << 20, [s >> 10 for s in sizes]
-    assert max(sizes) - sizes[0] < 80 << 20, [s >> 10 for s in sizes]
+    assert max(sizes) - sizes[0] < 40 << 20, [s >> 10 for s in sizes]
 
 
 @WORKERS

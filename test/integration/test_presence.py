@@ -247,7 +247,7 @@ def publish_text_of(topic, value):
     return json.dumps({"topic": topic, "data": value})
 
 
-# Broken by a leave that goes before a join of the same client.
+# Broken by ends of sessions that tell nobody.
 @WORKERS
 def test_what_watchers_are_told_adds_up_to_who_is_there(server):
     watcher = server.client2()

@@ -1,6 +1,7 @@
 /* Whole lives of brokers under ThreadSanitizer: clients come, do what they may, and go, in order or
  * not, while other threads publish and read metrics; amid all that the broker is drained. Nothing
- * is timed: the end comes after so many visits, whenever that is. */
+ * is timed: the end comes after so many visits, whenever that is. Half of the clients speak level 2
+ * and use all of it; the rules change meanwhile. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,7 +17,7 @@
 #include "support/random.h"
 #include "support/tsan.h"
 
-enum { CLIENTS = 5, PUBLISHERS = 2, TOPICS = 8, STEPS = 20, RECENT = 8 };
+enum { CLIENTS = 5, PUBLISHERS = 2, TOPICS = 8, STEPS = 20, RECENT = 8, HISTORY = 20 };
 
 struct life {
     struct hermes *h;
@@ -29,7 +30,8 @@ struct life {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int visits;
-    sem_t credit; /* what the publishers and the reader of metrics may still do */
+    sem_t credit;   /* what the publishers and the reader of metrics may still do */
+    char rules[64]; /* the name of the file */
 };
 
 struct actor {
@@ -65,6 +67,7 @@ struct visit {
     struct life *life;
     struct peer peer;
     struct random *dice;
+    bool enveloped; /* level 2 */
     int client;
     int number; /* of this client's connections */
     int published;
@@ -98,15 +101,51 @@ static void check_data(struct visit *v, const char *text, size_t len)
     v->heard[publisher][at].last = n;
 }
 
+/* Old messages are replayed of these, so that they come again. */
+static bool is_kept(const char *topic)
+{
+    return strncmp(topic, "six", 3) == 0 || strncmp(topic, "seven", 5) == 0;
+}
+
+/* A message at level 2. */
+static void check_enveloped(struct visit *v, const char *text, size_t len)
+{
+    static const char start[] = "{\"type\":\"message\",\"topic\":\"";
+    const char *data = memmem(text, len, ",\"data\":", 8);
+    if (!data)
+        fault(v->life, "a message without data: %.*s", (int)len, text);
+    else if (!is_kept(text + sizeof start - 1))
+        check_data(v, data + 8, len - (size_t)(data + 8 - text));
+}
+
+static bool is_one_of(const char *text, size_t len, const char *const *starts)
+{
+    while (*starts && !peer_is(text, len, *starts))
+        starts++;
+    return *starts != NULL;
+}
+
+/* What both levels may be answered, and what level 2. */
+static bool is_expected(const struct visit *v, const char *text, size_t len)
+{
+    static const char *const both[] = {"{\"type\":\"ack_", "{\"type\":\"topics\"", NULL};
+    static const char *const plain[] = {
+        "{\"type\":\"error\",\"message\":\"Not subscribed to ", NULL};
+    static const char *const enveloped[] = {"{\"type\":\"error\",\"code\":\"not_subscribed\"",
+        "{\"type\":\"error\",\"code\":\"no_history\"", "{\"type\":\"join\"", "{\"type\":\"leave\"",
+        "{\"type\":\"presence\"", "{\"type\":\"history\"", "{\"type\":\"pong\"", NULL};
+    return is_one_of(text, len, both) || is_one_of(text, len, v->enveloped ? enveloped : plain);
+}
+
 /* False when the visit is over: something but a text came. */
 static bool check(struct visit *v, int got, const char *text, size_t len, int expected_code)
 {
     if (got == PEER_TEXT) {
         if (peer_is(text, len, "{\"b\":"))
             check_data(v, text, len);
-        else if (!peer_is(text, len, "{\"type\":\"ack_") &&
-                 !peer_is(text, len, "{\"type\":\"topics") &&
-                 !peer_is(text, len, "{\"type\":\"error\",\"message\":\"Not subscribed to "))
+        else if (v->enveloped && peer_is(text, len, "{\"type\":\"message\""))
+            check_enveloped(v, text, len);
+        else if (!is_expected(v, text, len))
             fault(v->life, "unexpected: %.*s", (int)(len < 100 ? len : 100), text);
         return true;
     }
@@ -160,9 +199,52 @@ static bool subscribe(struct visit *v, const char *topic)
     return peer_sendf(&v->peer, "{\"type\":\"subscribe\",\"topic\":\"%s\"}", topic);
 }
 
+/* What only level 2 can do. False when the connection is gone. */
+static bool step2(struct visit *v)
+{
+    static const char *const patterns[] = {"*", ">", "one", "f:*"};
+    const char *pattern = patterns[random_below(v->dice, 4)];
+    const char *topic = topic_name(v->dice);
+    const char *presence = random_below(v->dice, 2) ? ",\"presence\":true" : "";
+    const char *policy = random_below(v->dice, 2) ? ",\"policy\":\"latest\"" : "";
+    struct peer *p = &v->peer;
+    switch (random_below(v->dice, 9)) {
+    case 0:
+    case 1:
+        return peer_sendf(
+            p, "{\"type\":\"subscribe\",\"pattern\":\"%s\"%s%s}", pattern, presence, policy);
+    case 2:
+        return peer_sendf(p, "{\"type\":\"unsubscribe\",\"pattern\":\"%s\"}", pattern);
+    case 3:
+        return peer_sendf(p, "{\"type\":\"presence\",\"topic\":\"%s\",\"id\":1}", topic);
+    case 4:
+        return peer_sendf(p, "{\"type\":\"history\",\"topic\":\"%s\",\"id\":1}", topic);
+    case 5:
+        return peer_sendf(p,
+            "{\"type\":\"subscribe\",\"topics\":[\"%s\",\"six\",\"eight\"],\"replay\":%d%s%s}",
+            topic, (int)random_below(v->dice, 2 * HISTORY), presence, policy);
+    case 6:
+        return peer_sendf(p,
+            "{\"type\":\"subscribe\",\"topic\":\"%s\",\"since\":{\"epoch\":\"0123456789abcdef\","
+            "\"offset\":1}}",
+            topic);
+    case 7:
+        return peer_sendf(p, "{\"type\":\"ping\",\"id\":\"p\"}") && read_some(v);
+    default:
+        v->published++;
+        return peer_sendf(p,
+            "{\"topic\":\"%s\",\"data\":{\"b\":%d,\"p\":%d,\"v\":%d,\"n\":%d},\"id\":%d,"
+            "\"echo\":%s}",
+            topic, v->life->id, v->client, v->number, v->published, v->published,
+            v->published % 2 ? "false" : "true");
+    }
+}
+
 /* False when the connection is gone. */
 static bool step(struct visit *v)
 {
+    if (v->enveloped && random_below(v->dice, 2))
+        return step2(v);
     switch (random_below(v->dice, 10)) {
     case 0:
     case 1:
@@ -250,7 +332,8 @@ static void *come_and_go(void *user)
             peer_send_bytes(&v.peer, "GET / HT", 8);
             peer_drop(&v.peer, random_below(&dice, 2) == 0);
         }
-        if (!peer_open(&v.peer, life->port)) {
+        v.enveloped = random_below(&dice, 2);
+        if (!(v.enveloped ? peer_open2 : peer_open)(&v.peer, life->port)) {
             if (!atomic_load(&life->draining))
                 fault(life, "no connection, though the broker was not drained yet");
             return NULL;
@@ -261,6 +344,25 @@ static void *come_and_go(void *user)
         leave(&v);
         visit_over(life);
     }
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+
+/* Two topics keep messages, now more and now fewer, and at times none. */
+static void write_rules(struct life *life, int turn)
+{
+    char name[sizeof life->rules + 32];
+    snprintf(name, sizeof name, "%s.%lu", life->rules, (unsigned long)pthread_self());
+    FILE *file = fopen(name, "w");
+    if (!file)
+        abort();
+    fprintf(file, "{\"rules\":[{\"match\":\"six\",\"history\":%d,\"retain\":true}", HISTORY);
+    if (turn % 3 > 0)
+        fprintf(file, ",{\"match\":\"seven\",\"history\":%d,\"history_seconds\":1}",
+            turn % 3 * HISTORY);
+    fputs("]}", file);
+    if (fclose(file) != 0 || rename(name, life->rules) != 0)
+        abort();
 }
 
 /* --- threads of the embedding program --------------------------------------------------------- */
@@ -283,6 +385,11 @@ static void *publish_from_within(void *user)
             fault(life, "hermes_publish answered %d", code);
             return NULL;
         }
+        if (n % 50 == 0)
+            write_rules(life, n / 50);
+        code = n % 50 ? HERMES_OK : hermes_reload(life->h);
+        if (code != HERMES_OK && !(code == HERMES_STOPPED && atomic_load(&life->draining)))
+            fault(life, "hermes_reload answered %d: %s", code, hermes_error(life->h));
     }
 }
 
@@ -358,6 +465,12 @@ static void *live(void *user)
     pthread_cond_init(&life->changed, NULL);
     sem_init(&life->credit, 0, 0);
     life->h = hermes_new();
+    const char *folder = getenv("TMPDIR");
+    snprintf(life->rules, sizeof life->rules, "%.30s/hermes-lives-%d-%d", folder ? folder : "/tmp",
+        (int)getpid(), life->id);
+    write_rules(life, 1);
+    set(life->h, "config", life->rules);
+    set(life->h, "history-bytes", "20k");
     set(life->h, "port", "0");
     set(life->h, "host", "127.0.0.1");
     set(life->h, "workers", "3");
@@ -388,6 +501,7 @@ static void *live(void *user)
     for (int i = 0; i < CLIENTS + PUBLISHERS + 1; i++)
         pthread_join(actors[i].thread, NULL);
     expect_nothing_left(life);
+    unlink(life->rules);
     hermes_free(life->h);
     sem_destroy(&life->credit);
     pthread_cond_destroy(&life->changed);

@@ -1,5 +1,5 @@
 /* Order under ThreadSanitizer: many threads publish to few topics, and what each subscriber has
- * read is compared afterwards. */
+ * read is compared afterwards, whatever its level and whether by name or by pattern. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
  * they never go on when workers do not let them. */
 enum {
     TOPICS = 3,
-    SUBSCRIBERS = 6,
+    SUBSCRIBERS = 8,
     INSIDERS = 3, /* threads of this program that publish */
     PUBLISHERS = 6,
     MESSAGES = 300, /* of each publisher, to the topics in turn */
@@ -35,9 +35,13 @@ struct world {
     _Atomic int faults;
 };
 
+/* How a subscriber gets its messages. */
+enum way { PLAIN, BY_NAME, BY_PATTERN, BY_BOTH, WAYS };
+
 struct subscriber {
     struct world *world;
     pthread_t thread;
+    enum way way;
     int count[TOPICS];
     struct heard heard[TOPICS][TOTAL];
 };
@@ -48,9 +52,26 @@ struct publisher {
     int number;
 };
 
-static bool hear(struct subscriber *s, int last[PUBLISHERS], const char *text)
+/* At level 2: where the data begins, if the offset is the topic's next; else NULL. */
+static const char *opened(const struct subscriber *s, const char *text, size_t len)
+{
+    const char *data = memmem(text, len, ",\"data\":", 8);
+    int topic;
+    char offset[64];
+    if (!data || sscanf(data + 8, "[%d", &topic) != 1 || topic < 0 || topic >= TOPICS)
+        return NULL;
+    snprintf(offset, sizeof offset, "\"],\"offset\":%d%c", s->count[topic] + 1,
+        s->way == BY_PATTERN ? ',' : '}');
+    return memmem(text, len, offset, strlen(offset)) ? data + 8 : NULL;
+}
+
+static bool hear(struct subscriber *s, int last[PUBLISHERS], const char *text, size_t len)
 {
     int topic, publisher, n;
+    if (s->way != PLAIN)
+        text = opened(s, text, len);
+    if (!text)
+        return false;
     if (sscanf(text, "[%d,%d,%d", &topic, &publisher, &n) != 3)
         return false;
     /* Guarantee 2, across topics too; as every number comes, once only (guarantee 3). */
@@ -66,8 +87,11 @@ static void *subscribe_and_read(void *user)
     struct peer peer;
     int last[PUBLISHERS];
     memset(last, -1, sizeof last);
-    bool fine = peer_open(&peer, hermes_port(s->world->h));
-    for (int i = 0; i < TOPICS && fine; i++) {
+    bool fine = (s->way == PLAIN ? peer_open : peer_open2)(&peer, hermes_port(s->world->h));
+    if (s->way == BY_PATTERN || s->way == BY_BOTH)
+        fine = fine && peer_sendf(&peer, "{\"type\":\"subscribe\",\"pattern\":\"*\"}") &&
+               peer_next(&peer, &(const char *){NULL}, &(size_t){0}) == PEER_TEXT;
+    for (int i = 0; i < TOPICS && fine && s->way != BY_PATTERN; i++) {
         char topic[2] = {(char)('0' + i)};
         fine = peer_subscribe(&peer, topic);
     }
@@ -75,7 +99,8 @@ static void *subscribe_and_read(void *user)
     for (int i = 0; i < TOTAL && fine; i++) {
         const char *text;
         size_t len;
-        fine = peer_next(&peer, &text, &len) == PEER_TEXT && len > FILLER && hear(s, last, text);
+        fine =
+            peer_next(&peer, &text, &len) == PEER_TEXT && len > FILLER && hear(s, last, text, len);
     }
     if (!fine)
         atomic_fetch_add(&s->world->faults, 1);
@@ -141,7 +166,7 @@ static void publishers_on_many_threads_are_heard_in_one_order(void **state)
     assert_int_equal(hermes_start(world.h), HERMES_OK);
     pthread_barrier_init(&world.ready, NULL, SUBSCRIBERS + PUBLISHERS);
     for (int i = 0; i < SUBSCRIBERS; i++) {
-        subscribers[i] = (struct subscriber){.world = &world};
+        subscribers[i] = (struct subscriber){.world = &world, .way = (enum way)(i % WAYS)};
         pthread_create(&subscribers[i].thread, NULL, subscribe_and_read, &subscribers[i]);
     }
     for (int i = 0; i < PUBLISHERS; i++) {

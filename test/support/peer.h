@@ -264,15 +264,19 @@ static inline bool peer_is(const char *payload, size_t len, const char *start)
     return len >= n && memcmp(payload, start, n) == 0;
 }
 
-static inline bool peer_upgrade(struct peer *p)
+/* `more`: header lines. */
+static inline bool peer_upgrade_with(struct peer *p, const char *more)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-                                  "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    char request[512];
     const char *payload;
     size_t len;
     char *end = NULL;
-    if (!peer_send_bytes(p, request, sizeof request - 1))
+    int request_len = snprintf(request, sizeof request,
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+        more);
+    if (!peer_send_bytes(p, request, (size_t)request_len))
         return false;
     while (!end) {
         if (peer_fill(p, true) != 1)
@@ -286,15 +290,31 @@ static inline bool peer_upgrade(struct peer *p)
     return peer_next(p, &payload, &len) == PEER_TEXT && peer_is(payload, len, "{\"type\":\"info\"");
 }
 
-/* Connected, with the handshake done and the info frame read. False, and closed, when not. */
-static inline bool peer_open(struct peer *p, int port)
+static inline bool peer_upgrade(struct peer *p)
+{
+    return peer_upgrade_with(p, "");
+}
+
+static inline bool peer_open_with(struct peer *p, int port, const char *more)
 {
     if (!peer_connect(p, port, 0))
         return false;
-    if (peer_upgrade(p))
+    if (peer_upgrade_with(p, more))
         return true;
     peer_drop(p, false);
     return false;
+}
+
+/* Connected, with the handshake done and the info frame read. False, and closed, when not. */
+static inline bool peer_open(struct peer *p, int port)
+{
+    return peer_open_with(p, port, "");
+}
+
+/* The same at level 2. */
+static inline bool peer_open2(struct peer *p, int port)
+{
+    return peer_open_with(p, port, "Sec-WebSocket-Protocol: hermes.v2\r\n");
 }
 
 /* Subscribes (or unsubscribes) and reads until the answer, throwing away what comes before. False

@@ -151,7 +151,8 @@ static inline struct message *next_mail(struct scene *s, unsigned worker)
     struct mail *mail = &tray->mails[tray->at++];
     assert_int_equal(mail->kind, MAIL_MESSAGE);
     struct message *m = mail->item;
-    assert_int_equal(mail->weight, message_weight(m) + sizeof *mail); /* both are kept */
+    size_t matches = m->matches ? m->matches->count * sizeof m->matches->patterns[0] : 0;
+    assert_int_equal(mail->weight, message_weight(m) + sizeof *mail + matches); /* all are kept */
     mailbox_done(&s->boxes[worker], mail->weight);
     return m;
 }

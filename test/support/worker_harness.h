@@ -324,6 +324,30 @@ static inline void client_expect(struct rig *r, struct client *c, const char *st
         fail_msg("%.*s is not %s", (int)len, payload, start);
 }
 
+/* The next frame is a text, which is copied with a zero behind it. */
+static inline void client_take(struct rig *r, struct client *c, char *out, size_t size)
+{
+    const char *payload;
+    size_t len;
+    assert_int_equal(client_next(r, c, &payload, &len), PEER_TEXT);
+    assert_true(len < size);
+    memcpy(out, payload, len);
+    out[len] = '\0';
+}
+
+/* The same, and it is exactly that. */
+__attribute__((format(printf, 3, 4))) static inline void client_expect_just(
+    struct rig *r, struct client *c, const char *format, ...)
+{
+    char expected[2048], text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(expected, sizeof expected, format, arguments);
+    va_end(arguments);
+    client_take(r, c, text, sizeof text);
+    assert_string_equal(text, expected);
+}
+
 static inline void client_expect_nothing(struct rig *r, struct client *c)
 {
     const char *payload;

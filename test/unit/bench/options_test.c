@@ -68,6 +68,13 @@ static void values_are_read(void **state)
     assert_true(o.stalled == 0.25);
     assert_int_equal(parsed(&o, "connect --subscribe own --connect-rate 0"), OPTIONS_RUN);
     assert_int_equal(o.subscribe, SUBSCRIBE_OWN);
+    assert_int_equal(parsed(&o, "topics --level 2"), OPTIONS_RUN);
+    assert_int_equal(o.level, 2);
+    assert_int_equal(parsed(&o, "storm --recover"), OPTIONS_RUN);
+    assert_int_equal(o.level, 2);
+    assert_int_equal(o.missed, 100);
+    assert_int_equal(parsed(&o, "storm --recover --level 2 --missed 7"), OPTIONS_RUN);
+    assert_int_equal(o.missed, 7);
     assert_int_equal(parsed(&o, "fanout --window 32"), OPTIONS_RUN);
     assert_int_equal(o.window, 32);
     assert_true(o.rate == 0);
@@ -121,6 +128,11 @@ static void what_is_wrong_is_named_in_one_line(void **state)
         {"topics --per-subscriber 11 --topics 10", "--per-subscriber"},
         {"topics --topics 1000 --subscribers 10 --per-subscriber 5", "--topics"},
         {"topics --topics 10 --publishers 11", "--publishers"},
+        {"fanout --level 3", "--level"},
+        {"fanout --recover", "--recover"},
+        {"storm --missed 5", "--missed"},
+        {"storm --recover --level 1", "--recover"},
+        {"storm --recover --missed 0", "--missed"},
         {"--compare a.json", "--compare"},
         {"--compare a.json b.json c.json", "--compare"},
     };
@@ -159,7 +171,8 @@ static void the_help_knows_every_option_and_every_scenario(void **state)
     static const char *const names[] = {"url", "source", "threads", "pid", "seconds", "warmup",
         "patience", "payload", "rate", "window", "subscribers", "publishers", "topics",
         "per-subscriber", "pairs", "connections", "connect-rate", "subscribe", "stalled", "rounds",
-        "spread", "slo", "find-knee", "json", "html", "quiet", "seed", "compare"};
+        "spread", "slo", "find-knee", "json", "html", "quiet", "seed", "compare", "level",
+        "recover", "missed"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char option[32] = "--";

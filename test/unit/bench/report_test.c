@@ -254,7 +254,8 @@ static void every_kind_of_fault_makes_it_unclean_and_is_named(void **state)
     (void)state;
     uint64_t *const fault[] = {&report.faults.lost, &report.faults.doubled,
         &report.faults.reordered, &report.faults.disordered, &report.faults.damaged,
-        &report.faults.refused, &report.faults.closed, &report.faults.unconnected};
+        &report.faults.refused, &report.faults.closed, &report.faults.unconnected,
+        &report.faults.misnumbered, &report.faults.unrecovered};
     assert_int_equal(sizeof fault / sizeof *fault * sizeof(uint64_t), sizeof report.faults);
     for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
         char verdict[400];
@@ -533,6 +534,32 @@ static void rounds_have_a_line_of_their_own(void **state)
     json_decref(json);
 }
 
+static void a_recovery_tells_what_it_cost_where_the_server_is_known(void **state)
+{
+    (void)state;
+    report.recovery.measured = true;
+    report.recovery.messages = 3000000;
+    json_t *json = report_json(&report);
+    char *table = form_of(report_table, json);
+    assert_has(table, "recovery  3,000,000 messages came that had been missed\n\n");
+    assert_null(json_object_get(json_object_get(json, "recovery"), "cpu"));
+    free(table);
+    json_decref(json);
+
+    with_server();
+    report.recovery.cpu = 1500000000;
+    report.recovery.rss_before = 5 << 20;
+    report.recovery.rss_peak = 12 << 20;
+    report.recovery.rss_after = 10 << 20;
+    json = report_json(&report);
+    table = form_of(report_table, json);
+    assert_has(table, "1.50 s of the server's CPU, 500 ns each\n");
+    assert_has(table, "memory 5.00 MiB → 10.0 MiB, peak 12.0 MiB\n");
+    assert_true(report_number(json, "recovery.cpu_per_message") == 0.5);
+    free(table);
+    json_decref(json);
+}
+
 /* ---- compare ---- */
 
 static void the_better_of_two_is_marked(void **state)
@@ -697,6 +724,7 @@ int main(void)
         TEST(what_was_before_the_warm_up_is_not_drawn),
         TEST(of_a_server_that_was_gone_no_figure_is_made_up),
         TEST(rounds_have_a_line_of_their_own),
+        TEST(a_recovery_tells_what_it_cost_where_the_server_is_known),
         TEST(the_better_of_two_is_marked),
         TEST(more_is_better_only_where_nobody_set_the_rate),
         TEST(settings_and_machines_that_differ_are_named),

@@ -12,6 +12,7 @@
 #include "broker/message.h"
 #include "broker/registry.h"
 #include "support/failing_alloc.h"
+#include "support/route_harness.h"
 
 /* What a slab's blocks come from is not wrapped by the linker. */
 static unsigned blocks_until_failure; /* 0: none fails */
@@ -102,13 +103,13 @@ static void a_join_of_the_registry_without_memory_changes_nothing(void **state)
 
 enum { MANY = 70 };
 
-struct scene {
+struct local_scene {
     struct local_topics local;
     struct registry_topic *topics; /* MANY */
     struct subscriber subscribers[MANY];
 };
 
-static void scene_open(struct scene *s)
+static void local_open(struct local_scene *s)
 {
     s->topics = calloc(MANY, sizeof *s->topics);
     assert_non_null(s->topics);
@@ -126,12 +127,12 @@ static bool join_local(
         (struct join){.policy = POLICY_DISCONNECT});
 }
 
-static struct local_topic *local_of(struct scene *s, size_t t)
+static struct local_topic *local_of(struct local_scene *s, size_t t)
 {
     return local_find(&s->local, s->topics[t].hash, &s->topics[t]);
 }
 
-static void scene_close(struct scene *s)
+static void local_close(struct local_scene *s)
 {
     struct local_topic *any;
     for (size_t i = 0; i < MANY; i++)
@@ -142,7 +143,7 @@ static void scene_close(struct scene *s)
 }
 
 /* Lets the n-th allocation of this join fail, for all n; returns how many that were. */
-static unsigned join_at_last(struct scene *s, size_t t, size_t k)
+static unsigned join_at_last(struct local_scene *s, size_t t, size_t k)
 {
     struct subscriber *subscriber = &s->subscribers[k];
     struct local_topic *before = local_of(s, t);
@@ -173,38 +174,38 @@ static unsigned join_at_last(struct scene *s, size_t t, size_t k)
 static void a_local_join_without_memory_changes_nothing(void **state)
 {
     (void)state;
-    static struct scene s;
+    static struct local_scene s;
     unsigned failures = 0;
-    scene_open(&s);
+    local_open(&s);
     for (size_t i = 0; i < MANY; i++) { /* one subscriber, ever more topics */
         failures += join_at_last(&s, i, 0);
         if (i > 0)
             failures += join_at_last(&s, 0, i); /* one topic, ever more subscribers */
     }
     assert_in_range(failures, 20, 200);
-    scene_close(&s);
+    local_close(&s);
 }
 
 static void a_local_join_without_a_block_for_the_topic_changes_nothing(void **state)
 {
     (void)state;
-    static struct scene s;
-    scene_open(&s);
+    static struct local_scene s;
+    local_open(&s);
     blocks_until_failure = 1;
     assert_false(join_local(&s.local, s.topics, s.subscribers));
     assert_int_equal(blocks_until_failure, 0);
     assert_null(local_of(&s, 0));
     assert_int_equal(s.subscribers[0].count, 0);
     assert_true(join_local(&s.local, s.topics, s.subscribers));
-    scene_close(&s);
+    local_close(&s);
 }
 
 /* A table that cannot shrink stays as it is. */
 static void leaving_needs_no_memory(void **state)
 {
     (void)state;
-    static struct scene s;
-    scene_open(&s);
+    static struct local_scene s;
+    local_open(&s);
     for (size_t i = 0; i < MANY; i++) {
         assert_true(join_local(&s.local, &s.topics[i], &s.subscribers[0]));
         if (i > 0)
@@ -219,7 +220,130 @@ static void leaving_needs_no_memory(void **state)
         alloc_failed();
         assert_int_equal(s.subscribers[0].count, i);
     }
-    scene_close(&s);
+    local_close(&s);
+}
+
+/* --- the route -------------------------------------------------------------------------------- */
+
+static const struct text T = {"t", 1};
+
+/* Mailboxes die without memory, so they get what they need before. */
+static void warm_up(struct scene *s)
+{
+    struct registry_topic *topic = subscribe_by(s, RULE, 0, TEXT("warm"), NULL).topic;
+    for (int i = 0; i < 2; i++) { /* the box and the tray, which it changes places with */
+        publish_by(s, RULE, TEXT("warm"), 1, 1);
+        mailbox_take(&s->boxes[0], &s->trays[0]);
+    }
+    drain_all(s);
+    route_unsubscribe(&s->route, 0, topic, true, false);
+}
+
+/* Either it goes nowhere, and that is said, or it is numbered and goes to all. What is kept of it
+ * is gapless. */
+static void a_publish_without_memory_goes_nowhere_or_everywhere(void **state)
+{
+    (void)state;
+    unsigned refused = 0, unkept = 0;
+    bool failed = true;
+    for (unsigned n = 1; failed; n++) {
+        struct scene *s = scene_open(1);
+        struct rule rule = rule_keeping(10);
+        const struct route_rule by = {&rule, 1};
+        struct message *m = numbers(1, 2);
+        warm_up(s);
+        struct pattern *any = subscribe_pattern(s, 0, ">");
+        alloc_fail(n);
+        struct route_result result = route_publish(&s->route, by, hash_of(s, T), T, m);
+        failed = alloc_failed();
+        refused += result.failed;
+        if (result.failed) {
+            assert_true(failed && result.offset == 0 && result.subscribers == 0);
+            assert_null(topic_of(s, T));
+        } else {
+            assert_true(result.offset == 2 && result.subscribers == 1);
+            assert_int_equal(drain(s, 0, topic_of(s, T)), 1);
+        }
+        assert_false(mailbox_take(&s->boxes[0], &s->trays[0]));
+        uint64_t before = result.offset;
+        assert_true(publish_by(s, by, T, before + 1, 3).offset == before + 3);
+        drain_all(s);
+        struct route_past all = {.newest = 100};
+        struct route_state there = route_history(&s->route, by, hash_of(s, T), T, &all, 100);
+        unkept += there.past.first == before + 1 && before > 0;
+        assert_true(there.past.first == 1 || there.past.first == before + 1);
+        uint64_t first = there.past.first;
+        assert_view(&there.past, first, before + 3, 0);
+        patterns_leave(&s->route.patterns, any, 0, true, false);
+        scene_close(s);
+    }
+    assert_true(refused > 1);
+    assert_true(unkept > 0);
+}
+
+static void a_subscribe_without_memory_changes_nothing(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1);
+    warm_up(s);
+    struct route_joined joined;
+    unsigned n = 1;
+    for (bool failed = true; failed; n++) {
+        alloc_fail(n);
+        joined = route_subscribe(
+            &s->route, RULE, 0, &s->trays[0], hash_of(s, T), T, true, &(struct route_past){0});
+        failed = alloc_failed();
+        history_view_fini(&joined.past);
+        assert_int_equal(joined.topic == NULL, failed);
+        assert_ptr_equal(topic_of(s, T), joined.topic);
+    }
+    assert_true(n > 2);
+    assert_true(route_unsubscribe(&s->route, 0, joined.topic, true, true));
+    scene_close(s);
+}
+
+static int drain_events(struct scene *s)
+{
+    int count = 0;
+    struct message *m;
+    mailbox_take(&s->boxes[0], &s->trays[0]);
+    for (; (m = next_mail(s, 0)) != NULL; count++) {
+        assert_int_equal(m->count, 0);
+        message_drop(m);
+    }
+    return count;
+}
+
+/* Nobody gets it then; and it is given back. */
+static void an_event_and_a_question_without_memory_are_nothing(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    bool failed = true;
+    for (unsigned n = 1; failed; n++) {
+        struct scene *s = scene_open(1);
+        struct route_audience audience;
+        warm_up(s);
+        struct registry_topic *topic = subscribe_by(s, RULE, 0, T, NULL).topic;
+        struct pattern *any = subscribe_pattern(s, 0, ">");
+        struct message *m = message_begin(4);
+        alloc_fail(n);
+        route_event(&s->route, RULE, hash_of(s, T), T, m);
+        failed = alloc_failed();
+        assert_int_equal(drain_events(s), !failed);
+        patterns_leave(&s->route.patterns, any, 0, true, false);
+        any = subscribe_pattern(s, 0, "*");
+        alloc_fail(n);
+        bool known = route_audience(&s->route, RULE, hash_of(s, T), T, &audience);
+        failed |= alloc_failed();
+        refused += !known;
+        assert_int_equal(audience.matches != NULL, known);
+        match_set_drop(audience.matches);
+        patterns_leave(&s->route.patterns, any, 0, true, false);
+        route_unsubscribe(&s->route, 0, topic, true, false);
+        scene_close(s);
+    }
+    assert_true(refused > 0);
 }
 
 int main(void)
@@ -230,6 +354,9 @@ int main(void)
         cmocka_unit_test(a_local_join_without_memory_changes_nothing),
         cmocka_unit_test(a_local_join_without_a_block_for_the_topic_changes_nothing),
         cmocka_unit_test(leaving_needs_no_memory),
+        cmocka_unit_test(a_publish_without_memory_goes_nowhere_or_everywhere),
+        cmocka_unit_test(a_subscribe_without_memory_changes_nothing),
+        cmocka_unit_test(an_event_and_a_question_without_memory_are_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,8 +168,7 @@ static void it_holds_what_was_joined_and_not_left(void **state)
     }
 }
 
-/* --- the three segments ------------------------------------------------------------------------
- */
+/* --- the three segments ----------------------------------------------------------------------- */
 
 enum { MEMBERS = 60, PLACES = 12 };
 
@@ -282,8 +281,7 @@ static void places_lie_by_level_and_by_who_watches(void **state)
     free(m.topics);
 }
 
-/* --- patterns beside topics --------------------------------------------------------------------
- */
+/* --- patterns beside topics ------------------------------------------------------------------- */
 
 /* Broken by a look-up by name that does not ask which of the two it is: fails. */
 static void a_pattern_and_a_topic_of_the_same_text_are_two(void **state)

@@ -170,17 +170,22 @@ static void who_comes_back_to_a_topic_made_anew_is_not_recovered(void **state)
     scene_close(s);
 }
 
-/* Who joins a topic that begins with it has missed nothing of it. */
-static void a_subscriber_makes_the_topic_keep_what_its_rule_says(void **state)
+/* A mere subscriber costs no history. */
+static void a_topic_begins_to_keep_with_its_first_message(void **state)
 {
     (void)state;
     struct scene *s = scene_open(1);
     struct rule rule = rule_keeping(3);
     struct route_rule by = {&rule, 1};
-    struct route_joined joined = subscribe_by(s, by, 0, T, NULL);
-    assert_non_null(joined.topic->kept);
-    publish_by(s, by, T, 1, 5);
     struct route_past all = {.newest = UINT32_MAX};
+    struct route_joined joined = subscribe_by(s, by, 0, T, &all);
+    assert_nothing(&joined.past);
+    assert_null(joined.topic->kept);
+    struct route_state there = route_history(&s->route, by, hash_of(s, T), T, &all, 3);
+    assert_true(there.keeps && there.epoch == joined.epoch);
+    assert_nothing(&there.past);
+    assert_null(joined.topic->kept);
+    publish_by(s, by, T, 1, 5);
     struct route_joined more = subscribe_by(s, by, 0, T, &all);
     assert_view(&more.past, 3, 5, 0);
     drain_all(s);
@@ -190,8 +195,48 @@ static void a_subscriber_makes_the_topic_keep_what_its_rule_says(void **state)
     scene_close(s);
 }
 
-/* --- the question for a history ----------------------------------------------------------------
- */
+/* --- pieces ----------------------------------------------------------------------------------- */
+
+/* Broken by mail that is taken with every piece, by mail that is not taken with the last, and by a
+ * bound that leaves out what is around the data: fails. */
+static void the_last_piece_is_where_live_messages_begin(void **state)
+{
+    (void)state;
+    struct kept_scene k;
+    kept_open(&k);
+    struct tray *tray = &k.scene->trays[0];
+    struct route_joined joined = subscribe_by(k.scene, k.by, 0, T, NULL);
+    publish_by(k.scene, k.by, T, SENT + 1, 1);
+    enum { AROUND = 100, LEFT = 4 };
+    uint64_t hash = hash_of(k.scene, T);
+    struct piece_limits little = {LEFT * AROUND - 1, AROUND}, enough = {1 << 16, AROUND};
+    struct route_piece piece =
+        route_piece(&k.scene->route, k.by, 0, tray, hash, T, SENT - 2, little);
+    assert_false(piece.last);
+    assert_true(piece.offset == SENT + 1);
+    assert_view(&piece.view, SENT - 2, SENT + 1, 0);
+    assert_int_equal(tray->count - tray->at, 0);
+    piece = route_piece(&k.scene->route, k.by, 0, tray, hash, T, SENT - 2, enough);
+    assert_true(piece.last);
+    assert_view(&piece.view, SENT - 2, SENT + 1, 0);
+    assert_int_equal(tray->count - tray->at, 1); /* it is in the view too */
+    publish_by(k.scene, k.by, T, SENT + 2, 1);
+    assert_int_equal(tray->count - tray->at, 1);
+    /* What was forgotten meanwhile is not there. */
+    piece = route_piece(&k.scene->route, k.by, 0, tray, hash, T, 1, little);
+    assert_false(piece.last);
+    assert_view(
+        &piece.view, SENT + 2 - KEPT + 1, SENT + 2 - KEPT + LEFT, 0); /* no more than that */
+    const struct route_rule none = {&rule_default, 2};
+    piece = route_piece(&k.scene->route, none, 0, tray, hash, T, SENT, enough);
+    assert_true(piece.last && piece.offset == SENT + 2);
+    assert_nothing(&piece.view);
+    drain_all(k.scene);
+    route_unsubscribe(&k.scene->route, 0, joined.topic, true, false);
+    kept_close(&k);
+}
+
+/* --- the question for a history --------------------------------------------------------------- */
 
 static struct route_state ask(struct kept_scene *k, const struct route_past *past, uint32_t most)
 {
@@ -284,7 +329,8 @@ int main(void)
         cmocka_unit_test(who_wants_the_newest_gets_so_many_as_there_are),
         cmocka_unit_test(without_a_history_only_who_has_missed_nothing_is_recovered),
         cmocka_unit_test(who_comes_back_to_a_topic_made_anew_is_not_recovered),
-        cmocka_unit_test(a_subscriber_makes_the_topic_keep_what_its_rule_says),
+        cmocka_unit_test(a_topic_begins_to_keep_with_its_first_message),
+        cmocka_unit_test(the_last_piece_is_where_live_messages_begin),
         cmocka_unit_test(a_question_is_answered_with_what_is_there),
         cmocka_unit_test(a_topic_that_is_not_there_has_no_epoch),
         cmocka_unit_test(a_view_outlives_its_topic),

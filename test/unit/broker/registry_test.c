@@ -193,8 +193,7 @@ static void many_topics_spread_over_the_stripes(void **state)
     registry_free(r);
 }
 
-/* --- epochs ------------------------------------------------------------------------------------
- */
+/* --- epochs ----------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -233,8 +232,7 @@ static void no_two_topics_ever_have_the_same_epoch(void **state)
         assert_true(epochs[i] != epochs[i - 1]);
 }
 
-/* --- what is kept ------------------------------------------------------------------------------
- */
+/* --- what is kept ----------------------------------------------------------------------------- */
 
 /* As a publish of one message of `len` bytes at that time would. */
 static void add(struct registry *r, struct registry_topic *topic, size_t len, uint64_t now_us)

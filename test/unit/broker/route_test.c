@@ -148,8 +148,7 @@ static void a_publisher_is_told_who_lags_behind(void **state)
     scene_close(s);
 }
 
-/* --- patterns ----------------------------------------------------------------------------------
- */
+/* --- patterns --------------------------------------------------------------------------------- */
 
 static void a_message_goes_once_to_each_worker_whatever_matches(void **state)
 {
@@ -192,8 +191,7 @@ static void a_topic_that_no_pattern_matches_is_not_made(void **state)
     scene_close(s);
 }
 
-/* --- histories ---------------------------------------------------------------------------------
- */
+/* --- histories -------------------------------------------------------------------------------- */
 
 static void assert_kept(struct scene *s, struct route_rule rule, uint64_t first, uint64_t last)
 {
@@ -283,8 +281,7 @@ static void publishing_keeps_to_the_budget_of_all_topics(void **state)
     scene_close(s);
 }
 
-/* --- comings and goings ------------------------------------------------------------------------
- */
+/* --- comings and goings ----------------------------------------------------------------------- */
 
 static void a_topic_is_watched_while_somebody_watches(void **state)
 {

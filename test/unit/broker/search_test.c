@@ -143,16 +143,15 @@ static void a_topic_that_not_everyone_may_have_is_not_for_patterns(void **state)
     (void)state;
     struct scene *s = scene_open(1);
     struct rule closed = rule_default;
-    struct match_set *matches;
-    uint64_t workers[MAILBOX_WAITERS_MAX / 64];
+    struct route_audience audience;
     closed.subscribe = ACCESS_TOKEN;
     struct route_rule by = {&closed, 1};
     struct pattern *star = subscribe_pattern(s, 0, "stock:*");
     assert_int_equal(publish_by(s, by, T, 1, 1).subscribers, 0);
     assert_null(topic_of(s, T));
-    assert_true(route_audience(&s->route, by, hash_of(s, T), T, workers, &matches));
-    assert_null(matches);
-    assert_true(workers[0] == 0);
+    assert_true(route_audience(&s->route, by, hash_of(s, T), T, &audience));
+    assert_null(audience.matches);
+    assert_true(audience.workers[0] == 0);
     /* Also when the topic remembers them, from before there was such a rule. */
     assert_int_equal(publish_by(s, RULE, T, 1, 1).subscribers, 1);
     assert_int_equal(publish_by(s, by, T, 1, 1).subscribers, 0);
@@ -165,32 +164,34 @@ static void the_audience_is_who_gets_it(void **state)
 {
     (void)state;
     struct scene *s = scene_open(SCENE_WORKERS);
-    struct match_set *matches;
-    uint64_t workers[MAILBOX_WAITERS_MAX / 64];
-    memset(workers, 0xff, sizeof workers);
-    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, workers, &matches));
-    assert_null(matches);
+    struct route_audience audience;
+    memset(&audience, 0xff, sizeof audience);
+    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
+    assert_null(audience.matches);
+    assert_int_equal(audience.subscribers, 0);
     for (size_t i = 0; i < MAILBOX_WAITERS_MAX / 64; i++)
-        assert_true(workers[i] == 0);
+        assert_true(audience.workers[i] == 0);
     assert_null(topic_of(s, T)); /* asking makes none */
     struct pattern *star = subscribe_pattern(s, 65, "stock:*");
-    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, workers, &matches));
-    assert_true(workers[0] == 0 && workers[1] == 2);
-    assert_ptr_equal(matches->patterns[0], star);
+    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
+    assert_true(audience.workers[0] == 0 && audience.workers[1] == 2);
+    assert_ptr_equal(audience.matches->patterns[0], star);
+    assert_int_equal(audience.subscribers, 1);
     assert_null(topic_of(s, T));
-    match_set_drop(matches);
+    match_set_drop(audience.matches);
     struct registry_topic *topic = subscribe_by(s, RULE, 3, T, NULL).topic;
     for (int again = 0; again < 2; again++) { /* asked for, and remembered */
-        assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, workers, &matches));
-        assert_true(workers[0] == 8 && workers[1] == 2);
-        match_set_drop(matches);
+        assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
+        assert_true(audience.workers[0] == 8 && audience.workers[1] == 2);
+        assert_int_equal(audience.subscribers, 2);
+        match_set_drop(audience.matches);
     }
     assert_non_null(topic->matches);
     route_unsubscribe(&s->route, 3, topic, true, false);
     assert_ptr_equal(topic_of(s, T), topic); /* patterns keep it */
-    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, workers, &matches));
-    assert_true(workers[0] == 0 && workers[1] == 2);
-    match_set_drop(matches);
+    assert_true(route_audience(&s->route, RULE, hash_of(s, T), T, &audience));
+    assert_true(audience.workers[0] == 0 && audience.workers[1] == 2);
+    match_set_drop(audience.matches);
     leave_pattern(s, star, 65);
     scene_close(s);
 }

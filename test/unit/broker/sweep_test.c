@@ -55,8 +55,7 @@ static void names_of_one_stripe(struct scene *s, char (*names)[16], size_t count
     }
 }
 
-/* --- topics that only patterns keep ------------------------------------------------------------
- */
+/* --- topics that only patterns keep ----------------------------------------------------------- */
 
 /* Broken by a topic that goes with its first sweep, by one that never goes, and by a message that
  * does not count: fails. */
@@ -158,8 +157,7 @@ static void a_sweep_looks_at_a_slice_and_the_next_goes_on(void **state)
     scene_close(s);
 }
 
-/* --- what is kept ------------------------------------------------------------------------------
- */
+/* --- what is kept ----------------------------------------------------------------------------- */
 
 /* Broken by a sweep that only looks at the age: fails. */
 static void an_idle_topic_gets_the_limits_of_newer_rules(void **state)
@@ -169,6 +167,8 @@ static void an_idle_topic_gets_the_limits_of_newer_rules(void **state)
     struct rules *ten = rules_of(rule_keeping(10));
     struct rules *three = rules_of(rule_keeping(3));
     struct rules *none = rules_of(rule_default);
+    /* With patterns in use, what keeps nothing any more need not be quiet for long. */
+    struct pattern *other = subscribe_pattern(s, 0, "sensor:>");
     publish_by(s, by(ten), T, 1, 10);
     struct registry_topic *topic = topic_of(s, T);
     assert_int_equal(topic->kept->history.count, 10);
@@ -181,6 +181,7 @@ static void an_idle_topic_gets_the_limits_of_newer_rules(void **state)
     assert_int_equal(topic->kept->version, three->version);
     assert_false(sweep(s, none, T));
     assert_null(topic_of(s, T));
+    patterns_leave(&s->route.patterns, other, 0, true, false);
     rules_drop(ten);
     rules_drop(three);
     rules_drop(none);

@@ -31,6 +31,8 @@ static void commands_and_control_frames_end_with_their_connection(void **state)
     add(&from, WS_TEXT, "{\"type\":\"unsubscribe\",\"topic\":\"a\"}");
     add(&from, WS_TEXT, two);
     add(&from, WS_TEXT, "{\"type\":\"topics\"}");
+    add(&from, WS_TEXT, "{\"type\":\"history\",\"topic\":\"a\",\"id\":\"#1\"}");
+    add(&from, WS_TEXT, "{\"type\":\"presence\",\"topic\":\"a\",\"id\":\"#2\"}");
     add(&from, WS_TEXT, "");
     add(&from, WS_PONG, "");
     add(&from, WS_CLOSE, "\x03\xe8");
@@ -44,6 +46,25 @@ static void commands_and_control_frames_end_with_their_connection(void **state)
     buf_fini(&from);
     buf_fini(&to);
     buf_fini(&wanted);
+}
+
+static void the_first_number_is_that_of_the_first_publish_that_has_one(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"", "{\"id\":", "{\"id\":\"#",
+        "{\"id\":5,\"topic\":\"a\"}", "{\"id\":\"mine\",\"topic\":\"a\"}",
+        "{\"topic\":\"a\",\"id\":\"#3\"}",
+        "{\"id\":\"#123456789012345678901234567890\",\"topic\":\"a\"}"};
+    struct buf from = {0};
+    assert_int_equal(carry_first_number(&from), 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        add(&from, WS_TEXT, others[i]);
+    add(&from, WS_PING, "{\"id\":\"#6\"");
+    assert_int_equal(carry_first_number(&from), 0);
+    add(&from, WS_TEXT, "{\"id\":\"#18446744073709551615\",\"topic\":\"a\",\"data\":1}");
+    add(&from, WS_TEXT, "{\"id\":\"#8\",\"topic\":\"a\",\"data\":1}");
+    assert_true(carry_first_number(&from) == UINT64_MAX);
+    buf_fini(&from);
 }
 
 /* Frames of all three length forms, broken after every byte: what is whole is gone, what is cut
@@ -90,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_and_control_frames_end_with_their_connection),
+        cmocka_unit_test(the_first_number_is_that_of_the_first_publish_that_has_one),
         cmocka_unit_test(every_place_where_a_connection_can_break),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

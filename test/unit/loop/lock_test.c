@@ -64,8 +64,8 @@ static void take_both(void *with) NO_THREAD_SAFETY_ANALYSIS
 static void locks_are_taken_in_ascending_rank_only(void **state)
 {
     (void)state;
-    for (int first = LOCK_STRIPE; first <= LOCK_MAILBOX; first++)
-        for (int second = LOCK_STRIPE; second <= LOCK_MAILBOX; second++) {
+    for (int first = LOCK_RULES; first <= LOCK_MAILBOX; first++)
+        for (int second = LOCK_RULES; second <= LOCK_MAILBOX; second++) {
             struct pair pair = {(enum lock_rank)first, (enum lock_rank)second};
 #ifdef HERMES_DEBUG
             assert_int_equal(dies(take_both, &pair), second <= first);
@@ -79,7 +79,7 @@ static void locks_are_taken_in_ascending_rank_only(void **state)
 static void a_lock_given_back_may_be_taken_again(void **state)
 {
     (void)state;
-    struct pair falling = {LOCK_MAILBOX, LOCK_STRIPE};
+    struct pair falling = {LOCK_MAILBOX, LOCK_RULES};
     struct lock a;
     struct lock b;
     lock_init(&a, falling.first);

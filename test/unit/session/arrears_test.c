@@ -22,8 +22,8 @@ static void scene_open(struct scene *s)
 {
     log_init(&s->log, 0);
     s->names = log_append(&s->log, "\"A\"\"B\"\"C\"", 9);
-    s->a = arrears_new(&s->log);
-    assert_non_null(s->a);
+    s->a = NULL;
+    assert_true(arrears_take(&s->a, &s->log));
 }
 
 static void scene_close(struct scene *s)
@@ -88,6 +88,7 @@ static void losses_that_follow_each_other_are_one_note(void **state)
     lose(&s, 'A', 700, 13, 13); /* what is told is told */
     expect(&s, 'A', 700, 13, 13);
     expect_none(&s);
+    assert_int_equal(s.log.charged, sizeof *s.a + s.a->cap * sizeof(struct note *));
     scene_close(&s);
 }
 
@@ -126,6 +127,13 @@ static void losses_are_not_one_across_the_begin_of_a_subscription(void **state)
     expect(&s, 'B', 120, 1, 1);
     expect(&s, 'A', 200, 2, 3);
     expect(&s, 'B', 220, 2, 2);
+    expect_none(&s);
+    lose(&s, 'A', 400, 4, 4);
+    arrears_part(s.a, 450);
+    arrears_part(s.a, 550);
+    lose(&s, 'A', 500, 5, 5); /* in front of the second, but behind the first */
+    expect(&s, 'A', 400, 4, 4);
+    expect(&s, 'A', 500, 5, 5);
     expect_none(&s);
     scene_close(&s);
 }

@@ -213,6 +213,8 @@ static void who_drops_the_oldest_is_told_what_is_missing_and_gets_the_rest(void 
         assert_in_range(log_size(&r.shop.workers[0].log), 0, BUDGET);
     }
     assert_int_equal(reader.c.session->state, SESSION_OPEN);
+    const struct worker *w = &r.shop.workers[0];
+    assert_in_range(w->log.noted, w->marks.count * sizeof(struct mark), marks_size(&w->marks));
     read_all(&r, &reader);
     assert_int_equal(a->next, COUNT + 1);
     assert_int_equal(a->gaps, 1);
@@ -332,6 +334,35 @@ static void a_quiet_subscriber_loses_nothing_for_the_traffic_of_others(void **st
     rig_close(&r);
 }
 
+/* Seen to fail with `full` left as it is in session_flushed. */
+static void who_never_catches_up_is_heard_all_the_same(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct reader reader;
+    rig_open(&r, 1, small_budget());
+    reader_open(&r, &reader);
+    reader_subscribe(&r, &reader, "t", "drop_oldest");
+    stall(&reader);
+    publish(&r, "t", 1000, 3000);
+    assert_true(peer_sendf(&reader.c.peer, "{\"type\":\"ping\",\"id\":0}"));
+    rig_turn(&r);
+    assert_true(peer_sendf(&reader.c.peer, "{\"type\":\"unsubscribe\",\"topic\":\"t\"}"));
+    rig_settle(&r);
+    assert_true(reader.c.session->full);
+    assert_int_equal(reader.c.session->subscriber.count, 1);
+    for (int i = 0; i < 20 && reader.c.session->subscriber.count > 0; i++) {
+        read_some(&reader, 4000);
+        rig_settle(&r);
+    }
+    assert_int_equal(reader.c.session->subscriber.count, 0);
+    assert_true(outbox_unsent(&reader.c.session->out) > BUDGET / 4);
+    read_all(&r, &reader);
+    assert_int_equal(reader.pongs, 1);
+    reader_close(&r, &reader);
+    rig_close(&r);
+}
+
 /* --- latest ----------------------------------------------------------------------------------- */
 
 /* Seen to fail without conflate in session_send_slowly. */
@@ -394,6 +425,71 @@ static void many_topics_by_a_pattern_are_each_conflated(void **state)
     }
     assert_int_equal(messages, MANY);
     assert_int_equal(rig_metric(&r, METRIC_gaps_sent_total), gaps);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+/* Seen to fail without owes_little behind session_shed. */
+static void who_has_lost_of_too_many_topics_is_closed_before_others_pay(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    struct reader quiet;
+    char topic[32];
+    rig_open(&r, 1, small_budget());
+    client_open2(&r, 0, &c, SMALL_BUFFER);
+    client_subscribe_with(&r, &c, "pattern", "many:*", ",\"policy\":\"drop_oldest\"");
+    reader_open(&r, &quiet);
+    struct account *a = reader_subscribe(&r, &quiet, "t", "disconnect");
+    block(quiet.c.session, '1', 10000);
+    publish(&r, "t", 100, 10);
+    block(c.session, '1', 10000);
+    for (int i = 0; i < 30000; i++) {
+        snprintf(topic, sizeof topic, "many:%d", i);
+        rig_publish_large(&r, topic, '1', 100);
+        if (i % 100 == 0)
+            rig_turn(&r);
+    }
+    rig_turn(&r);
+    assert_int_equal(c.session->state, SESSION_CLOSING);
+    assert_int_equal(rig_metric(&r, METRIC_closed_too_slow_total), 1);
+    read_all(&r, &quiet);
+    assert_int_equal(a->messages, 10);
+    client_drop(&r, &c);
+    reader_close(&r, &quiet);
+    rig_close(&r);
+}
+
+/* Seen to fail without outbox_excuse in tell. */
+static void gaps_that_are_told_do_not_make_a_client_slow(void **state)
+{
+    (void)state;
+    enum { MANY = 600, ROUNDS = 24, PINGED = 3 };
+    struct rig r;
+    struct client c;
+    const char *payload;
+    size_t len;
+    char topic[32];
+    int pongs = 0;
+    rig_open(&r, 1, small_budget());
+    client_open2(&r, 0, &c, SMALL_BUFFER);
+    client_subscribe_with(&r, &c, "pattern", "many:*", ",\"policy\":\"drop_oldest\"");
+    block(c.session, '1', 10000);
+    for (int i = 0; i < ROUNDS; i++) {
+        for (int k = 0; k < MANY; k++) { /* about a chunk */
+            snprintf(topic, sizeof topic, "many:%d", k);
+            rig_publish_large(&r, topic, '1', 350);
+        }
+        rig_turn(&r);
+        if (i < PINGED) /* an answer, in front of which gaps have to be told */
+            feed_text(c.session, "{\"type\":\"ping\"}");
+    }
+    assert_int_equal(c.session->state, SESSION_OPEN);
+    while (client_next(&r, &c, &payload, &len) == PEER_TEXT)
+        pongs += peer_is(payload, len, "{\"type\":\"pong\"");
+    assert_int_equal(pongs, PINGED);
+    assert_in_range(rig_metric(&r, METRIC_gaps_sent_total), 2 * MANY, 4 * MANY);
     client_drop(&r, &c);
     rig_close(&r);
 }
@@ -484,6 +580,24 @@ static void who_is_cut_off_is_told_no_gaps(void **state)
     assert_int_equal(a->messages + a->gaps, 0);
     assert_int_equal(reader.code, 1011);
     reader_close(&r, &reader);
+    rig_close(&r);
+}
+
+/* Seen to fail without session_forget_gaps in session_end. */
+static void who_leaves_in_the_midst_of_it_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct reader reader;
+    rig_open(&r, 1, small_budget());
+    reader_open(&r, &reader);
+    reader_subscribe(&r, &reader, "t", "drop_oldest");
+    stall(&reader);
+    publish(&r, "t", 1000, 3000);
+    assert_non_null(reader.c.session->arrears);
+    reader_close(&r, &reader);
+    assert_int_equal(r.shop.workers[0].log.charged, 0);
+    assert_int_equal(r.shop.workers[0].marks.count, 0);
     rig_close(&r);
 }
 
@@ -624,12 +738,16 @@ int main(void)
         cmocka_unit_test(who_subscribes_otherwise_is_closed_as_ever),
         cmocka_unit_test(what_came_by_a_subscription_that_disconnects_is_not_dropped),
         cmocka_unit_test(a_quiet_subscriber_loses_nothing_for_the_traffic_of_others),
+        cmocka_unit_test(who_never_catches_up_is_heard_all_the_same),
         cmocka_unit_test(who_wants_the_latest_gets_the_newest_of_each_topic),
         cmocka_unit_test(many_topics_by_a_pattern_are_each_conflated),
+        cmocka_unit_test(who_has_lost_of_too_many_topics_is_closed_before_others_pay),
+        cmocka_unit_test(gaps_that_are_told_do_not_make_a_client_slow),
         cmocka_unit_test(a_gap_comes_behind_the_ack_of_its_subscription),
         cmocka_unit_test(a_gap_is_told_though_the_subscription_has_ended),
         cmocka_unit_test(a_shutdown_is_said_behind_the_gaps),
         cmocka_unit_test(who_is_cut_off_is_told_no_gaps),
+        cmocka_unit_test(who_leaves_in_the_midst_of_it_leaves_nothing_behind),
         cmocka_unit_test(every_offset_comes_once_as_a_message_or_in_a_gap),
         cmocka_unit_test(so_it_does_beside_subscriptions_that_disconnect),
     };

@@ -231,9 +231,92 @@ static void a_descriptor_that_libuv_refuses_is_closed(void **state)
     assert_int_equal(descriptors(), before);
 }
 
+/* --- rules ------------------------------------------------------------------------------------ */
+
+/* Seen to fail with rules that are taken where their mail is. */
+static void other_rules_are_taken_before_a_turn_and_not_amid_one(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    struct buf b = {0};
+    struct rule rule = rig_keeps("t", 0);
+    rig_open(&r, 2, rig_limits());
+    struct worker *w = &r.shop.workers[0];
+    client_open2(&r, 0, &c, 0);
+    rule.max_bytes = 1;
+    rig_use_rules(&r, &rule, 1);
+    const struct rules *first = r.shop.rules.rules;
+    rig_turn(&r); /* the mail is read, */
+    assert_null(w->rules);
+    assert_true(w->other_rules);
+    rig_turn(&r); /* and here they are */
+    assert_ptr_equal(w->rules, first);
+    assert_ptr_equal(r.shop.workers[1].rules, first);
+    /* In one read: the mail comes in with the subscribe, and the publish behind it is still by the
+     * rules from before. */
+    rule.max_bytes = 3;
+    rig_use_rules(&r, &rule, 1);
+    add_text(&b, "{\"type\":\"subscribe\",\"topic\":\"t\"}");
+    add_text(&b, "{\"type\":\"publish\",\"topic\":\"t\",\"data\":123,\"id\":1}");
+    feed(c.session, &b);
+    assert_true(w->other_rules);
+    assert_ptr_equal(w->rules, first);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\"");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"too_large\"");
+    rig_settle(&r);
+    assert_ptr_equal(w->rules, r.shop.rules.rules);
+    feed_text(c.session, "{\"type\":\"publish\",\"topic\":\"t\",\"data\":123,\"id\":1}");
+    client_expect(&r, &c, "{\"type\":\"message\",\"topic\":\"t\",\"data\":123");
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+/* Of two that came at once the newest is taken, once; what it replaces is given back. */
+static void rules_that_come_twice_are_taken_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rule rule = rig_keeps("t", 5);
+    rig_open(&r, 1, rig_limits());
+    rig_use_rules(&r, &rule, 1);
+    rig_use_rules(&r, &rule, 1);
+    rig_settle(&r);
+    assert_ptr_equal(r.shop.workers[0].rules, r.shop.rules.rules);
+    assert_int_equal(atomic_load(&r.shop.rules.rules->references), 2);
+    assert_true(uv_is_active((uv_handle_t *)&r.shop.workers[0].sweeper));
+    rig_close(&r);
+}
+
+/* Every client of all workers has an id of its own, and none is like that of another broker. */
+static void clients_have_ids_of_their_own(void **state)
+{
+    (void)state;
+    enum { EACH = 20 };
+    struct rig r;
+    static struct client c[2][EACH];
+    uint64_t ids[2 * EACH];
+    rig_open(&r, 2, rig_limits());
+    for (unsigned w = 0; w < 2; w++)
+        for (int i = 0; i < EACH; i++) {
+            (i % 2 ? client_open : client_open2)(&r, w, &c[w][i], 0);
+            ids[w * EACH + (unsigned)i] = c[w][i].session->client;
+        }
+    for (int i = 0; i < 2 * EACH; i++)
+        for (int k = 0; k < i; k++)
+            assert_true(ids[i] != ids[k]);
+    for (unsigned w = 0; w < 2; w++)
+        for (int i = 0; i < EACH; i++)
+            client_drop(&r, &c[w][i]);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(other_rules_are_taken_before_a_turn_and_not_amid_one),
+        cmocka_unit_test(rules_that_come_twice_are_taken_once),
+        cmocka_unit_test(clients_have_ids_of_their_own),
         cmocka_unit_test(a_drain_ends_the_worker_when_the_last_session_in_whatever_state_is_gone),
         cmocka_unit_test(a_drain_of_a_worker_without_sessions_ends_it_at_once),
         cmocka_unit_test(who_does_not_go_in_time_is_ended_by_force),

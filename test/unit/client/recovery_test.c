@@ -1,0 +1,246 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unit/client/world2.h"
+
+static void a_lost_connection_goes_on_behind_the_last_message(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":2",
+            {ACK("t", "1", "e1", "7", ""), MESSAGE("t", "6", "6"), MESSAGE("t", "7", "7"),
+                MESSAGE("t", "8", "8"), "-"}},
+        /* All are there, and one more comes live. */
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e1\",\"offset\":8}",
+            {ACK("t", "2", "e1", "10", ",\"recovered\":true"), MESSAGE("t", "9", "9"),
+                MESSAGE("t", "10", "10"), MESSAGE("t", "11", "11"), "-"}},
+        /* Some are not. */
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e1\",\"offset\":11}",
+            {ACK("t", "3", "e1", "99", ",\"recovered\":false"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e1\",\"offset\":99}",
+            {ACK("t", "4", "e2", "1", ",\"recovered\":false"), MESSAGE("t", "2", "2"), "-"}},
+        /* Cut in the midst of a replay. */
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e2\",\"offset\":2}",
+            {ACK("t", "5", "e2", "5", ",\"recovered\":true"), MESSAGE("t", "3", "3"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e2\",\"offset\":3}",
+            {"."}},
+    };
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_subscribe(&w, "t", &(struct hermes_subscribe_options){.replay = 2, .token = 5});
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    world_log_is(&w, "subscribed topic=t epoch=e1 offset=7 token=5\nt 6 6\nt 7 7\nt 8 8\n"
+                     "subscribed topic=t epoch=e1 offset=10 recovered token=5\nt 9 9\nt 10 10\n"
+                     "t 11 11\n"
+                     "subscribed topic=t epoch=e1 offset=99 not recovered token=5\n"
+                     "subscribed topic=t epoch=e2 offset=1 not recovered token=5\nt 2 2\n"
+                     "subscribed topic=t epoch=e2 offset=5 recovered token=5\nt 3 3\n");
+    world_close(&w);
+}
+
+static void what_was_seen_is_not_told_twice(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e", "7", ",\"recovered\":true"), MESSAGE("t", "5", "5"),
+                MESSAGE("t", "6", "6"), MESSAGE("t", "6", "6"), MESSAGE("t", "7", "7"),
+                " " MESSAGE("t", "7", "7"), BY("t", "0", "3", "*"), MESSAGE("t", "8", "8")}},
+        {NULL, {MESSAGE("other", "7", "7"), MESSAGE("t", "8", "8"), MESSAGE("t", "9", "9")}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_until_open(&w);
+    world2_subscribe(
+        &w, "t", &(struct hermes_subscribe_options){.epoch = "e", .epoch_len = 1, .offset = 5});
+    world2_until_told(&w, "t 8 8");
+    world2_ok(world_publish(&w, "x", "1"));
+    world2_until_told(&w, "t 9 9");
+    world_log_is(&w, "subscribed topic=t epoch=e offset=7 recovered\nt 6 6\nt 7 7\nt 3 0 by *\n"
+                     "t 8 8\nother 7 7\nt 9 9\n");
+    world_close(&w);
+}
+
+static void what_a_gap_told_is_not_asked_for_again(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e", "2", ""), MESSAGE("t", "3", "3"),
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":4,\"to\":9}",
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":2}", "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e\",\"offset\":9}",
+            {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world_subscribe(&w, "t");
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    world_close(&w);
+}
+
+/* A pattern that is subscribed first would bring what the replay of a topic brings too. */
+static void topics_are_subscribed_before_patterns(void **state)
+{
+    (void)state;
+    struct world w;
+    struct play p = {0};
+    world2_open(&w, &p);
+    for (char name[] = "a"; *name <= 'h'; ++*name) {
+        world2_ok(hermes_client_subscribe_pattern(w.client, name, 1, NULL));
+        world_subscribe(&w, name);
+    }
+    world2_ok(world_publish(&w, "done", "1"));
+    world2_until_open(&w);
+    world2_until_seen(&w, "done");
+    buf_append_char(&w.seen, 0);
+    unsigned topics = 0;
+    const char *at = w.seen.data;
+    for (; (at = strstr(at, "\"subscribe\",\"topic\"")) != NULL; at++)
+        topics++;
+    assert_int_equal(topics, 8);
+    at = strstr(w.seen.data, "\"pattern\"");
+    assert_non_null(at);
+    assert_null(strstr(at, "\"subscribe\",\"topic\""));
+    for (topics = 0; (at = strstr(at, "\"subscribe\",\"pattern\"")) != NULL; at++)
+        topics++;
+    assert_int_equal(topics, 7); /* all but the first, which `at` was within */
+    w.seen.len--;
+    world_close(&w);
+}
+
+static void subscribing_again_replays_nothing_and_keeps_the_place(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":3,\"id\":\"#1\"}",
+            {ACK("t", "1", "e", "4", ""), MESSAGE("t", "5", "5")}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"policy\":\"latest\",\"id\":\"#2\"}",
+            {MESSAGE("t", "6", "6"), ACK("t", "2", "e", "6", ""), MESSAGE("t", "7", "7"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e\",\"offset\":7},"
+         "\"policy\":"
+         "\"latest\"",
+            {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_until_open(&w);
+    world2_subscribe(&w, "t", &(struct hermes_subscribe_options){.replay = 3});
+    world2_until_told(&w, "t 5 5");
+    world2_subscribe(&w, "t",
+        &(struct hermes_subscribe_options){
+            .replay = 100, .policy = HERMES_SLOW_LATEST, .token = 9});
+    world_run(&w);
+    world_log_is(&w, "subscribed topic=t epoch=e offset=4\nt 5 5\nt 6 6\n"
+                     "subscribed topic=t epoch=e offset=6 token=9\nt 7 7\n");
+    world_close(&w);
+}
+
+/* The first acknowledgement is of a subscription that is no more. */
+static void an_answer_to_an_earlier_life_counts_for_nothing(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{"{\"type\":\"subscribe\"", {0}},
+        {"{\"type\":\"unsubscribe\"", {0}},
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e1", "50", ""), MESSAGE("t", "51", "51"),
+                "{\"type\":\"ack_unsubscribe\",\"topic\":\"t\",\"message\":\"m\",\"id\":\"#2\"}",
+                ACK("t", "3", "e2", "0", ""), MESSAGE("t", "1", "1"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e2\",\"offset\":1}",
+            {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_until_open(&w);
+    world_subscribe(&w, "t");
+    world_unsubscribe(&w, "t");
+    world_subscribe(&w, "t");
+    world_run(&w);
+    world_log_is(&w, "subscribed topic=t epoch=e1 offset=50\nt 51 51\nunsubscribed topic=t\n"
+                     "subscribed topic=t epoch=e2\nt 1 1\n");
+    world_close(&w);
+}
+
+/* A subscription that was begun anew from a place of its own keeps that place. */
+static void an_earlier_life_does_not_move_the_place(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{"{\"type\":\"subscribe\"", {0}},
+        {"{\"type\":\"unsubscribe\"", {0}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\"",
+            {ACK("t", "1", "e", "50", ""), ACK("t", "3", "e", "51", ",\"recovered\":true"),
+                MESSAGE("t", "41", "41"), "."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_until_open(&w);
+    world_subscribe(&w, "t");
+    world_unsubscribe(&w, "t");
+    world2_subscribe(
+        &w, "t", &(struct hermes_subscribe_options){.epoch = "e", .epoch_len = 1, .offset = 40});
+    world2_until_told(&w, "t 41 41");
+    world_close(&w);
+}
+
+static void questions_end_with_their_connection(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{"{\"type\":\"presence\"", {"-"}},
+        {NULL, {"{\"type\":\"presence\",\"topic\":\"a\",\"clients\":[],\"id\":\"#1\"}"}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_until_open(&w);
+    world2_ok(hermes_client_presence(w.client, "a", 1, 7));
+    while (w.fake.connections < 2 || !hermes_client_is_open(w.client))
+        uv_run(&w.loop, UV_RUN_ONCE);
+    world2_ok(world_publish(&w, "a", "1"));
+    world2_until_told(&w, "presence");
+    world_log_is(&w, "presence topic=a\n");
+    world_close(&w);
+}
+
+static void a_subscription_that_was_refused_is_asked_for_again_as_it_was(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":3",
+            {"{\"type\":\"error\",\"code\":\"forbidden\",\"message\":\"m\",\"topic\":\"t\",\"id\":"
+             "\"#1\"}",
+                "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":3", {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world2_subscribe(&w, "t", &(struct hermes_subscribe_options){.replay = 3, .token = 6});
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    world_log_is(&w, "error topic=t code=forbidden token=6\n");
+    world_close(&w);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_connection_goes_on_behind_the_last_message),
+        cmocka_unit_test(what_was_seen_is_not_told_twice),
+        cmocka_unit_test(what_a_gap_told_is_not_asked_for_again),
+        cmocka_unit_test(topics_are_subscribed_before_patterns),
+        cmocka_unit_test(subscribing_again_replays_nothing_and_keeps_the_place),
+        cmocka_unit_test(an_answer_to_an_earlier_life_counts_for_nothing),
+        cmocka_unit_test(an_earlier_life_does_not_move_the_place),
+        cmocka_unit_test(questions_end_with_their_connection),
+        cmocka_unit_test(a_subscription_that_was_refused_is_asked_for_again_as_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
