@@ -235,15 +235,16 @@ static ssize_t read_ended(struct tls *t, void *bytes, size_t len)
     return t->end == TLS_ENDED ? 0 : CONN_BROKEN;
 }
 
-/* Decrypts what was received, to the front of the buffer that it lies at the end of: no byte is
- * written before it was taken, since no more come out than were half there (CONN_READ_MORE at
- * most) and are taken. Returns how many. */
+/* Decrypts what was received, to the front of the buffer that it lies at the end of. The library
+ * takes a record whole before it gives its bytes, and no more come out than were half there
+ * (CONN_READ_MORE at most) and were taken: none is written over one that was not taken yet. Returns
+ * how many. */
 static size_t decrypt(struct tls *t, uint8_t *bytes)
 {
     struct tls_config *config = t->config;
     size_t total = 0;
     while (config->raw_len > 0 && t->end == TLS_GOES_ON) {
-        size_t room = (size_t)(config->raw - (bytes + total));
+        size_t room = (size_t)(config->raw + config->raw_len - (bytes + total));
         int got = mbedtls_ssl_read(&t->ssl, bytes + total, room);
         if (got > 0) {
             total += (size_t)got;
@@ -292,6 +293,7 @@ ssize_t tls_read(struct tls *t, void *bytes, size_t len)
     config->raw_only = true;
     size_t total = decrypt(t, bytes);
     config->raw_only = false;
+    MUST_DEBUG(t->end != TLS_GOES_ON || mbedtls_ssl_get_bytes_avail(&t->ssl) == 0);
     tls_return(&config->lender, &t->places, &t->ssl);
     if (total > 0)
         return (ssize_t)total;
@@ -362,7 +364,7 @@ static ssize_t write_records(struct tls *t, const struct iovec *pieces, int coun
 {
     struct place place = {pieces, count, 0};
     int record = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
-    size_t most = record > 0 && record < TLS_FAULT_RECORD ? (size_t)record : TLS_FAULT_RECORD;
+    size_t most = record > 0 && record < TLS_RECORD ? (size_t)record : TLS_RECORD;
     size_t len;
     size_t total = 0;
     const uint8_t *from;
