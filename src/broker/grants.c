@@ -122,18 +122,17 @@ enum cover {
  * to look at for each length. */
 static enum cover covers(struct text granted, struct text asked, size_t segments)
 {
-    bool any = false; /* in what the final `>` of `asked` stands for */
     for (size_t i = 0; i < segments; i++) {
         if (!granted.at)
             return COVER_NONE;
         struct text mine = segment_take(&granted);
         if (segment_is_rest(mine))
             return COVER_REST;
-        struct text wanted = any ? TEXT(">") : segment_take(&asked);
-        any = any || segment_is_rest(wanted);
+        /* Behind its end is what its `>` stands for. */
+        struct text wanted = asked.at ? segment_take(&asked) : TEXT(">");
         if (segment_is_star(mine))
             continue;
-        if (any || segment_is_star(wanted) || !text_equal(mine, wanted))
+        if (segment_is_star(wanted) || segment_is_rest(wanted) || !text_equal(mine, wanted))
             return COVER_NONE;
     }
     return granted.at ? COVER_NONE : COVER_LENGTH;

@@ -12,6 +12,7 @@
 #include "auth/make.h"
 #include "auth/verifier.h"
 #include "base/buf.h"
+#include "base/die.h"
 #include "base/units.h"
 #include "cli/args.h"
 #include "cli/cli.h"
@@ -163,9 +164,8 @@ static int make(int argc, char **argv)
     m.wish.expires = m.wish.issued + 3600;
     m.subscribe = calloc((size_t)argc + 1, sizeof *m.subscribe);
     m.publish = calloc((size_t)argc + 1, sizeof *m.publish);
+    MUST(m.subscribe && m.publish);
     args_init(&a, options, "", argc, argv);
-    if (!m.subscribe || !m.publish)
-        code = failed(a.command, "out of memory");
     for (int option; code == CLI_OK && (option = args_next(&a)) != ARGS_END;)
         code = option == ARGS_HELP  ? ARGS_HELP
                : option == ARGS_BAD ? CLI_USAGE
