@@ -84,6 +84,12 @@ static bool begins(const struct load_in *in, const char *text)
     return in->len > strlen(text) && memcmp(in->payload, text, strlen(text)) == 0;
 }
 
+static void drop(struct load_conn *c, size_t used)
+{
+    c->have -= (uint32_t)used;
+    memmove(c->bytes, c->bytes + used, c->have);
+}
+
 static void expect(struct load_conn *c, const char *text, unsigned count)
 {
     while (count) {
@@ -96,7 +102,7 @@ static void expect(struct load_conn *c, const char *text, unsigned count)
             used += in.size;
             count--;
         }
-        load_keep(c, c->bytes + used, c->have - used);
+        drop(c, used);
         if (count)
             load_more(c);
     }
@@ -218,7 +224,7 @@ static void read_one(struct bench *b, unsigned index)
         else
             take(b, &b->holders[index], &in);
     }
-    load_keep(c, c->bytes + used, c->have - used);
+    drop(c, used);
 }
 
 static void batch(struct bench *b, unsigned topics, unsigned inflight)
@@ -278,7 +284,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"port", 1, NULL, 'p'}, {"pid", 1, NULL, 'P'},
         {"patterns", 1, NULL, 'n'}, {"matching", 1, NULL, 'm'}, {"topics", 1, NULL, 't'},
         {"payload", 1, NULL, 'b'}, {"named", 0, NULL, 'N'}, {NULL, 0, NULL, 0}};
-    struct bench b = {.topics = 1000000, .payload = 64};
+    static struct bench b = {.topics = 1000000, .payload = 64};
     unsigned topics, inflight;
     double warmup, seconds;
     char line[128];
@@ -307,8 +313,12 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        if (sscanf(line, "%u %u %lf %lf", &topics, &inflight, &warmup, &seconds) != 4 ||
-            topics < 1 || topics > b.topics || inflight < 1 || inflight > 10000)
+        char *at;
+        topics = (unsigned)strtoul(line, &at, 10);
+        inflight = (unsigned)strtoul(at, &at, 10);
+        warmup = strtod(at, &at);
+        seconds = strtod(at, &at);
+        if (*at != '\n' || topics < 1 || topics > b.topics || inflight < 1 || inflight > 10000)
             load_die("not a cell: %s", line);
         measure(&b, topics, inflight, warmup, seconds);
     }
