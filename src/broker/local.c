@@ -207,6 +207,8 @@ static bool topic_resize(struct local_topic *topic, uint32_t cap)
         return false;
     if (topic->cap == 1)
         bigger[0] = topic->one;
+    for (uint32_t i = topic->cap; i < cap; i++)
+        bigger[i] = (struct place){NULL, 0};
     topic->many = bigger;
     topic->cap = cap;
     return true;
@@ -245,16 +247,15 @@ static uint32_t place_open(struct local_topic *topic, enum segment segment)
         topic->watchers++;
         return hole;
     }
-    uint32_t first = hole - topic->watchers;
-    if (first != hole)
-        place_at(places, hole, places[first]);
-    hole = first;
+    if (topic->watchers > 0) {
+        place_at(places, hole, places[hole - topic->watchers]);
+        hole -= topic->watchers;
+    }
     if (segment == ENVELOPED)
         return hole;
-    first = topic->plain++;
-    if (first != hole)
-        place_at(places, hole, places[first]);
-    return first;
+    if (topic->plain < hole)
+        place_at(places, hole, places[topic->plain]);
+    return topic->plain++;
 }
 
 /* The reverse: the last place of its own segment and of each behind it moves forward. */

@@ -73,10 +73,10 @@ static inline bool patterns_used(const struct patterns *p)
     return atomic_load_explicit(&p->count, memory_order_seq_cst) > 0;
 }
 
-/* Whether there is but one, so that it may be the first. */
-static inline bool patterns_first(const struct patterns *p)
+/* Whether there are so few that one of them may be the first. */
+static inline bool patterns_few(const struct patterns *p)
 {
-    return atomic_load_explicit(&p->count, memory_order_relaxed) == 1;
+    return atomic_load_explicit(&p->count, memory_order_relaxed) <= 16;
 }
 
 static inline uint64_t patterns_generation(const struct patterns *p)

@@ -12,6 +12,7 @@ enum { PIECE = 256 * 1024, PIECES = 16, LEAST = 1 << 20, LEAST_SHARE = 8 };
 
 struct catch_up {
     struct list node; /* in the worker's */
+    struct catch_up *next_of_session;
     struct session *session;
     struct registry_topic *topic;
     uint64_t hash;
@@ -51,14 +52,21 @@ bool catch_up_begin(struct session *s, const struct wish *wish, const struct rou
     memcpy(c->name, wish->name.at, wish->name.len);
     list_append(&s->worker->catching, &c->node);
     s->worker->catching_count++;
+    c->next_of_session = s->catch_ups;
+    s->catch_ups = c;
     s->catching++;
     return true;
 }
 
 static void catch_up_free(struct catch_up *c)
 {
-    c->session->catching--;
-    c->session->worker->catching_count--;
+    struct session *s = c->session;
+    struct catch_up **at = &s->catch_ups;
+    while (*at != c)
+        at = &(*at)->next_of_session;
+    *at = c->next_of_session;
+    s->catching--;
+    s->worker->catching_count--;
     list_remove(&c->node);
     free(c);
 }
@@ -77,15 +85,10 @@ static void cancel(struct catch_up *c)
 
 static struct catch_up *find(struct session *s, struct text topic)
 {
-    struct list *catching = &s->worker->catching;
-    if (s->catching == 0)
-        return NULL;
-    for (struct list *at = catching->next; at != catching; at = at->next) {
-        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
-        if (c->session == s && text_equal((struct text){c->name, c->name_len}, topic))
-            return c;
-    }
-    return NULL;
+    struct catch_up *c = s->catch_ups;
+    while (c && !text_equal((struct text){c->name, c->name_len}, topic))
+        c = c->next_of_session;
+    return c;
 }
 
 bool catch_up_is_under_way(struct session *s, struct text topic)
@@ -114,26 +117,16 @@ bool catch_up_cancel(struct session *s, struct text topic)
 
 void catch_up_cancel_all(struct session *s)
 {
-    struct list *catching = &s->worker->catching;
-    for (struct list *at = catching->next, *next; s->catching > 0 && at != catching; at = next) {
-        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
-        next = at->next;
-        if (c->session == s)
-            cancel(c);
-    }
+    while (s->catch_ups)
+        cancel(s->catch_ups);
 }
 
 bool catch_up_covers(const struct session *s, const void *topic)
 {
-    struct list *catching = &s->worker->catching;
-    if (s->catching == 0)
-        return false;
-    for (struct list *at = catching->next; at != catching; at = at->next) {
-        const struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
-        if (c->session == s && c->topic == topic)
-            return true;
-    }
-    return false;
+    const struct catch_up *c = s->catch_ups;
+    while (c && c->topic != topic)
+        c = c->next_of_session;
+    return c != NULL;
 }
 
 void catch_up_list(struct worker *w, struct text topic, struct buf *clients)

@@ -267,13 +267,14 @@ static size_t deliver_messages(struct worker *w)
         deliver_to_topic(w, &run, local, choosing);
     for (uint32_t i = 0; matches && i < matches->count; i++)
         deliver_by_pattern(w, &run, matches->patterns[i]);
-    for (; tray->at < run.end; tray->at++)
-        message_drop(message_at(w, tray->at));
-    mailbox_done(&w->box, run.weight);
-    metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(run.messages * run.given));
     /* It may be that its subscribers left while it was on its way: looking for them is work, too.
      */
-    return run.given + 1 + (matches ? matches->count : 0);
+    size_t looked = 1 + (matches ? matches->count : 0);
+    for (; tray->at < run.end; tray->at++)
+        message_drop(message_at(w, tray->at)); /* and the matches with the last of them */
+    mailbox_done(&w->box, run.weight);
+    metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(run.messages * run.given));
+    return run.given + looked;
 }
 
 /* To those who watch, of a topic or a pattern. */

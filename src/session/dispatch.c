@@ -35,6 +35,15 @@ static bool within_rate(struct session *s)
     return false;
 }
 
+/* More messages than one in a frame. Nobody is closed for these alone. */
+static void charge(struct session *s, unsigned messages)
+{
+    int64_t limit = (int64_t)s->worker->shop->limits.messages_per_second;
+    int64_t left = s->allowance - (int64_t)messages;
+    if (limit != 0)
+        s->allowance = (int32_t)(left > -limit ? left : -limit);
+}
+
 /* What was too much is read for its id alone. */
 static void answer_too_many(struct session *s, enum ws_opcode opcode, char *payload, size_t len)
 {
@@ -130,8 +139,8 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
         return s->state == SESSION_OPEN;
     }
     command_decode(&command, payload, len, s->enveloped ? 2 : 1);
-    if (command.names > 1 && s->worker->shop->limits.messages_per_second)
-        s->allowance -= (int32_t)command.names - 1;
+    if (command.names > 1)
+        charge(s, command.names - 1);
     if (command.kind != COMMAND_PUBLISH)
         worker_post_gathered(s->worker);
     obey(s, &command);

@@ -74,9 +74,10 @@ struct session {
         struct session *ended_before; /* ENDED */
     };
     struct late_pong *late_pong;
-    struct arrears *arrears; /* gaps it is to be told of, see session/slow.h; NULL: none */
-    uint64_t client;         /* its id for others */
-    struct address *address; /* NULL: not counted */
+    struct catch_up *catch_ups; /* those of it, see session/catch_up.h */
+    struct arrears *arrears;    /* gaps it is to be told of, see session/slow.h; NULL: none */
+    uint64_t client;            /* its id for others */
+    struct address *address;    /* NULL: not counted */
     struct conn conn;
 };
 

@@ -218,7 +218,8 @@ static bool read_topics(struct session *s, struct command *c, struct buf *names)
 static size_t first_too_many(struct session *s, const struct text *names, size_t count)
 {
     size_t most = s->worker->shop->limits.subscriptions;
-    size_t room = most - s->subscriber.count;
+    size_t taken = s->subscriber.count + s->catching;
+    size_t room = most > taken ? most - taken : 0;
     if (most == 0 || count <= room)
         return count;
     for (size_t i = 0; i < count; i++) {

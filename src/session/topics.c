@@ -166,7 +166,7 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true}, NULL);
     if (result == JOIN_OK) {
         count_watcher(route, true, wish->watches, 1);
-        if (patterns_first(&route->patterns))
+        if (patterns_few(&route->patterns))
             tell_to_sweep(w->shop);
     } else {
         bool last = !local_find(&w->topics, hash, pattern);

@@ -377,7 +377,7 @@ def test_rules_that_go_meanwhile_end_it_truthfully(start_server):
     assert client.recv_json()["recovered"] is True
     server.write_rules([])
     server.kill(signal.SIGHUP)
-    eventually(lambda: publisher.ask("history", topic="t:a").get("code") == "no_history", "the new rules")
+    eventually(lambda: publisher.ask("history", topic="t:a", limit=1).get("code") == "no_history", "the new rules")
     publisher.say(numbered("t:a", 401))
     wanted = 1
     while wanted <= 401:

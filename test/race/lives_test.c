@@ -133,7 +133,8 @@ static bool is_expected(const struct visit *v, const char *text, size_t len)
         "{\"type\":\"error\",\"message\":\"Not subscribed to ", NULL};
     static const char *const enveloped[] = {"{\"type\":\"error\",\"code\":\"not_subscribed\"",
         "{\"type\":\"error\",\"code\":\"no_history\"", "{\"type\":\"join\"", "{\"type\":\"leave\"",
-        "{\"type\":\"presence\"", "{\"type\":\"history\"", "{\"type\":\"pong\"", NULL};
+        "{\"type\":\"presence\"", "{\"type\":\"history\"", "{\"type\":\"pong\"",
+        "{\"type\":\"reconnect\"", NULL};
     return is_one_of(text, len, both) || is_one_of(text, len, v->enveloped ? enveloped : plain);
 }
 
