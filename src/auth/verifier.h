@@ -7,11 +7,11 @@
  * without with those that have no name or, where all have one, with the one that its algorithm
  * fits, if it is the only one.
  *
- * What costs: HS about 20 microseconds; RS a fifth of a millisecond, ES a millisecond and more, but
- * once for a token: those that hold are remembered (auth/cache.h). What does not hold costs its
- * sender nothing and us that millisecond, so let no client try often.
+ * What costs, of processor time: HS 4 microseconds, RS256 25, ES256 700, ES512 1700; for a token
+ * that is remembered (auth/cache.h; those of public keys that held are) 1 or 2. A forged one costs
+ * as much as a good one and is not remembered, so let no client try often.
  *
- * Memory: what a public key has besides, about 1 KiB each.
+ * Memory: 2 to 8 KiB for each public key, with the sums that mbedTLS keeps; and the cache's.
  * Threads: one, that of its worker: mbedTLS 2.28 keeps sums in its keys, so each worker has its
  * own.
  */
