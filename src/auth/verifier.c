@@ -146,7 +146,7 @@ static enum auth_result check_signature(struct verifier *v, struct text name, st
     size_t at = name.at ? key_find(keys, p->alg, name) : keys->count;
     if (at == keys->count) {
         enum auth_result result = check_nameless(v, p);
-        if (result != AUTH_NO_KEY || name.at)
+        if (result != AUTH_NO_KEY)
             return result;
         at = key_find(keys, p->alg, name);
     }

@@ -34,6 +34,17 @@ static void a_signature_becomes_der_and_itself_again(void **state)
     }
 }
 
+static void a_number_is_never_negative_nor_longer_than_it_needs(void **state)
+{
+    unsigned char raw[64] = {0x80};
+    unsigned char der[CURVE_SIGNATURE_DER_MAX];
+    (void)state;
+    raw[63] = 0x7f;
+    assert_int_equal(curve_signature_to_der(AUTH_P256, raw, der), 2 + 2 + 33 + 2 + 1);
+    assert_memory_equal(der, "\x30\x26\x02\x21\x00\x80", 6);
+    assert_memory_equal(der + 37, "\x02\x01\x7f", 3);
+}
+
 static void numbers_that_are_too_large_are_refused(void **state)
 {
     unsigned char raw[CURVE_SIGNATURE_MAX];
@@ -60,6 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_signature_becomes_der_and_itself_again),
+        cmocka_unit_test(a_number_is_never_negative_nor_longer_than_it_needs),
         cmocka_unit_test(numbers_that_are_too_large_are_refused),
         cmocka_unit_test(the_head_says_how_long_the_whole_is),
     };

@@ -268,7 +268,7 @@ static void what_is_not_three_parts_of_base64url_is_refused(void **state)
 {
     static const char *const rows[] = {"", ".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.",
         ".e30.", "eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9.e30",
-        "eyJhbGciOiJIUzI1NiJ9.e30.AA.AA",
+        "eyJhbGciOiJIUzI1NiJ9.e30.AA.AA", "eyJhbGciOiJub25lIn0.e30.AA.AA",
         "eyJhbGciOiJIUzI1NiJ9.e30.AA=", "eyJhbGciOiJIUzI1NiJ9.e30.A", "eyJhbGciOiJIUzI1NiJ9.e30.AB",
         "eyJhbGciOiJIUzI1NiJ9.e30.A+", "eyJhbGciOiJIUzI1NiJ9.e30.A/",
         "eyJhbGciOiJIUzI1NiJ9.e30.AA\n", " eyJhbGciOiJIUzI1NiJ9.e30.AA",

@@ -244,6 +244,19 @@ static void jwk_sets_are_looked_at(void **state)
     assert_told("{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", "key 1 ");
 }
 
+static void an_empty_kid_is_none(void **state)
+{
+    static const char *const texts[] = {"{" P256_KEY ",\"kid\":\"\"}", "{" P256_KEY "}"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct public_keys keys;
+        struct auth_source source = {"keys", error, sizeof error};
+        assert_int_equal(public_keys_parse(&keys, &source, text_of(texts[i])), AUTH_LOADED);
+        assert_null(keys.at[0].name);
+        public_keys_fini(&keys);
+    }
+}
+
 static void a_long_number_of_a_jwk_is_refused(void **state)
 {
     struct buf json = {0};
@@ -302,6 +315,7 @@ int main(void)
         cmocka_unit_test(weak_keys_and_other_curves_are_refused),
         cmocka_unit_test(there_are_at_most_four_keys_without_a_name),
         cmocka_unit_test(jwk_sets_are_looked_at),
+        cmocka_unit_test(an_empty_kid_is_none),
         cmocka_unit_test(a_long_number_of_a_jwk_is_refused),
         cmocka_unit_test(deny_lists_are_looked_at),
     };

@@ -111,6 +111,20 @@ static void example_a2_holds_by_its_rsa_key(void **state)
     with_public_key(a2_key, a2_token);
 }
 
+static void a_key_may_be_for_one_algorithm_alone(void **state)
+{
+    char key[600];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        snprintf(key, sizeof key, "%.*s,\"alg\":\"%s\"}", (int)strlen(a2_key) - 1, a2_key,
+            i ? "RS512" : "RS256");
+        struct file file = file_of(key);
+        struct auth_settings settings = {.public_key_file = file.path};
+        assert_int_equal(check(&settings, a2_token, IN_TIME), i ? AUTH_NO_KEY : AUTH_OK);
+        close(file.fd);
+    }
+}
+
 static void example_a3_holds_by_its_key_on_p256(void **state)
 {
     (void)state;
@@ -132,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(example_a1_holds_by_its_secret),
         cmocka_unit_test(example_a2_holds_by_its_rsa_key),
+        cmocka_unit_test(a_key_may_be_for_one_algorithm_alone),
         cmocka_unit_test(example_a3_holds_by_its_key_on_p256),
         cmocka_unit_test(example_a4_holds_by_its_key_on_p521_but_claims_nothing),
     };

@@ -126,6 +126,8 @@ static void a_pattern_is_not_allowed_if_it_goes_beyond(void **state)
     assert_false(allows_pattern("stock:>", "*"));
     assert_false(allows_pattern("stock:*:>", "stock:>"));
     assert_false(allows_pattern("a b c", "*"));
+    assert_false(allows_pattern("a", "a:"));
+    assert_false(allows_pattern("a:", "a"));
 }
 
 static void patterns_together_allow_what_none_of_them_does(void **state)
@@ -143,20 +145,22 @@ static void patterns_together_allow_what_none_of_them_does(void **state)
 
 enum { SEGMENTS_MAX = 5, WORDS = 4 };
 
-/* `c` and nothing are in no pattern: they stand for all other words. */
+/* `c` is in no pattern: it stands for all other words. */
 static const char *const words[WORDS] = {"a", "b", "c", ""};
 
 static void pattern_make(struct random *r, char *out)
 {
-    static const char *const parts[] = {"a", "b", "*", "*", ">"};
+    static const char *const parts[] = {"a", "b", "", "*", "*", "*", ">"};
     size_t segments = 1 + random_below(r, 3);
     out[0] = '\0';
     for (size_t i = 0; i < segments; i++) {
-        size_t part = random_below(r, i + 1 == segments ? 5 : 4);
+        size_t part = random_below(r, i + 1 == segments ? 7 : 6);
         if (i > 0)
             strcat(out, ":");
         strcat(out, parts[part]);
     }
+    if (!*out)
+        strcat(out, "a");
 }
 
 static void topic_make(uint32_t number, size_t segments, char *out)
