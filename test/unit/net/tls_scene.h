@@ -44,7 +44,7 @@ struct scene {
     unsigned agains;
 };
 
-static void scenery_open(struct scenery *all)
+static inline void scenery_open(struct scenery *all)
 {
     struct certificate_wish wish = {.name = "CN=localhost", .dns = "localhost", .ip = "127.0.0.1"};
     memset(all, 0, sizeof *all);
@@ -59,7 +59,7 @@ static void scenery_open(struct scenery *all)
     all->asking = (struct tls_paths){all->server_path, all->key_path, all->ca_path};
 }
 
-static void scenery_close(struct scenery *all)
+static inline void scenery_close(struct scenery *all)
 {
     signer_free(&all->ca);
     signer_free(&all->stranger);
@@ -76,13 +76,13 @@ static inline struct tls_config *config_load(const struct tls_paths *paths)
     return config;
 }
 
-static void scene_ready(struct conn *c, int events)
+static inline void scene_ready(struct conn *c, int events)
 {
     ((struct scene *)(void *)c)->events = events;
 }
 
 /* Two ends of a real connection. */
-static void scene_sockets(int fds[2], int send_bytes)
+static inline void scene_sockets(int fds[2], int send_bytes)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -107,7 +107,7 @@ static void scene_sockets(int fds[2], int send_bytes)
 
 /* Connected; the peer's configuration may be changed before scene_meet. `send_bytes`: the sizes of
  * the sockets' buffers; 0: as the system has them. */
-static void scene_open(struct scene *s, const char *ca, int send_bytes)
+static inline void scene_open(struct scene *s, const char *ca, int send_bytes)
 {
     int fds[2];
     memset(s, 0, sizeof *s);
@@ -168,7 +168,7 @@ static inline void scene_meet(struct scene *s, struct tls_config *config)
     assert_int_equal(theirs, 0);
 }
 
-static void scene_close(struct scene *s)
+static inline void scene_close(struct scene *s)
 {
     tls_peer_close(&s->peer);
     if (s->conn.fd >= 0)

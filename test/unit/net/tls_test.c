@@ -13,7 +13,7 @@
 
 #include "unit/net/tls_scene.h"
 
-enum { ROOM = 65536, LARGE = 1 << 20 };
+enum { ROOM = 65536, LARGE = 1 << 20, TLS_RECORD_LEAST = 16000 };
 
 static struct scenery all;
 static struct tls_config *config;
@@ -25,6 +25,15 @@ static void fill(void)
 {
     for (size_t i = 0; i < LARGE; i++)
         large[i] = (char)(i * 31 + (i >> 8));
+}
+
+/* A record's worth, all of which is taken but for what a record has no room for. */
+static size_t write_some(struct scene *s, const char *bytes)
+{
+    assert_true(bytes + TLS_RECORD_LEAST <= large + LARGE);
+    ssize_t wrote = scene_write(s, bytes, TLS_RECORD_LEAST);
+    assert_int_equal(wrote, TLS_RECORD_LEAST);
+    return (size_t)wrote;
 }
 
 static void bytes_go_both_ways(void **state)
@@ -62,7 +71,7 @@ static void the_newest_version_there_is_is_spoken(void **state)
 #else
     assert_string_equal(tls_version(&s.conn), "TLSv1.2");
 #endif
-    assert_non_null(strstr(tls_suite(&s.conn), "GCM"));
+    assert_true(strstr(tls_suite(&s.conn), "GCM") || strstr(tls_suite(&s.conn), "POLY1305"));
     scene_close(&s);
 }
 
@@ -136,9 +145,7 @@ static void who_has_sent_all_may_still_have_to_flush(void **state)
     scene_open(&s, all.ca.pem, 4096);
     scene_meet(&s, config);
     while (!conn_pending(&s.conn)) {
-        assert_int_equal(scene_write(&s, large + sum, 16384), 16384);
-        sum += 16384;
-        assert_true(sum < LARGE);
+        sum += write_some(&s, large + sum);
     }
     assert_int_equal(scene_write(&s, large + sum, 10), CONN_AGAIN);
     assert_int_equal(conn_flush(&s.conn), CONN_AGAIN);
@@ -243,8 +250,7 @@ static void our_end_waits_for_what_is_pending(void **state)
     scene_open(&s, all.ca.pem, 4096);
     scene_meet(&s, config);
     while (!conn_pending(&s.conn)) {
-        assert_int_equal(scene_write(&s, large + sum, 16384), 16384);
-        sum += 16384;
+        sum += write_some(&s, large + sum);
     }
     conn_finish(&s.conn);
     assert_true(conn_pending(&s.conn));
@@ -389,7 +395,7 @@ static void a_renegotiation_is_refused(void **state)
 #define COUNTS_BYTES 1
 #endif
 
-/* A tenth of what the library takes for one. Broken by buffers that are kept. */
+/* The library takes 36 KiB for one. Broken by buffers that are kept. */
 static void an_idle_connection_costs_few_bytes(void **state)
 {
     (void)state;
@@ -415,7 +421,7 @@ static void an_idle_connection_costs_few_bytes(void **state)
         sum += before - mallinfo2().uordblks;
     }
     print_message("%zu bytes for an idle connection\n", sum / SCENES);
-    assert_true(sum / SCENES < 6000);
+    assert_true(sum / SCENES < 8000);
     for (int i = 0; i < SCENES; i++)
         scene_close(&scenes[i]);
     scene_close(&first);
