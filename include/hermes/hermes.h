@@ -36,12 +36,14 @@ enum hermes_result {
 };
 
 /* One setting, for a help text: the variable's name (WS_PORT), the flag's (port), the default as
- * text, and one sentence. */
+ * text, and one sentence. A secret's value is to be shown nowhere, and to be wiped where it came
+ * from. */
 struct hermes_setting {
     const char *variable;
     const char *flag;
     const char *value;
     const char *help;
+    int secret; /* 1: it is one; 0 */
 };
 
 /* All settings, in the order in which they are best shown; `*count` is set. Static. */
@@ -61,14 +63,16 @@ HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value)
  * for programs that hand over a whole environment. */
 HERMES_API void hermes_ignore(struct hermes *h, const char *name);
 
-/* Reads the rules file (WS_CONFIG), binds, starts the threads and returns when connections are
- * accepted. On an error nothing runs. */
+/* Reads the rules file (WS_CONFIG) and what tokens are checked with (WS_JWT_...), binds, starts the
+ * threads and returns when connections are accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
 /* Reads the rules file anew, which hermes_set may have given another name; with an empty one there
- * are no rules any more. They hold for hermes_publish from then on, for clients in a moment.
- * HERMES_INVALID (what is in it), HERMES_SYSTEM (it cannot be read) and HERMES_NO_MEMORY leave the
- * old rules in force; logged either way. HERMES_STOPPED changes nothing. */
+ * are no rules any more. They hold for hermes_publish from then on, for clients in a moment. So are
+ * the files that tokens are checked with: for tokens that come from then on; of those that are in
+ * use only what the deny list names ends. HERMES_INVALID (what is in a file), HERMES_SYSTEM (it
+ * cannot be read) and HERMES_NO_MEMORY leave the old rules, or the old keys, in force, whichever it
+ * was; logged either way. HERMES_STOPPED changes nothing. */
 HERMES_API int hermes_reload(struct hermes *h);
 
 /* The last error of hermes_set, hermes_start or hermes_reload: one line without a newline. Valid

@@ -195,10 +195,12 @@
 #define HERMES_TEXT_PATTERN_NOT_UTF8 "Pattern is not UTF-8: it has a lone surrogate escape."
 #define HERMES_TEXT_MAY_NOT_SUBSCRIBE "This topic may not be subscribed."
 #define HERMES_TEXT_MAY_NOT_PUBLISH "Nothing may be published to this topic."
+#define HERMES_TEXT_MAY_NOT_PATTERN "This pattern may not be subscribed."
 #define HERMES_TEXT_TOO_LARGE "Data is larger than this topic allows."
 #define HERMES_TEXT_NO_HISTORY "This topic keeps no history."
 #define HERMES_TEXT_NO_PRESENCE "This topic does not tell who is there."
 #define HERMES_TEXT_NO_TOKENS "This server takes no tokens."
+#define HERMES_TEXT_TOKENS "Too many tokens at the moment: try again."
 
 /* Limits. The first four are defaults of the server's settings. */
 enum {

@@ -25,6 +25,7 @@ enum log_limit {
     LIMIT_CLOSE,
     LIMIT_SLOW,
     LIMIT_REFUSED,
+    LIMIT_TOKEN,
     LIMIT_COUNT
 };
 

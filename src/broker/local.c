@@ -115,6 +115,15 @@ struct subscription *subscriber_find_by(struct subscriber *s, uint64_t hash, uin
     return NULL;
 }
 
+struct subscription *subscriber_next(struct subscriber *s, uint32_t *at)
+{
+    struct subscription *slot = slots(s);
+    while (*at < s->cap)
+        if (slot[(*at)++].topic)
+            return &slot[*at - 1];
+    return NULL;
+}
+
 struct local_topic *subscriber_any(struct subscriber *s)
 {
     if (s->count == 0)

@@ -37,6 +37,7 @@ struct merge {
     struct text pattern;
     bool exact;     /* `prefix` is the one name there can be */
     uint32_t ahead; /* rows read at once */
+    const struct topic_choice *choice;
     struct source sources[REGISTRY_STRIPES];
     /* a heap of those that have not ended, by key, the smallest first */
     unsigned count;
@@ -207,18 +208,23 @@ static bool begin(struct merge *m, struct topic_row *ahead)
 /* Rows in order, until there are enough, or no more, or it was enough work. */
 static bool take(struct merge *m, size_t limit)
 {
+    const struct topic_choice *choice = m->choice;
     struct topic_list *list = m->list;
     for (; m->count > 0; settle(m, 0)) {
         struct source *s = m->heap[0].source;
         if (s->at < s->count) {
+            if (choice->wanted && !choice->wanted(choice->user, s->rows[s->at].name)) {
+                s->at++;
+                continue;
+            }
             if (list->count == limit) {
                 list->next = list->rows[limit - 1].name;
                 return true;
             }
             list->rows[list->count++] = s->rows[s->at++];
-        } else if (list->seen >= WORK + 2 * limit) {
+        } else if (list->seen >= WORK + 2 * limit && (!choice->wanted || list->count > 0)) {
             /* Up to here nothing was left out, in no stripe. */
-            list->next = s->seen;
+            list->next = choice->wanted ? list->rows[list->count - 1].name : s->seen;
             return true;
         } else if (!read_ahead(m, s)) {
             return false;
@@ -230,16 +236,26 @@ static bool take(struct merge *m, size_t limit)
 bool topic_list_take(struct topic_list *list, struct registry *r, struct text prefix,
     struct text after, struct text pattern, size_t limit)
 {
+    struct topic_choice choice = {
+        .prefix = prefix, .after = after, .pattern = pattern, .limit = limit};
+    return topic_list_choose(list, r, &choice);
+}
+
+bool topic_list_choose(
+    struct topic_list *list, struct registry *r, const struct topic_choice *choice)
+{
+    size_t limit = choice->limit;
     *list = (struct topic_list){.rows = malloc(limit * sizeof *list->rows)};
     struct merge *m = malloc(sizeof *m);
     struct topic_row *ahead = NULL;
     bool ok = list->rows && m;
     if (ok) {
-        *m = (struct merge){.list = list, .registry = r, .pattern = pattern};
+        *m = (struct merge){
+            .list = list, .registry = r, .pattern = choice->pattern, .choice = choice};
         /* What a stripe has of a page if all have as much, and a little more. */
         m->ahead =
             limit < LOOK * REGISTRY_STRIPES ? (uint32_t)(limit / REGISTRY_STRIPES) + 2 : LOOK;
-        if (set_range(m, prefix, after)) {
+        if (set_range(m, choice->prefix, choice->after)) {
             ahead = malloc(REGISTRY_STRIPES * m->ahead * sizeof *ahead);
             ok = ahead && begin(m, ahead) && take(m, limit);
         }

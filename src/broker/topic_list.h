@@ -31,6 +31,20 @@ struct topic_list {
 bool topic_list_take(struct topic_list *list, struct registry *r, struct text prefix,
     struct text after, struct text pattern, size_t limit);
 
+/* The same for who is not to know of all topics. */
+struct topic_choice {
+    struct text prefix;
+    struct text after;
+    struct text pattern;
+    size_t limit;
+    /* Called under no lock; NULL: all are wanted. What is not never shows, not even as `next`: that
+     * is looked for until there is one to name, however many topics are between. */
+    bool (*wanted)(void *user, struct text name);
+    void *user;
+};
+bool topic_list_choose(
+    struct topic_list *list, struct registry *r, const struct topic_choice *choice);
+
 void topic_list_fini(struct topic_list *list);
 
 #endif

@@ -37,8 +37,8 @@ static void print_help(void)
     printf(
         "usage: hermes serve [--FLAG VALUE]...\n\n"
         "Runs the server until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads the\n"
-        "rules file (WS_CONFIG) anew. Every setting is a flag and a variable of the environment;\n"
-        "the flag wins.\n\n");
+        "rules file (WS_CONFIG) and the files of WS_JWT_... anew. Every setting is a flag and a\n"
+        "variable of the environment; the flag wins.\n\n");
     for (size_t i = 0; i < count; i++) {
         printf("  --%s, %s\n      %s", settings[i].flag, settings[i].variable, settings[i].help);
         if (*settings[i].value)
@@ -56,17 +56,29 @@ static void print_help(void)
 
 /* --- settings --------------------------------------------------------------------------------- */
 
+/* What is set is not to be seen where it came from: others may look at a process's arguments. */
+static void hide_if_secret(const char *name, char *value)
+{
+    size_t count;
+    const struct hermes_setting *settings = hermes_settings(&count);
+    for (size_t i = 0; i < count; i++)
+        if (settings[i].secret && value &&
+            (strcmp(settings[i].variable, name) == 0 || strcmp(settings[i].flag, name) == 0))
+            explicit_bzero(value, strlen(value));
+}
+
 static int from_environment(struct hermes *h)
 {
     for (char **each = environ; *each; each++) {
         char name[128];
-        const char *equals = strchr(*each, '=');
+        char *equals = strchr(*each, '=');
         if (strncmp(*each, "WS_", 3) != 0 || !equals || (size_t)(equals - *each) >= sizeof name)
             continue;
         memcpy(name, *each, (size_t)(equals - *each));
         name[equals - *each] = '\0';
         switch (hermes_set(h, name, equals + 1)) {
         case HERMES_OK:
+            hide_if_secret(name, equals + 1);
             break;
         case HERMES_UNKNOWN: /* orchestrators inject variables of their own */
             hermes_ignore(h, name);
@@ -83,7 +95,7 @@ static int from_arguments(struct hermes *h, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         char name[128];
-        const char *flag = argv[i];
+        char *flag = argv[i];
         size_t len = strcspn(flag, "=");
         if (strcmp(flag, "--help") == 0 || strcmp(flag, "-h") == 0) {
             print_help();
@@ -95,7 +107,7 @@ static int from_arguments(struct hermes *h, int argc, char **argv)
         }
         memcpy(name, flag + 2, len - 2);
         name[len - 2] = '\0';
-        const char *value = flag[len] == '=' ? flag + len + 1 : argv[++i];
+        char *value = flag[len] == '=' ? flag + len + 1 : argv[++i];
         int code = strncmp(name, "WS_", 3) == 0 ? HERMES_UNKNOWN
                    : value                      ? hermes_set(h, name, value)
                                                 : hermes_set(h, name, "");
@@ -109,6 +121,7 @@ static int from_arguments(struct hermes *h, int argc, char **argv)
         }
         if (code != HERMES_OK)
             return fault(hermes_error(h));
+        hide_if_secret(name, value);
     }
     return CLI_OK;
 }

@@ -16,7 +16,8 @@ enum { WHEEL_TICK_MS = 64, WHEEL_SLOTS = 512 };
 
 struct deadline {
     struct list node;
-    uint32_t due; /* tick */
+    uint32_t due;   /* tick */
+    uint32_t since; /* the owner's, in room that would be lost: a tick to count from */
 };
 
 struct wheel {

@@ -180,6 +180,14 @@ void reply2_pong(struct buf *out, struct text id)
     end(out, begin(out, HERMES_TYPE_PONG), id);
 }
 
+void reply2_authenticated(struct buf *out, struct text id, const uint64_t *expires)
+{
+    size_t frame = begin(out, HERMES_TYPE_ACK_AUTH);
+    if (expires)
+        add_number(out, ",\"expires\":", *expires);
+    end(out, frame, id);
+}
+
 void reply2_error(struct buf *out, enum error_code code, struct text message, struct text id,
     struct text topic, struct text pattern)
 {

@@ -56,6 +56,9 @@ void reply2_published(
     struct buf *out, struct text id, struct text topic, uint64_t offset, uint64_t subscribers);
 void reply2_pong(struct buf *out, struct text id);
 
+/* `expires`: in seconds since 1970; NULL: never, the key is left out. */
+void reply2_authenticated(struct buf *out, struct text id, const uint64_t *expires);
+
 /* `topic` and `pattern` may be empty: the keys are left out then. Behind a message that ends with a
  * space comes the name of the one that is given. */
 void reply2_error(struct buf *out, enum error_code code, struct text message, struct text id,

@@ -37,14 +37,23 @@ void hermes_log_rules(struct hermes *h, size_t count)
             LOG_STRING("file", hermes_text(h, SETTING_config)));
 }
 
-int hermes_reload(struct hermes *h)
+static int reload_keys(struct hermes *h)
+{
+    struct auth_keys *keys;
+    int code = hermes_read_keys(h, &keys);
+    if (code != HERMES_OK) {
+        LOG_LINE(&h->logger, LOG_ERROR, "keys not loaded, the old ones stay",
+            LOG_STRING("reason", h->error));
+        return code;
+    }
+    hermes_log_keys(h, keys);
+    keys_box_put(&h->shop.keys, keys);
+    return HERMES_OK;
+}
+
+static int reload_rules(struct hermes *h)
 {
     struct rules *rules;
-    struct workshop *shop = &h->shop;
-    if (!h->started || atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
-        snprintf(h->error, sizeof h->error, "the broker does not run");
-        return HERMES_STOPPED;
-    }
     int code = hermes_read_rules(h, &rules);
     if (code != HERMES_OK) {
         LOG_LINE(&h->logger, LOG_ERROR, "rules not loaded, the old ones stay",
@@ -52,11 +61,24 @@ int hermes_reload(struct hermes *h)
         return code;
     }
     size_t count = rules ? rules->count : 0;
-    rules_box_put(&shop->rules, rules);
-    for (unsigned i = 0; i < shop->count; i++)
-        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
+    rules_box_put(&h->shop.rules, rules);
     hermes_log_rules(h, count);
     return HERMES_OK;
+}
+
+int hermes_reload(struct hermes *h)
+{
+    struct workshop *shop = &h->shop;
+    if (!h->started || atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
+        snprintf(h->error, sizeof h->error, "the broker does not run");
+        return HERMES_STOPPED;
+    }
+    int keys_code = reload_keys(h); /* of both, the error that is told is the last one */
+    int rules_code = reload_rules(h);
+    if (keys_code == HERMES_OK || rules_code == HERMES_OK)
+        for (unsigned i = 0; i < shop->count; i++)
+            mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
+    return rules_code == HERMES_OK ? keys_code : rules_code;
 }
 
 static int publish(

@@ -221,12 +221,14 @@ static void shop_init(struct hermes *h, unsigned workers)
     atomic_store(&shop->unready, false);
     route_init(&shop->route, workers, hermes_number(h, SETTING_history_bytes));
     rules_box_init(&shop->rules);
+    keys_box_init(&shop->keys);
 }
 
 static void shop_fini(struct hermes *h)
 {
     route_fini(&h->shop.route);
     rules_box_fini(&h->shop.rules);
+    keys_box_fini(&h->shop.keys);
 }
 
 static void warn_of_ignored(struct hermes *h)
@@ -257,10 +259,16 @@ int hermes_start(struct hermes *h)
 {
     MUST(!h->started);
     struct rules *rules;
+    struct auth_keys *keys;
     json_object_seed(0); /* once a process, and not by two threads at a time */
-    int code = hermes_read_rules(h, &rules);
+    int code = hermes_read_keys(h, &keys);
     if (code != HERMES_OK)
         return code;
+    code = hermes_read_rules(h, &rules);
+    if (code != HERMES_OK) {
+        auth_keys_drop(keys);
+        return code;
+    }
     size_t rule_count = rules ? rules->count : 0;
     unsigned workers = (unsigned)hermes_number(h, SETTING_workers);
     if (workers == 0)
@@ -272,6 +280,7 @@ int hermes_start(struct hermes *h)
     addresses_init(&h->addresses, (uint32_t)hermes_number(h, SETTING_max_connections_per_address));
     shop_init(h, workers);
     rules_box_put(&h->shop.rules, rules);
+    keys_box_put(&h->shop.keys, keys);
     code = workers_init(h, workers);
     if (code != HERMES_OK)
         goto no_workers;
@@ -286,6 +295,7 @@ int hermes_start(struct hermes *h)
     warn_of_ignored(h);
     if (*hermes_text(h, SETTING_config))
         hermes_log_rules(h, rule_count);
+    hermes_log_keys(h, keys); /* the box holds them still: nobody else reloads */
     LOG_LINE(&h->logger, LOG_INFO, "listening",
         LOG_STRING("host", *hermes_text(h, SETTING_host) ? hermes_text(h, SETTING_host) : "*"),
         LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
@@ -344,6 +354,7 @@ void hermes_free(struct hermes *h)
         logger_fini(&h->logger);
     }
     settings_fini(&h->settings);
+    secret_fini(&h->jwt_secret);
     buf_fini(&h->ignored);
     free(h);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/keys.h"
 #include "base/buf.h"
 #include "hermes/hermes.h"
 #include "net/acceptor.h"
@@ -26,7 +27,8 @@ struct hermes {
     bool joined;
     void (*stopped)(void *user);
     void *user;
-    struct buf ignored; /* names of settings that there are not, each with its terminator */
+    struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
+    struct buf ignored;       /* names of settings that there are not, each with its terminator */
     char error[512];
 };
 
@@ -46,5 +48,12 @@ int hermes_read_rules(struct hermes *h, struct rules **out);
 
 /* running.c: that so many are in force. */
 void hermes_log_rules(struct hermes *h, size_t count);
+
+/* tokens.c: what tokens are checked with, with a reference; NULL when nothing is set. HERMES_OK, or
+ * another and the fault in h->error. */
+int hermes_read_keys(struct hermes *h, struct auth_keys **out);
+
+/* tokens.c: which are in use; `keys` may be NULL. */
+void hermes_log_keys(struct hermes *h, const struct auth_keys *keys);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "hermes/hermes.h"
 
-enum setting_kind { NUMBER, SIZE, TIME, STRING, CHOICE };
+enum setting_kind { NUMBER, SIZE, TIME, STRING, SECRET, CHOICE };
 
 struct row {
     enum setting_kind kind;
@@ -26,7 +26,7 @@ static const struct row rows[SETTING_COUNT] = {
 
 static const struct hermes_setting texts[SETTING_COUNT] = {
 #define SETTING(field, variable, flag, kind, value, zero, least, most, help)                       \
-    {variable, flag, value, help},
+    {variable, flag, value, help, kind == SECRET},
 #include "server/settings.def"
 #undef SETTING
 };
@@ -50,9 +50,16 @@ bool settings_init(struct settings *s)
 void settings_fini(struct settings *s)
 {
     for (size_t i = 0; i < SETTING_COUNT; i++) {
+        settings_wipe(s, (enum setting)i);
         free(s->texts[i]);
         s->texts[i] = NULL;
     }
+}
+
+void settings_wipe(struct settings *s, enum setting which)
+{
+    if (rows[which].kind == SECRET && s->texts[which])
+        explicit_bzero(s->texts[which], strlen(s->texts[which]));
 }
 
 /* How long the list of words is that a choice's help begins with. */
@@ -88,6 +95,7 @@ static bool parse(size_t which, const char *value, uint64_t *out)
     case CHOICE:
         return choose(texts[which].help, value, out);
     case STRING:
+    case SECRET:
         break;
     }
     return false;
@@ -124,12 +132,13 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
         snprintf(error, size, "there is no setting %s", name);
         return HERMES_UNKNOWN;
     }
-    if (rows[i].kind == STRING) {
+    if (rows[i].kind == STRING || rows[i].kind == SECRET) {
         char *copy = strdup(value);
         if (!copy) {
             snprintf(error, size, "out of memory");
             return HERMES_NO_MEMORY;
         }
+        settings_wipe(s, (enum setting)i);
         free(s->texts[i]);
         s->texts[i] = copy;
         return 0;

@@ -23,6 +23,9 @@ struct settings {
 bool settings_init(struct settings *s);
 void settings_fini(struct settings *s);
 
+/* Wipes a secret, which is empty from then on. */
+void settings_wipe(struct settings *s, enum setting which);
+
 /* Sets one by its variable's or flag's name. 0, HERMES_UNKNOWN or HERMES_INVALID, and then one
  * sentence for a person in `error`. */
 int settings_set(struct settings *s, const char *name, const char *value, char *error, size_t size);

@@ -107,6 +107,23 @@ void catch_up_change(struct session *s, const struct wish *wish, bool policy)
     }
 }
 
+struct catch_up *catch_up_next(const struct catch_up *c)
+{
+    return c->next_of_session;
+}
+
+struct text catch_up_name(const struct catch_up *c)
+{
+    return (struct text){c->name, c->name_len};
+}
+
+void catch_up_unwatch(struct catch_up *c)
+{
+    if (c->watches)
+        route_watch(&c->session->worker->shop->route, c->topic, -1);
+    c->watches = false;
+}
+
 bool catch_up_cancel(struct session *s, struct text topic)
 {
     struct catch_up *c = find(s, topic);

@@ -25,6 +25,13 @@ bool catch_up_is_under_way(struct session *s, struct text topic);
 /* What a second subscribe asks for; `policy`: it names one. */
 void catch_up_change(struct session *s, const struct wish *wish, bool policy);
 
+/* All of a session's, from s->catch_ups on. */
+struct catch_up *catch_up_next(const struct catch_up *c);
+struct text catch_up_name(const struct catch_up *c);
+
+/* It is told of no joins and leaves. */
+void catch_up_unwatch(struct catch_up *c);
+
 /* Ends it, and gives up the interest; false when there is none. */
 bool catch_up_cancel(struct session *s, struct text topic);
 void catch_up_cancel_all(struct session *s);

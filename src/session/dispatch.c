@@ -7,6 +7,7 @@
 #include "proto/reply.h"
 #include "proto/ws_out.h"
 #include "session/answer.h"
+#include "session/bearer.h"
 #include "session/worker.h"
 
 /* Whether the session may send one more message now. Refused ones count too, so that whoever goes
@@ -96,9 +97,7 @@ static void obey(struct session *s, struct command *c)
         session_tell_history(s, c);
         break;
     case COMMAND_AUTH:
-        answer_error(
-            s, &(struct fault){
-                   .code = ERROR_UNAVAILABLE, .message = TEXT(HERMES_TEXT_NO_TOKENS), .id = c->id});
+        session_authenticate(s, c);
         break;
     case COMMAND_PING:
         answer_pong(s, c);
@@ -144,6 +143,8 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
     if (command.kind != COMMAND_PUBLISH)
         worker_post_gathered(s->worker);
     obey(s, &command);
+    if (command.kind == COMMAND_AUTH)
+        explicit_bzero(payload, len);
     return s->state == SESSION_OPEN;
 }
 

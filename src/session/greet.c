@@ -1,11 +1,13 @@
 /* The opening handshake, and plain HTTP on the same port. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "hermes/protocol.h"
 #include "proto/handshake.h"
 #include "proto/http_head.h"
 #include "proto/reply.h"
 #include "proto/reply2.h"
+#include "session/bearer.h"
 #include "session/session.h"
 #include "session/worker.h"
 
@@ -87,8 +89,10 @@ static void upgrade(struct session *s, const struct request *request)
         w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened", LOG_NUMBER("worker", w->index));
 }
 
-static void answer_request(struct session *s, const struct request *request)
+static void answer_request(
+    struct session *s, const struct http_head *head, const struct request *request)
 {
+    struct admission refusal;
     struct worker *w = s->worker;
     bool unready = atomic_load_explicit(&w->shop->unready, memory_order_relaxed);
     switch (request->kind) {
@@ -119,6 +123,8 @@ static void answer_request(struct session *s, const struct request *request)
             refuse(s, METRIC_refused_rate_total, 503,
                 "Too many connections are coming in at the moment. Try again in a few seconds.",
                 false);
+        else if (!session_admit(s, head, &refusal))
+            refuse(s, METRIC_handshake_failures_total, refusal.status, refusal.text, false);
         else
             upgrade(s, request);
     }
@@ -159,7 +165,9 @@ void session_greet(struct session *s, char *bytes, size_t len)
     if (result == HTTP_DONE) {
         struct request request;
         request_read(&request, &head);
-        answer_request(s, &request);
+        answer_request(s, &head, &request);
+        if (s->worker->keys) /* there may have been a token */
+            explicit_bzero(bytes, used);
         /* What came behind the head are frames already. */
         if (s->state == SESSION_OPEN && used < len)
             session_receive(s, bytes + used, len - used);

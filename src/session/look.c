@@ -4,11 +4,31 @@
 #include "hermes/protocol.h"
 #include "proto/reply.h"
 #include "session/answer.h"
+#include "session/bearer.h"
 #include "session/worker.h"
 
 /* HISTORY_BYTES: of data in one answer, but for its first message. BYTES_AS_TOPIC: what an answer
- * costs is counted as if so many bytes were one topic that is looked at. */
-enum { HISTORY_BYTES = 1 << 20, BYTES_AS_TOPIC = 16 };
+ * costs is counted as if so many bytes were one topic that is looked at.
+ * PATTERNS_AS_TOPIC: and so many patterns of a token that a topic is compared with. */
+enum { HISTORY_BYTES = 1 << 20, BYTES_AS_TOPIC = 16, PATTERNS_AS_TOPIC = 16 };
+
+static bool is_shown(void *user, struct text name)
+{
+    const struct session *s = user;
+    return session_may(s, GRANT_SUBSCRIBE, rules_find(s->worker->rules, name), name);
+}
+
+/* Whether there may be topics that the session is not to know of. */
+static bool is_kept_from(const struct session *s)
+{
+    const struct rules *rules = s->worker->rules;
+    if (s->bearer && s->bearer->grants)
+        return true;
+    for (size_t i = 0; rules && i < rules->count; i++)
+        if (rules->list[i].subscribe != ACCESS_EVERYONE)
+            return true;
+    return false;
+}
 
 void session_list_topics(struct session *s, const struct command *c)
 {
@@ -22,8 +42,13 @@ void session_list_topics(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
-    if (!topic_list_take(
-            &list, &w->shop->route.registry, c->prefix, c->after, c->pattern, c->limit)) {
+    struct topic_choice choice = {
+        .prefix = c->prefix, .after = c->after, .pattern = c->pattern, .limit = c->limit};
+    if (is_kept_from(s)) {
+        choice.wanted = is_shown;
+        choice.user = s;
+    }
+    if (!topic_list_choose(&list, &w->shop->route.registry, &choice)) {
         fault.code = ERROR_UNAVAILABLE;
         fault.message = TEXT(HERMES_TEXT_NO_TOPICS);
         answer_error(s, &fault);
@@ -40,7 +65,7 @@ void session_list_topics(struct session *s, const struct command *c)
         reply_topics(out, buf_text(&rows), next);
     out->failed |= rows.failed;
     buf_fini(&rows);
-    size_t seen = list.seen;
+    size_t seen = list.seen * (1 + session_patterns(s) / PATTERNS_AS_TOPIC);
     topic_list_fini(&list);
     answer_send(s);
     worker_listed(w, s, seen);
@@ -79,7 +104,8 @@ void session_tell_history(struct session *s, const struct command *c)
     if (!answer_topic_allowed(s, c->id, c->topic))
         return;
     struct route_rule rule = worker_rule(w, c->topic);
-    if (rule.rule->subscribe != ACCESS_EVERYONE) {
+    if (!session_may(s, GRANT_SUBSCRIBE, rule.rule, c->topic)) {
+        metric_add(&w->metrics, METRIC_forbidden_total, 1);
         answer_error(s, &fault);
         return;
     }

@@ -10,6 +10,7 @@
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
 #include "session/answer.h"
+#include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/worker.h"
 
@@ -215,7 +216,9 @@ void session_ask_presence(struct session *s, const struct command *c)
     if (!answer_topic_allowed(s, c->id, c->topic))
         return;
     struct route_rule rule = worker_rule(w, c->topic);
-    if (!rule.rule->presence || rule.rule->subscribe != ACCESS_EVERYONE) {
+    if (!rule.rule->presence || !session_may_see(s) ||
+        !session_may(s, GRANT_SUBSCRIBE, rule.rule, c->topic)) {
+        metric_add(&w->metrics, METRIC_forbidden_total, 1);
         answer_error(s, &fault);
         return;
     }

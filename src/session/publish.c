@@ -9,6 +9,7 @@
 #include "hermes/protocol.h"
 #include "proto/ws_out.h"
 #include "session/answer.h"
+#include "session/bearer.h"
 #include "session/worker.h"
 
 /* GATHER_FIRST: room to begin with, while nobody has used more. */
@@ -165,8 +166,9 @@ static bool may_publish(struct session *s, const struct command *c, struct route
     if (!answer_topic_allowed(s, c->id, c->topic))
         return false;
     *rule = worker_rule(s->worker, c->topic);
-    if (rule->rule->publish == ACCESS_EVERYONE)
+    if (session_may(s, GRANT_PUBLISH, rule->rule, c->topic))
         return true;
+    metric_add(&s->worker->metrics, METRIC_forbidden_total, 1);
     answer_error(s, &(struct fault){.code = ERROR_FORBIDDEN,
                         .message = TEXT(HERMES_TEXT_MAY_NOT_PUBLISH),
                         .id = c->id,

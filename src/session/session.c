@@ -6,6 +6,7 @@
 
 #include "base/die.h"
 #include "proto/ws_out.h"
+#include "session/bearer.h"
 #include "session/slow.h"
 #include "session/worker.h"
 
@@ -48,7 +49,7 @@ void session_open(
     }
     subscriber_init(&s->subscriber);
     deadline_init(&s->deadline);
-    s->heard = wheel_tick(&w->wheel);
+    s->deadline.since = wheel_tick(&w->wheel);
     metric_add(&w->metrics, METRIC_connections, 1);
     metric_add(&w->metrics, METRIC_connections_total, 1);
     if (w->shop->limits.handshake_ms)
@@ -102,6 +103,7 @@ static void session_leave_state(struct session *s, enum close_reason reason)
         metric_add(&w->metrics, reasons[reason].metric, 1);
         log_close(s, reason);
     }
+    session_forget_bearer(s);
     worker_unpause(w, s);
 }
 
@@ -203,7 +205,7 @@ void session_send(struct session *s, struct text frames)
 /* A sign of life. */
 static void heard(struct session *s)
 {
-    s->heard = wheel_tick(&s->worker->wheel);
+    s->deadline.since = wheel_tick(&s->worker->wheel);
     s->pinged = false;
 }
 
@@ -400,7 +402,7 @@ void session_deadline(struct session *s)
         session_read(s);
     if (s->state != SESSION_OPEN)
         return;
-    uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->heard) * WHEEL_TICK_MS;
+    uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->deadline.since) * WHEEL_TICK_MS;
     if (s->pinged && session_advanced(s)) {
         wheel_set(&w->wheel, &s->deadline, limits->pong_ms);
     } else if (s->pinged) {

@@ -21,6 +21,7 @@
 #include "net/outbox.h"
 #include "proto/ws_in.h"
 
+struct bearer;
 struct command;
 struct worker;
 
@@ -55,19 +56,19 @@ struct session {
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal;      /* enum connection_refusal, until the head is answered */
+    uint8_t asking;       /* questions about presence that are not answered yet */
+    uint16_t catching;    /* topics it catches up with, see session/catch_up.h */
+    uint32_t reached;     /* the worker's `choosing` when a delivery last got here */
 
     struct subscriber subscriber;
-    uint32_t heard;           /* tick of the last sign of life */
     uint32_t ahead;           /* of our ping, in the kernel, when that was last looked at */
     uint32_t sent;            /* bytes, since our ping or longer */
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
-    uint32_t catching;        /* topics it catches up with, see session/catch_up.h */
-    uint32_t asking;          /* questions about presence that are not answered yet */
     uint32_t lenient;         /* subscriptions whose policy is not to disconnect */
-    uint32_t reached;         /* the worker's `choosing` when a delivery last got here */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */
-    struct deadline deadline; /* handshake, ping, pong or close, by the state */
+    struct deadline deadline; /* handshake, ping, pong or close, by the state; its `since` is the
+                               * last sign of life */
     union {
         struct buf *head;             /* HEAD: the part of the request that has come */
         struct ws_reader *reader;     /* OPEN, CLOSING: a frame or message that is half there */
@@ -78,8 +79,10 @@ struct session {
     struct arrears *arrears;    /* gaps it is to be told of, see session/slow.h; NULL: none */
     uint64_t client;            /* its id for others */
     struct address *address;    /* NULL: not counted */
+    struct bearer *bearer;      /* whoever its token says; NULL: nobody in particular */
     struct conn conn;
 };
+_Static_assert(sizeof(struct session) == 192, "three cache lines: there are many of them");
 
 /* A new session on an accepted socket, which it takes over (closing it when there is no memory). */
 void session_open(

@@ -2,6 +2,7 @@
 #include "hermes/protocol.h"
 #include "proto/reply.h"
 #include "session/answer.h"
+#include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/slow.h"
 #include "session/worker.h"
@@ -126,12 +127,13 @@ static bool may_subscribe(
     struct session *s, const struct command *c, struct text topic, const struct rule *rule)
 {
     struct fault fault = {.code = ERROR_FORBIDDEN, .id = c->id, .topic = topic};
-    if (rule->subscribe != ACCESS_EVERYONE)
+    if (!session_may(s, GRANT_SUBSCRIBE, rule, topic))
         fault.message = TEXT(HERMES_TEXT_MAY_NOT_SUBSCRIBE);
-    else if (c->presence && !rule->presence)
+    else if (c->presence && (!rule->presence || !session_may_see(s)))
         fault.message = TEXT(HERMES_TEXT_NO_PRESENCE);
     else
         return true;
+    metric_add(&s->worker->metrics, METRIC_forbidden_total, 1);
     answer_error(s, &fault);
     return false;
 }
@@ -170,6 +172,20 @@ static bool subscribe_topic(struct session *s, const struct command *c, struct t
     return s->state == SESSION_OPEN;
 }
 
+static bool may_subscribe_pattern(struct session *s, const struct command *c)
+{
+    struct fault fault = {.code = ERROR_FORBIDDEN, .id = c->id, .pattern = c->pattern};
+    if (!session_may_pattern(s, c->pattern))
+        fault.message = TEXT(HERMES_TEXT_MAY_NOT_PATTERN);
+    else if (c->presence && !session_may_see(s))
+        fault.message = TEXT(HERMES_TEXT_NO_PRESENCE);
+    else
+        return true;
+    metric_add(&s->worker->metrics, METRIC_forbidden_total, 1);
+    answer_error(s, &fault);
+    return false;
+}
+
 static void subscribe_pattern(struct session *s, const struct command *c)
 {
     struct wish wish = {.name = c->pattern,
@@ -177,7 +193,7 @@ static void subscribe_pattern(struct session *s, const struct command *c)
         .watches = c->presence,
         .policy = policy_of(s, c, POLICY_DISCONNECT),
         .rule = {&rule_default, 0}};
-    if (!answer_pattern_allowed(s, c->id, c->pattern))
+    if (!answer_pattern_allowed(s, c->id, c->pattern) || !may_subscribe_pattern(s, c))
         return;
     struct route_joined joined;
     enum join_result result = session_join(s, &wish, &joined);

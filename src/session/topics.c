@@ -113,8 +113,11 @@ static enum join_result join_here(
     w->joining = NULL;
     if (s->state != SESSION_OPEN)
         return JOIN_ENDED;
-    if (joined && catch_up_is_due(w, wish->name, &joined->past))
+    if (joined && catch_up_is_due(w, wish->name, &joined->past)) {
+        if (s->catching == UINT16_MAX)
+            return JOIN_TOO_MANY;
         return catch_up_begin(s, wish, joined) ? JOIN_LATER : JOIN_NO_MEMORY;
+    }
     struct join join = {s->enveloped, wish->policy, wish->watches};
     if (!local_join(&w->topics, key, &s->subscriber, join))
         return JOIN_NO_MEMORY;

@@ -5,6 +5,8 @@
 
 #include "base/die.h"
 #include "proto/reply2.h"
+#include "auth/verifier.h"
+#include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/session.h"
 
@@ -36,6 +38,7 @@ static void close_when_empty(struct worker *w)
     w->closing = true;
     mailbox_close(&w->box);
     wheel_close(&w->wheel, NULL);
+    wheel_close(&w->bearers, NULL);
     poller_close(&w->poller);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->unfinished, NULL);
@@ -62,6 +65,7 @@ static void take_rules(struct worker *w)
     rules_drop(w->rules);
     w->rules = rules_box_take(&w->shop->rules);
     worker_sweep(w);
+    worker_take_keys(w);
 }
 
 static void worker_turn(uv_prepare_t *prepare)
@@ -190,6 +194,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     if (code != 0)
         goto no_poller;
     wheel_open(&w->wheel, &w->loop, deadline_met, w);
+    wheel_open(&w->bearers, &w->loop, bearer_due, w);
     uv_prepare_init(&w->loop, &w->turn);
     uv_idle_init(&w->loop, &w->unfinished);
     uv_timer_init(&w->loop, &w->drain_timer);
@@ -280,6 +285,8 @@ void worker_fini(struct worker *w)
     envelope_fini(&w->envelope);
     marks_fini(&w->marks);
     rules_drop(w->rules);
+    verifier_free(w->verifier);
+    auth_keys_drop(w->keys);
     free(w->paused);
     free(w->queue.sessions);
 }

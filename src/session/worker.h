@@ -26,9 +26,11 @@
 #include "net/ring.h"
 #include "proto/envelope.h"
 #include "proto/ws_in.h"
+#include "session/keys_box.h"
 #include "session/marks.h"
 
 struct session;
+struct verifier;
 
 /* What the sessions of one broker have to keep to. 0: no limit, or never. */
 struct session_limits {
@@ -47,6 +49,7 @@ struct session_limits {
 struct workshop {
     struct route route;
     struct rules_box rules;
+    struct keys_box keys;
     uint64_t client_key; /* random: what the clients' ids are made of */
     struct session_limits limits;
     struct logger *logger;
@@ -108,15 +111,18 @@ struct worker {
     const char *no_ring; /* why none was to be had; NULL: it was */
     struct ws_pool *readers;
     struct gathered gathered;
-    struct buf scratch;       /* for answers */
-    struct buf acks;          /* answers to publishes, until the mail is delivered */
-    struct envelope envelope; /* of the topic that is being delivered */
-    struct buf enveloped;     /* its frames */
-    uint32_t choosing;        /* changes with each run that not everyone gets */
-    const void *joining;      /* its interest is raised, though nobody is in the local topic yet */
-    struct rules *rules;      /* in force here; NULL: none */
-    bool other_rules;         /* to be taken before the next turn */
-    struct list catching;     /* struct catch_up: who takes the past piece by piece */
+    struct buf scratch;        /* for answers */
+    struct buf acks;           /* answers to publishes, until the mail is delivered */
+    struct envelope envelope;  /* of the topic that is being delivered */
+    struct buf enveloped;      /* its frames */
+    uint32_t choosing;         /* changes with each run that not everyone gets */
+    const void *joining;       /* its interest is raised, though nobody is in the local topic yet */
+    struct rules *rules;       /* in force here; NULL: none */
+    struct auth_keys *keys;    /* that tokens are checked against here; NULL: none */
+    struct verifier *verifier; /* of those; NULL, too, when there was no memory for it */
+    struct wheel bearers;      /* when their tokens expire */
+    bool other_rules;          /* or keys: to be taken before the next turn */
+    struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
     struct list asked; /* struct presence: questions that are not answered yet */
     uint64_t clients;  /* that have been given an id */

@@ -58,6 +58,7 @@ static inline void rig_open_with(
     r->shop.route.crowded = 4 << 20;
     route_init(&r->shop.route, workers, history_bytes);
     rules_box_init(&r->shop.rules);
+    keys_box_init(&r->shop.keys);
     r->shop.client_key = 7;
     r->shop.workers = aligned_alloc(64, bytes);
     assert_non_null(r->shop.workers);
@@ -110,6 +111,7 @@ static inline void rig_close(struct rig *r)
     free(r->shop.workers);
     route_fini(&r->shop.route);
     rules_box_fini(&r->shop.rules);
+    keys_box_fini(&r->shop.keys);
     addresses_fini(&r->addresses);
     logger_fini(&r->logger);
     close(r->null);

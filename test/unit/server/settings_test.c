@@ -16,7 +16,7 @@
 #include "hermes/hermes.h"
 
 /* The table once more. */
-enum kind { NUMBER, SIZE, TIME, STRING, CHOICE };
+enum kind { NUMBER, SIZE, TIME, STRING, SECRET, CHOICE };
 
 static const struct row {
     const char *variable;
@@ -103,7 +103,23 @@ static void each_text_is_its_own(void **state)
     assert_int_equal(set(&s, "config", ""), HERMES_OK);
     assert_string_equal(s.texts[SETTING_config], "");
     for (size_t i = 0; i < SETTING_COUNT; i++)
-        assert_int_equal(s.texts[i] != NULL, rows[i].kind == STRING);
+        assert_int_equal(s.texts[i] != NULL, rows[i].kind == STRING || rows[i].kind == SECRET);
+    settings_fini(&s);
+}
+
+static void only_a_secret_is_wiped(void **state)
+{
+    (void)state;
+    struct settings s;
+    init(&s);
+    assert_int_equal(set(&s, "WS_JWT_SECRET", "of mine"), HERMES_OK);
+    assert_int_equal(set(&s, "host", "localhost"), HERMES_OK);
+    settings_wipe(&s, SETTING_jwt_secret);
+    settings_wipe(&s, SETTING_host);
+    settings_wipe(&s, SETTING_port);
+    for (size_t i = 0; i < sizeof "of mine"; i++)
+        assert_int_equal(s.texts[SETTING_jwt_secret][i], 0);
+    assert_string_equal(s.texts[SETTING_host], "localhost");
     settings_fini(&s);
 }
 
@@ -151,7 +167,7 @@ static void every_number_has_its_bounds(void **state)
     init(&s);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const struct row *row = &rows[i];
-        if (row->kind == STRING || row->kind == CHOICE)
+        if (row->kind == STRING || row->kind == SECRET || row->kind == CHOICE)
             continue;
         assert_set(&s, i, row->least, true);
         assert_set(&s, i, row->most, true);
@@ -172,7 +188,7 @@ static void what_cannot_be_read_is_refused_and_changes_nothing(void **state)
     struct settings s;
     init(&s);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
-        if (rows[i].kind == STRING)
+        if (rows[i].kind == STRING || rows[i].kind == SECRET)
             continue;
         for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
             uint64_t before = s.numbers[i];
@@ -234,6 +250,7 @@ static void the_list_for_help_texts_is_the_table(void **state)
         assert_string_equal(list[i].flag, rows[i].flag);
         assert_string_equal(list[i].value, rows[i].value);
         assert_true(strlen(list[i].help) > 0);
+        assert_int_equal(list[i].secret, rows[i].kind == SECRET);
         assert_memory_equal(list[i].variable, "WS_", 3);
         assert_int_equal(strlen(list[i].flag), strlen(list[i].variable) - 3);
         for (size_t at = 0; list[i].flag[at]; at++) {
@@ -251,6 +268,7 @@ int main(void)
         cmocka_unit_test(what_is_not_set_has_its_default),
         cmocka_unit_test(variable_and_flag_are_the_same_setting),
         cmocka_unit_test(each_text_is_its_own),
+        cmocka_unit_test(only_a_secret_is_wiped),
         cmocka_unit_test(there_are_no_other_settings),
         cmocka_unit_test(every_number_has_its_bounds),
         cmocka_unit_test(what_cannot_be_read_is_refused_and_changes_nothing),

@@ -20,7 +20,7 @@ static void watched_open(struct rig *r, struct client *c, int send_buffer)
 
 static void silent_for_long(struct rig *r, struct session *s)
 {
-    s->heard = wheel_tick(&r->shop.workers[0].wheel) - LONG_AGO;
+    s->deadline.since = wheel_tick(&r->shop.workers[0].wheel) - LONG_AGO;
 }
 
 /* Seen to fail without the look at `silent`, and with NO_PONG answered by another ping. */
