@@ -47,11 +47,23 @@ static bool within_rate(struct acceptor *a)
     return true;
 }
 
+/* Counts a connection for its address, where that is known already. */
+static enum connection_refusal count(
+    struct acceptor *a, const struct ip *from, struct address **address)
+{
+    const struct acceptor_settings *s = &a->settings;
+    if (s->proxy_head || cidr_has(s->trusted, from))
+        return REFUSAL_UNDECIDED;
+    return address_hold(s->addresses, from, address) ? REFUSAL_NONE : REFUSAL_ADDRESS;
+}
+
 /* Hands one socket out. */
 static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
 {
     const struct acceptor_settings *s = &a->settings;
-    enum connection_refusal refusal = REFUSAL_NONE;
+    struct endpoint peer = endpoint_of(from);
+    char text[ENDPOINT_TEXT_MAX];
+    enum connection_refusal refusal;
     struct address *address = NULL;
     int64_t others = atomic_fetch_add(s->connections, 1);
     if (others >= s->max_connections + s->refusals) {
@@ -59,15 +71,16 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
         metric_add(&a->metrics, METRIC_refused_full_total, 1);
         close(fd);
         LOG_LIMITED(s->logger, LIMIT_REFUSED, LOG_WARN, "connection refused",
-            LOG_STRING("reason", "full"), LOG_NUMBER("connections", others));
+            LOG_STRING("reason", "full"), LOG_NUMBER("connections", others),
+            LOG_STRING("address", endpoint_text(&peer, text)));
         return;
     }
     if (others >= s->max_connections)
         refusal = REFUSAL_FULL;
     else if (!within_rate(a))
         refusal = REFUSAL_RATE;
-    else if (!address_hold(s->addresses, from, &address))
-        refusal = REFUSAL_ADDRESS;
+    else
+        refusal = count(a, &peer.ip, &address);
     struct mail mail = {
         .kind = MAIL_CONNECTION,
         .item = address,

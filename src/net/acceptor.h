@@ -1,5 +1,8 @@
 /* The thread that accepts connections and hands them out, round-robin.
  *
+ * It counts each for the address that it comes from. Whose one is that came through a proxy only
+ * its worker will learn, which counts it then (REFUSAL_UNDECIDED).
+ *
  * Order: acceptor_open binds (so that a busy port is known before anything runs), acceptor_start,
  *   acceptor_drain, acceptor_join, acceptor_fini.
  * Threads: acceptor_drain from any; everything else from the owner's. */
@@ -13,6 +16,7 @@
 #include "base/metrics.h"
 #include "loop/mailbox.h"
 #include "net/addresses.h"
+#include "net/cidr.h"
 
 enum { LISTENERS_MAX = 16, ACCEPTS_A_WAKE = 64 };
 
@@ -27,6 +31,8 @@ struct acceptor_settings {
     struct mailbox **boxes;  /* of the workers */
     unsigned workers;
     struct addresses *addresses;
+    const struct cidr_list *trusted; /* proxies, whose requests tell on whose behalf they come */
+    bool proxy_head;                 /* all come from proxies, which tell that first of all */
     _Atomic int64_t *connections;
     struct logger *logger;
     void (*ended)(void *user); /* the last thing on the thread */

@@ -1,6 +1,5 @@
 #include "net/addresses.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,46 +20,33 @@ void addresses_fini(struct addresses *a) NO_THREAD_SAFETY_ANALYSIS
     lock_fini(&a->lock);
 }
 
-static bool is_mapped(const uint8_t *bytes)
+/* What one customer gets. */
+static struct ip key_of(const struct ip *from)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(bytes, mapped, sizeof mapped) == 0;
-}
-
-static void key_of(const struct sockaddr *from, uint8_t bytes[16])
-{
-    memset(bytes, 0, 16);
-    if (from->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
-        bytes[10] = bytes[11] = 0xff;
-        memcpy(bytes + 12, &v4->sin_addr, 4);
-    } else if (from->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
-        memcpy(bytes, &v6->sin6_addr, 16);
-        if (!is_mapped(bytes))
-            memset(bytes + 8, 0, 8);
-    }
+    struct ip key = *from;
+    if (!ip_is_v4(from))
+        memset(key.bytes + 8, 0, 8);
+    return key;
 }
 
 static bool is_address(const void *item, const void *wanted)
 {
-    return memcmp(((const struct address *)item)->bytes, wanted, 16) == 0;
+    return memcmp(&((const struct address *)item)->ip, wanted, sizeof(struct ip)) == 0;
 }
 
-bool address_hold(struct addresses *a, const struct sockaddr *from, struct address **out)
+bool address_hold(struct addresses *a, const struct ip *from, struct address **out)
 {
     *out = NULL;
     if (a->limit == 0)
         return true;
-    uint8_t bytes[16];
-    key_of(from, bytes);
-    uint64_t hash = hash_bytes(a->key, bytes, sizeof bytes);
+    struct ip key = key_of(from);
+    uint64_t hash = hash_bytes(a->key, &key, sizeof key);
     lock_take(&a->lock);
-    struct address *address = map_find(&a->map, hash, is_address, bytes);
+    struct address *address = map_find(&a->map, hash, is_address, &key);
     bool added = !address && (address = calloc(1, sizeof *address)) != NULL;
     if (added) {
         address->hash = hash;
-        memcpy(address->bytes, bytes, sizeof bytes);
+        address->ip = key;
         if (!map_add(&a->map, hash, address)) {
             free(address);
             address = NULL;

@@ -6,18 +6,24 @@
 #define HERMES_NET_ADDRESSES_H
 
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "base/hash.h"
 #include "base/map.h"
 #include "loop/lock.h"
+#include "net/endpoint.h"
 
-/* Why the acceptor wants a connection to be answered 503. */
-enum connection_refusal { REFUSAL_NONE, REFUSAL_FULL, REFUSAL_ADDRESS, REFUSAL_RATE };
+/* Why a connection is to be answered 503. */
+enum connection_refusal {
+    REFUSAL_NONE,
+    REFUSAL_FULL,
+    REFUSAL_ADDRESS,
+    REFUSAL_RATE,
+    REFUSAL_UNDECIDED, /* not counted yet: a proxy will tell whose connection it is */
+};
 
 struct address {
     uint64_t hash;
-    uint8_t bytes[16];
+    struct ip ip;
     uint32_t connections;
 };
 
@@ -31,9 +37,10 @@ struct addresses {
 void addresses_init(struct addresses *a, uint32_t limit);
 void addresses_fini(struct addresses *a);
 
-/* Counts a connection from there: `*out` is to be given back with address_drop (NULL when nothing
- * is counted). False when it is one too many, or there is no memory. */
-bool address_hold(struct addresses *a, const struct sockaddr *from, struct address **out);
+/* Counts a connection from there (all that are unknown count as one): `*out` is to be given back
+ * with address_drop (NULL when nothing is counted). False when it is one too many, or there is no
+ * memory. */
+bool address_hold(struct addresses *a, const struct ip *from, struct address **out);
 void address_drop(struct addresses *a, struct address *address);
 
 #endif

@@ -104,6 +104,7 @@ static void read_upgrade(struct request *r, const struct http_head *head)
 {
     const struct http_header *version = http_find(head, "Sec-WebSocket-Version");
     const struct http_header *key = http_find(head, "Sec-WebSocket-Key");
+    const struct http_header *origin = http_find(head, "Origin");
 
     if (r->head_only)
         refuse(r, 400, "A WebSocket handshake must be a GET request.");
@@ -121,10 +122,14 @@ static void read_upgrade(struct request *r, const struct http_head *head)
         refuse(r, 426, "This server speaks version 13 of the WebSocket protocol; connect with it.");
     else if (http_count(head, "Sec-WebSocket-Key") != 1 || !is_key(key->value))
         refuse(r, 400, "Send exactly one Sec-WebSocket-Key header: 16 random bytes in base64.");
+    else if (origin && http_count(head, "Origin") != 1)
+        refuse(r, 400, "Send one Origin header at most.");
     else if (!choose_subprotocol(r, head))
         refuse(r, 400, "Sec-WebSocket-Protocol must be a comma-separated list of names.");
     else
         r->key = key->value;
+    if (origin)
+        r->origin = origin->value;
 }
 
 void request_read(struct request *r, const struct http_head *head)

@@ -17,10 +17,11 @@ enum request_kind {
 
 struct request {
     enum request_kind kind;
-    int status;           /* of a refusal: 400, 404, 405, 426 */
-    const char *reason;   /* of a refusal: one sentence for a person, static */
-    bool head_only;       /* HEAD: no body in the answer */
-    struct text key;      /* of an upgrade: Sec-WebSocket-Key */
+    int status;         /* of a refusal: 400, 404, 405, 426 */
+    const char *reason; /* of a refusal: one sentence for a person, static */
+    bool head_only;     /* HEAD: no body in the answer */
+    struct text key;    /* of an upgrade: Sec-WebSocket-Key */
+    struct text origin; /* of an upgrade: the page that a browser asks for; `at` NULL: none said */
     struct text protocol; /* the chosen subprotocol, "hermes.v2", "hermes.v1" or empty; static */
 };
 

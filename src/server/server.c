@@ -146,6 +146,8 @@ static int accepting_init(struct hermes *h)
         .boxes = h->shop.route.boxes,
         .workers = h->shop.count,
         .addresses = &h->addresses,
+        .trusted = &h->shop.trusted,
+        .proxy_head = h->shop.proxy_head,
         .connections = &h->shop.connections,
         .logger = &h->logger,
         .ended = thread_ended,
@@ -228,6 +230,7 @@ static void shop_fini(struct hermes *h)
 {
     route_fini(&h->shop.route);
     rules_box_fini(&h->shop.rules);
+    hermes_forget_callers(h);
     keys_box_fini(&h->shop.keys);
 }
 
@@ -261,11 +264,17 @@ int hermes_start(struct hermes *h)
     struct rules *rules;
     struct auth_keys *keys;
     json_object_seed(0); /* once a process, and not by two threads at a time */
-    int code = hermes_read_keys(h, &keys);
+    int code = hermes_read_callers(h);
     if (code != HERMES_OK)
         return code;
+    code = hermes_read_keys(h, &keys);
+    if (code != HERMES_OK) {
+        hermes_forget_callers(h);
+        return code;
+    }
     code = hermes_read_rules(h, &rules);
     if (code != HERMES_OK) {
+        hermes_forget_callers(h);
         auth_keys_drop(keys);
         return code;
     }

@@ -28,7 +28,7 @@ struct hermes {
     void (*stopped)(void *user);
     void *user;
     struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
-    struct buf ignored;       /* names of settings that there are not, each with its terminator */
+    struct buf ignored; /* names of settings that there are not, each with its terminator */
     char error[512];
 };
 
@@ -41,6 +41,11 @@ static inline const char *hermes_text(const struct hermes *h, enum setting which
 {
     return h->settings.texts[which];
 }
+
+/* callers.c: what WS_ALLOWED_ORIGINS, WS_PROXY_PROTOCOL and WS_TRUSTED_PROXIES say, into the shop.
+ * HERMES_OK, or another, the fault in h->error, and nothing to forget. */
+int hermes_read_callers(struct hermes *h);
+void hermes_forget_callers(struct hermes *h);
 
 /* running.c: what WS_CONFIG says, with a reference; when it is empty there are none, and at the
  * start NULL. HERMES_OK, or another and the fault in h->error. */

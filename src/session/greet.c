@@ -11,6 +11,8 @@
 #include "session/session.h"
 #include "session/worker.h"
 
+enum { ORIGIN_LOGGED = 256 };
+
 /* The first bytes on a fresh socket always fit into its buffer: they are written at once, and a
  * session that gets so far owes nothing. */
 static bool write_now(struct session *s, const struct buf *b)
@@ -48,10 +50,27 @@ static void refuse(
     struct session *s, enum metric which, int status, const char *text, bool head_only)
 {
     struct worker *w = s->worker;
+    char from[ENDPOINT_TEXT_MAX];
     metric_add(&w->metrics, which, 1);
     LOG_LIMITED(w->shop->logger, LIMIT_HANDSHAKE, LOG_INFO, "handshake refused",
-        LOG_NUMBER("status", status), LOG_STRING("reason", text));
+        LOG_NUMBER("status", status), LOG_STRING("reason", text),
+        LOG_STRING("address", session_caller_text(s, from)));
     answer(s, status, text, head_only);
+}
+
+/* Which page it was is for the log only. */
+static void refuse_origin(struct session *s, struct text origin)
+{
+    static const char text[] = "Pages of this origin may not connect to this server.";
+    struct worker *w = s->worker;
+    char from[ENDPOINT_TEXT_MAX];
+    if (origin.len > ORIGIN_LOGGED)
+        origin.len = ORIGIN_LOGGED;
+    metric_add(&w->metrics, METRIC_refused_origin_total, 1);
+    LOG_LIMITED(w->shop->logger, LIMIT_HANDSHAKE, LOG_INFO, "handshake refused",
+        LOG_NUMBER("status", 403), LOG_STRING("reason", text), LOG_TEXT("origin", origin),
+        LOG_STRING("address", session_caller_text(s, from)));
+    answer(s, 403, text, false);
 }
 
 /* Unlike any other of this broker: an odd factor maps no two numbers to one. */
@@ -64,6 +83,7 @@ static uint64_t client_new(struct worker *w)
 static void upgrade(struct session *s, const struct request *request)
 {
     struct worker *w = s->worker;
+    char from[ENDPOINT_TEXT_MAX];
     buf_clear(&w->scratch);
     handshake_accept(&w->scratch, request);
     s->enveloped = text_equal(request->protocol, TEXT(HERMES_PROTOCOL_V2));
@@ -85,8 +105,8 @@ static void upgrade(struct session *s, const struct request *request)
         wheel_set(&w->wheel, &s->deadline, w->shop->limits.ping_ms);
     else
         wheel_unset(&w->wheel, &s->deadline);
-    LOG_LIMITED(
-        w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened", LOG_NUMBER("worker", w->index));
+    LOG_LIMITED(w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened",
+        LOG_NUMBER("worker", w->index), LOG_STRING("address", session_caller_text(s, from)));
 }
 
 static void answer_request(
@@ -112,6 +132,8 @@ static void answer_request(
         if (unready)
             refuse(s, METRIC_refused_draining_total, 503,
                 "This server is shutting down. Connect again in a moment.", false);
+        else if (!origins_allow(&w->shop->origins, request->origin))
+            refuse_origin(s, request->origin);
         else if (s->refusal == REFUSAL_FULL)
             refuse(s, METRIC_refused_full_total, 503,
                 "This server has as many connections as it may have. Try again later.", false);
@@ -130,8 +152,7 @@ static void answer_request(
     }
 }
 
-/* Keeps what has come so far; false when there is no memory. */
-static bool keep(struct session *s, const char *bytes, size_t len)
+bool session_keep_head(struct session *s, const char *bytes, size_t len)
 {
     if (!s->head)
         s->head = calloc(1, sizeof *s->head);
@@ -146,7 +167,7 @@ void session_greet(struct session *s, char *bytes, size_t len)
     struct http_head head;
     size_t used = 0;
     if (s->head) {
-        if (!keep(s, bytes, len)) {
+        if (!session_keep_head(s, bytes, len)) {
             session_end(s, CLOSE_NO_MEMORY, true);
             return;
         }
@@ -155,7 +176,7 @@ void session_greet(struct session *s, char *bytes, size_t len)
     }
     enum http_result result = http_head_read(&head, bytes, len, &used);
     if (result == HTTP_MORE) {
-        if (!s->head && !keep(s, bytes, len))
+        if (!s->head && !session_keep_head(s, bytes, len))
             session_end(s, CLOSE_NO_MEMORY, true);
         return;
     }
@@ -165,7 +186,10 @@ void session_greet(struct session *s, char *bytes, size_t len)
     if (result == HTTP_DONE) {
         struct request request;
         request_read(&request, &head);
-        answer_request(s, &head, &request);
+        if (session_hear_proxies(s, &head))
+            answer_request(s, &head, &request);
+        else
+            session_end(s, CLOSE_NO_MEMORY, true);
         if (s->worker->keys) /* there may have been a token */
             explicit_bzero(bytes, used);
         /* What came behind the head are frames already. */

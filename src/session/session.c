@@ -35,7 +35,12 @@ void session_open(
 {
     struct session *s = w->draining ? NULL : slab_new(&w->sessions);
     if (s) {
-        *s = (struct session){.worker = w, .refusal = (uint8_t)refusal, .address = address};
+        *s = (struct session){
+            .worker = w,
+            .refusal = (uint8_t)refusal,
+            .heralded = w->shop->proxy_head,
+            .address = address,
+        };
         if (!conn_open(&s->conn, &w->poller, fd)) {
             slab_free(&w->sessions, s);
             s = NULL;
@@ -65,23 +70,17 @@ void session_watch(struct session *s)
 
 static void log_close(struct session *s, enum close_reason reason)
 {
-    struct logger *logger = s->worker->shop->logger;
-    switch (reason) {
-    case CLOSE_TOO_SLOW:
-        LOG_LIMITED(logger, LIMIT_SLOW, LOG_WARN, "session closed",
-            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
-        break;
-    case CLOSE_PEER:
-    case CLOSE_LOST:
-    case CLOSE_HTTP:
-    case CLOSE_SHUTDOWN:
-        LOG_LIMITED(logger, LIMIT_CLOSE, LOG_DEBUG, "session closed",
-            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
-        break;
-    default:
-        LOG_LIMITED(logger, LIMIT_CLOSE, LOG_INFO, "session closed",
-            LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", reasons[reason].code));
-    }
+    bool usual = reason == CLOSE_PEER || reason == CLOSE_LOST || reason == CLOSE_HTTP ||
+                 reason == CLOSE_SHUTDOWN;
+    bool slow = reason == CLOSE_TOO_SLOW;
+    char from[ENDPOINT_TEXT_MAX];
+    LOG_LIMITED(s->worker->shop->logger, slow ? LIMIT_SLOW : LIMIT_CLOSE,
+        usual  ? LOG_DEBUG
+        : slow ? LOG_WARN
+               : LOG_INFO,
+        "session closed", LOG_STRING("reason", reasons[reason].text),
+        LOG_NUMBER("code", reasons[reason].code),
+        LOG_STRING("address", session_caller_text(s, from)));
 }
 
 /* What ends with the conversation, whether or not a close frame is still to be sent. */
@@ -131,7 +130,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     session_forget_gaps(s);
     free(s->late_pong);
     s->late_pong = NULL;
-    address_drop(w->shop->addresses, s->address);
+    session_forget_caller(s);
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
     conn_close(&s->conn, &w->poller, reset);
@@ -314,6 +313,8 @@ static void session_read_end(struct session *s)
 static bool session_read(struct session *s)
 {
     struct worker *w = s->worker;
+    if (s->heralded)
+        return session_read_proxy_head(s);
     /* Less at a time while a mailbox is crowded: a publisher is stopped only between two reads. */
     size_t room = mailbox_crowded(&w->box, w->shop->route.crowded) ? READ_CROWDED : READ_BUFFER;
     ssize_t got = conn_read(&s->conn, w->buffer, room);

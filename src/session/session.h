@@ -1,8 +1,9 @@
 /* One client, from the accepted socket to the last byte.
  *
- * Order: HEAD (reading the request), OPEN, CLOSING (the last frame is queued; input is thrown
- *   away), ENDED (until the worker's turn is over). Nothing frees a session but that last step, so
- *   a session stays valid for as long as the callback runs that ended it.
+ * Order: HEAD (reading the PROXY header where there has to be one, then the request), OPEN, CLOSING
+ *   (the last frame is queued; input is thrown away), ENDED (until the worker's turn is over).
+ *   Nothing frees a session but that last step, so a session stays valid for as long as the
+ *   callback runs that ended it.
  * Ownership: the worker's slab.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_SESSION_H
@@ -22,7 +23,9 @@
 #include "proto/ws_in.h"
 
 struct bearer;
+struct caller;
 struct command;
+struct http_head;
 struct worker;
 
 enum session_state { SESSION_HEAD, SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
@@ -55,7 +58,9 @@ struct session {
     bool deaf : 1;        /* closing, and its input cannot be understood any more */
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
-    uint8_t refusal;      /* enum connection_refusal, until the head is answered */
+    uint8_t refusal : 4;  /* enum connection_refusal, until the head is answered */
+    bool heralded : 1;    /* a PROXY header has to come first */
+    bool told : 1;        /* a proxy told who the client is */
     uint8_t asking;       /* questions about presence that are not answered yet */
     uint16_t catching;    /* topics it catches up with, see session/catch_up.h */
     uint32_t reached;     /* the worker's `choosing` when a delivery last got here */
@@ -70,7 +75,7 @@ struct session {
     struct deadline deadline; /* handshake, ping, pong or close, by the state; its `since` is the
                                * last sign of life */
     union {
-        struct buf *head;             /* HEAD: the part of the request that has come */
+        struct buf *head;             /* HEAD: the part of header or request that has come */
         struct ws_reader *reader;     /* OPEN, CLOSING: a frame or message that is half there */
         struct session *ended_before; /* ENDED */
     };
@@ -78,8 +83,11 @@ struct session {
     struct catch_up *catch_ups; /* those of it, see session/catch_up.h */
     struct arrears *arrears;    /* gaps it is to be told of, see session/slow.h; NULL: none */
     uint64_t client;            /* its id for others */
-    struct address *address;    /* NULL: not counted */
-    struct bearer *bearer;      /* whoever its token says; NULL: nobody in particular */
+    union {
+        struct address *address; /* what it is counted by; NULL: not counted */
+        struct caller *caller;   /* told: that, and who it is */
+    };
+    struct bearer *bearer; /* whoever its token says; NULL: nobody in particular */
     struct conn conn;
 };
 _Static_assert(sizeof(struct session) == 192, "three cache lines: there are many of them");
@@ -125,6 +133,25 @@ static inline struct session *session_of(struct subscriber *s)
 
 /* greet.c: bytes of the request; answers it when it is whole. */
 void session_greet(struct session *s, char *bytes, size_t len);
+
+/* greet.c: keeps what has come so far in `head`; false when there is no memory. */
+bool session_keep_head(struct session *s, const char *bytes, size_t len);
+
+/* caller.c: who is at the other end, whom a proxy told of or else the socket's peer: until
+ * session_end. */
+struct endpoint session_caller(const struct session *s);
+const char *session_caller_text(const struct session *s, char out[ENDPOINT_TEXT_MAX]);
+
+/* caller.c: reads what there is of a heralded session's PROXY header, and not a byte more, for
+ * what follows may be of any protocol. True: it is whole, and more may be read. */
+bool session_read_proxy_head(struct session *s);
+
+/* caller.c: hears from the request on whose behalf trusted proxies sent it, and counts it for that
+ * address if it is not counted yet (`refusal` is decided then). False: there is no memory. */
+bool session_hear_proxies(struct session *s, const struct http_head *head);
+
+/* caller.c: it is no longer counted. */
+void session_forget_caller(struct session *s);
 
 /* dispatch.c: bytes behind the handshake. */
 void session_receive(struct session *s, char *bytes, size_t len);

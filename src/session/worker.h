@@ -21,10 +21,12 @@
 #include "loop/wheel.h"
 #include "net/addresses.h"
 #include "net/byte_log.h"
+#include "net/cidr.h"
 #include "net/outbox.h"
 #include "net/poller.h"
 #include "net/ring.h"
 #include "proto/envelope.h"
+#include "proto/origins.h"
 #include "proto/ws_in.h"
 #include "session/keys_box.h"
 #include "session/marks.h"
@@ -54,6 +56,9 @@ struct workshop {
     struct session_limits limits;
     struct logger *logger;
     struct addresses *addresses;
+    struct origins origins;   /* of the pages that may connect */
+    struct cidr_list trusted; /* proxies that are believed whom they speak for */
+    bool proxy_head;          /* every connection begins with a PROXY header */
     struct worker *workers;
     unsigned count;
     bool io_uring;               /* to be tried */

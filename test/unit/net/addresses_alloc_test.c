@@ -8,28 +8,26 @@
 
 #include <cmocka.h>
 
-#include <netinet/in.h>
-
 #include "support/failing_alloc.h"
 
 static void a_connection_that_cannot_be_counted_is_refused(void **state)
 {
     (void)state;
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct ip ip = {{10, 1}};
     struct addresses a;
     struct address *address;
     addresses_init(&a, 3);
     for (unsigned fail_at = 1; fail_at <= 2; fail_at++) { /* the address, the table */
         alloc_fail(fail_at);
-        assert_false(address_hold(&a, (struct sockaddr *)&v4, &address));
+        assert_false(address_hold(&a, &ip, &address));
         assert_true(alloc_failed());
         assert_null(address);
         assert_int_equal(a.map.count, 0);
     }
     struct address *held;
-    assert_true(address_hold(&a, (struct sockaddr *)&v4, &held));
+    assert_true(address_hold(&a, &ip, &held));
     alloc_fail(1);
-    assert_true(address_hold(&a, (struct sockaddr *)&v4, &address)); /* needs none */
+    assert_true(address_hold(&a, &ip, &address)); /* needs none */
     assert_false(alloc_failed());
     assert_ptr_equal(address, held);
     assert_int_equal(held->connections, 2);

@@ -30,11 +30,12 @@ static void post_drain(struct rig *r)
 /* A connection as the acceptor posts it, counted for 127.0.0.1; returns the peer's end. */
 static int post_connection(struct rig *r)
 {
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ip from;
     struct address *address;
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-    assert_true(address_hold(&r->addresses, (struct sockaddr *)&from, &address));
+    assert_true(ip_parse(&from, TEXT("127.0.0.1")));
+    assert_true(address_hold(&r->addresses, &from, &address));
     atomic_fetch_add(&r->shop.connections, 1);
     assert_true(mailbox_post(&r->shop.workers[0].box,
         (struct mail){.kind = MAIL_CONNECTION, .item = address, .word = (uint64_t)fds[0]}));
@@ -44,9 +45,10 @@ static int post_connection(struct rig *r)
 /* How many connections are counted for 127.0.0.1. */
 static uint32_t counted(struct rig *r)
 {
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ip from;
     struct address *address;
-    assert_true(address_hold(&r->addresses, (struct sockaddr *)&from, &address));
+    assert_true(ip_parse(&from, TEXT("127.0.0.1")));
+    assert_true(address_hold(&r->addresses, &from, &address));
     uint32_t count = address->connections - 1;
     address_drop(&r->addresses, address);
     return count;
