@@ -140,6 +140,9 @@ static void a_full_socket_takes_a_part_then_nothing(void **state)
         sum += (size_t)wrote;
     assert_int_equal(wrote, CONN_AGAIN);
     assert_int_equal(conn_write(&s.conn, pieces, 1), CONN_AGAIN);
+    /* What it did not take is the caller's. */
+    assert_false(conn_pending(&s.conn));
+    assert_int_equal(conn_flush(&s.conn), 0);
     /* Told again once the peer has read. */
     conn_watch(&s.conn, &s.poller, false, true);
     uv_run(&s.loop, UV_RUN_NOWAIT);
