@@ -171,7 +171,7 @@ static void every_suite_of_ours_works(void **state)
     struct tls_config *other = config_load(&(struct tls_paths){path, key, NULL});
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct scene s;
-        char name[80];
+        char name[80] = "";
         scene_open(&s, all.ca.pem, 0);
         mbedtls_ssl_conf_ciphersuites(&s.peer.config, rows[i]);
         snprintf(name, sizeof name, "%s", mbedtls_ssl_get_ciphersuite_name(rows[i][0]));
