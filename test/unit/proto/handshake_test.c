@@ -153,6 +153,22 @@ static void the_chosen_subprotocol_is_in_the_answer(void **state)
     buf_fini(&out);
 }
 
+/* An empty one is there, too: only no browser leaves it out. */
+static void the_origin_is_handed_on_when_there_is_one(void **state)
+{
+    (void)state;
+    struct asked a;
+    struct request *r = ask(&a, "GET / HTTP/1.1", GOOD);
+    assert_null(r->origin.at);
+    r = ask(&a, "GET / HTTP/1.1", GOOD "Origin: \r\n");
+    assert_non_null(r->origin.at);
+    assert_int_equal(r->origin.len, 0);
+    r = ask(&a, "GET / HTTP/1.1", GOOD "oRIGIN:  https://example.com \r\n");
+    assert_int_equal(r->kind, REQUEST_UPGRADE);
+    assert_true(text_equal(r->origin, TEXT("https://example.com")));
+    assert_refused("GET / HTTP/1.1", GOOD "Origin: null\r\nOrigin: null\r\n", 400);
+}
+
 static void malformed_handshakes_get_400(void **state)
 {
     (void)state;
@@ -299,6 +315,7 @@ int main(void)
         cmocka_unit_test(extensions_offered_are_ignored),
         cmocka_unit_test(a_known_subprotocol_is_chosen_from_what_is_offered),
         cmocka_unit_test(the_chosen_subprotocol_is_in_the_answer),
+        cmocka_unit_test(the_origin_is_handed_on_when_there_is_one),
         cmocka_unit_test(malformed_handshakes_get_400),
         cmocka_unit_test(another_version_gets_426),
         cmocka_unit_test(health_pages_are_asked_for_without_an_upgrade),
