@@ -37,6 +37,10 @@
 #include <mbedtls/version.h>
 #if MBEDTLS_VERSION_NUMBER < 0x021c0000
 #error "mbedTLS is older than 2.28"
+#elif MBEDTLS_VERSION_NUMBER >= 0x04000000
+#error "mbedTLS is newer than 3.6"
+#elif !__has_include(<mbedtls/ssl.h>)
+#error "mbedTLS is there without its TLS"
 #endif
 #endif
 
