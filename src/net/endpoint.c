@@ -25,7 +25,7 @@ struct endpoint endpoint_of(const struct sockaddr *address)
 
 struct endpoint endpoint_of_peer(int fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof address;
     if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
         return (struct endpoint){0};
