@@ -59,7 +59,8 @@ enum hermes_client_result {
     HERMES_CLIENT_OK = 0,
     HERMES_CLIENT_BAD_URL = -1,    /* not ws://host[:port][/path] */
     HERMES_CLIENT_NO_TLS = -2,     /* wss:// */
-    HERMES_CLIENT_BAD_OPTION = -3, /* a source that is no address, a subprotocol that is no token */
+    HERMES_CLIENT_BAD_OPTION = -3, /* a source that is no address, a subprotocol that is none,
+                                    * a token with bytes that no header may have */
     HERMES_CLIENT_BAD_TOPIC = -4,  /* empty, not UTF-8, or with control characters */
     HERMES_CLIENT_NOT_JSON = -5,   /* data that is not one JSON text in UTF-8 */
     HERMES_CLIENT_NOT_UTF8 = -6,
@@ -106,7 +107,8 @@ enum hermes_answer_kind {
     HERMES_ANSWER_PRESENCE,  /* topic; rows by hermes_answer_client */
     HERMES_ANSWER_PUBLISHED, /* topic, offset, subscribers, id: of a publish by
                               * hermes_client_send_text; others come by on_published */
-    HERMES_ANSWER_OTHER,     /* anything else: text */
+    HERMES_ANSWER_AUTHENTICATED, /* expires */
+    HERMES_ANSWER_OTHER,         /* anything else: text */
 };
 
 enum hermes_recovered {
@@ -136,6 +138,7 @@ struct hermes_answer {
     uint64_t offset; /* of the topic's newest message, 0 before the first */
     enum hermes_recovered recovered;
     uint64_t subscribers;
+    uint64_t expires; /* the token, in seconds since 1970; 0: never */
     const char *code; /* as PROTOCOL has them: "forbidden", "bad_pattern" ... */
     size_t code_len;
     const char *client; /* how the server calls this connection, in presence too */
@@ -290,7 +293,8 @@ struct hermes_client_options {
     uint32_t retry_ms; /* back-off: at random up to this, doubled each time; 500; NEVER: no retry */
     uint32_t retry_max_ms;   /* the most it is doubled to; 30 s */
     size_t max_queued_bytes; /* 16 MiB */
-    unsigned level; /* 1 (which 0 stands for) or 2, which is a subprotocol: name no other then */
+    unsigned level;    /* 1 (which 0 stands for) or 2, which is a subprotocol: name no other then */
+    const char *token; /* a JWT that says who this is, sent with each handshake; none */
 };
 
 /* Checks and copies the options. HERMES_CLIENT_BAD_URL, _NO_TLS, _BAD_OPTION, _NO_MEMORY; `*out` is
@@ -301,8 +305,8 @@ HERMES_API int hermes_client_new(struct hermes_client **out, struct hermes_clien
 /* Starts connecting: names are resolved and every address is tried. From then on until
  * hermes_client_close the client connects again when a connection ends, at random within a back-off
  * that doubles, unless the server forbids it (close codes 4500 to 4999, an HTTP answer that says
- * the request is at fault) or it makes no sense (1002, 1003, 1007). HERMES_CLIENT_BUSY when it is
- * open. */
+ * the request is at fault) or it makes no sense (1002, 1003, 1007; 4001 without a token that is
+ * newer than the one that expired). HERMES_CLIENT_BUSY when it is open. */
 HERMES_API int hermes_client_open(struct hermes_client *c);
 
 /* Ends a connection in order: what is queued goes out, then a close frame; on_close comes when the
@@ -402,6 +406,18 @@ HERMES_API int hermes_client_history(struct hermes_client *c, const char *topic,
  * behind those to later commands. Errors as above. */
 HERMES_API int hermes_client_presence(
     struct hermes_client *c, const char *topic, size_t len, uint64_t token);
+
+/* ---- tokens ---- */
+
+/* Another token than the one in the options, or than the one before. At level 2 an open connection
+ * sends it at once, and the answer is HERMES_ANSWER_AUTHENTICATED, or HERMES_ANSWER_ERROR with the
+ * code "token_expired" or "unauthorized", and with the token `answer`; subscriptions that it does
+ * not grant end, each with an HERMES_ANSWER_ERROR "forbidden". In any case it is the one for the
+ * connections to come. An HERMES_ANSWER_ERROR with the code "token_expired" and no token (at level
+ * 1 by its text, HERMES_TEXT_TOKEN_EXPIRES_START) says that it is time for another.
+ * HERMES_CLIENT_BAD_OPTION, _FULL, _TOO_LARGE: nothing was changed; _NO_MEMORY. */
+HERMES_API int hermes_client_auth(
+    struct hermes_client *c, const char *token, size_t len, uint64_t answer);
 
 /* ---- publishing ---- */
 

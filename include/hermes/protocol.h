@@ -52,7 +52,8 @@
  *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}
  *                                          with since those behind n, the oldest first, else the
  *                                          newest; L is 1 to 1000, 100 when left out
- *   {"type":"auth","token":text}           unavailable where the server takes no tokens
+ *   {"type":"auth","token":text}           another token than the one it has, or its first;
+ *                                          unavailable where the server takes no tokens
  *   {"type":"ping"}
  * A field that is used by a command and is of the wrong type or out of its bounds makes it
  * malformed, and nothing of it is done; so does one bad name among "topics".
@@ -78,7 +79,9 @@
  *    "messages":[{"offset":n,"data":value},...]}
  *                                          recovered only where since was given: whether none is
  *                                          missing between that and the first
- *   {"type":"ack_auth","expires":t}
+ *   {"type":"ack_auth","expires":t}        in seconds since 1970; left out when it never does. What
+ *                                          of the subscriptions this token does not grant has ended
+ *                                          before, each with an error "forbidden" without an id
  *   {"type":"pong"}
  *   {"type":"error","code":code,"message":text,"topic":T}
  *                                          codes below; topic or pattern where it is of one
@@ -117,9 +120,18 @@
  *      after ack_unsubscribe none does.
  * Answers come in the order of the commands that ask for them, but for presence.
  *
+ * Tokens: a JWT may come with the handshake (Authorization: Bearer, ?token=, or an offered subprotocol
+ * "token." and the JWT, beside hermes.v1 or hermes.v2), or by auth later. One that does not hold is
+ * refused (401; unauthorized or token_expired); without one a client may do what the server's rules
+ * let everyone do. Some time before its end comes an error token_expired without an id, and at its
+ * end the connection is closed with 4001; a revoked one is with 4003. What may not be done is
+ * forbidden, whether or not the topic exists; topics lists only what may be subscribed. Topics that
+ * not everyone may subscribe do not come by patterns.
+ *
  * HTTP on the same port
  *   GET with an upgrade, any path: a WebSocket. Another Sec-WebSocket-Version than 13: 426. A
- *   malformed request: 400. A head over 8 KiB: 431. No room: 503 with Retry-After.
+ *   malformed request: 400. A head over 8 KiB: 431. A token that does not hold: 401. No room: 503 with
+ *   Retry-After.
  *   GET /healthz: 200 while the process serves. GET /readyz: 200 while new clients are welcome, 503
  *   from the start of a shutdown on. Anything else: 404, or 426 where an upgrade was expected. */
 #ifndef HERMES_PROTOCOL_H
@@ -191,12 +203,13 @@
 #define HERMES_TEXT_NO_SUBSCRIPTION "Out of memory: not subscribed."
 #define HERMES_TEXT_NO_TOPICS "Out of memory: topics not listed."
 #define HERMES_TEXT_NO_CLIENTS "Out of memory: presence not told."
-/* Of level 2 only. What is wrong with a field of a malformed command is said in other words. */
-#define HERMES_TEXT_PATTERN_NOT_UTF8 "Pattern is not UTF-8: it has a lone surrogate escape."
 #define HERMES_TEXT_MAY_NOT_SUBSCRIBE "This topic may not be subscribed."
 #define HERMES_TEXT_MAY_NOT_PUBLISH "Nothing may be published to this topic."
-#define HERMES_TEXT_MAY_NOT_PATTERN "This pattern may not be subscribed."
 #define HERMES_TEXT_TOO_LARGE "Data is larger than this topic allows."
+#define HERMES_TEXT_TOKEN_EXPIRES_START "The token expires at "
+/* Of level 2 only. What is wrong with a field of a malformed command is said in other words. */
+#define HERMES_TEXT_PATTERN_NOT_UTF8 "Pattern is not UTF-8: it has a lone surrogate escape."
+#define HERMES_TEXT_MAY_NOT_PATTERN "This pattern may not be subscribed."
 #define HERMES_TEXT_NO_HISTORY "This topic keeps no history."
 #define HERMES_TEXT_NO_PRESENCE "This topic does not tell who is there."
 #define HERMES_TEXT_NO_TOKENS "This server takes no tokens."

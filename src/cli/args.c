@@ -111,6 +111,12 @@ int args_read(struct args *a, struct link_options *link, args_option *each, void
         case 'q':
             link->quiet = true;
             break;
+        case ARGS_TOKEN:
+            link->token = optarg;
+            break;
+        case ARGS_TOKEN_FILE:
+            link->token_file = optarg;
+            break;
         default:
             code = each(a, option, user);
         }

@@ -28,6 +28,9 @@ enum {
 
 enum { ARGS_SECONDS_MAX = 1000000000 };
 
+/* Options that all commands with a connection have, and no letter. */
+enum { ARGS_TOKEN = 256, ARGS_TOKEN_FILE };
+
 /* `shorts` are the command's one-letter options beside -h, -q and -u, as getopt has them. To be
  * followed by args_fini, whatever comes. */
 void args_init(
@@ -40,7 +43,8 @@ int args_next(struct args *a);
 /* What every command with a connection takes, for its table of options. */
 #define ARGS_LINK_OPTIONS                                                                          \
     {"url", required_argument, NULL, 'u'}, {"timeout", required_argument, NULL, 't'},              \
-        {"quiet", no_argument, NULL, 'q'},                                                         \
+        {"quiet", no_argument, NULL, 'q'}, {"token", required_argument, NULL, ARGS_TOKEN},         \
+        {"token-file", required_argument, NULL, ARGS_TOKEN_FILE},                                  \
     {                                                                                              \
         "help", no_argument, NULL, 'h'                                                             \
     }

@@ -4,7 +4,9 @@
 
 #define URL_HELP                                                                                   \
     "  -u, --url URL        the server, ws://host:port; default: $HERMES_URL, else\n"              \
-    "                       ws://localhost:$WS_PORT, else ws://localhost:443\n"
+    "                       ws://localhost:$WS_PORT, else ws://localhost:443\n"                    \
+    "      --token T        a token (a JWT) that says who this is; else $HERMES_TOKEN\n"           \
+    "      --token-file F   the same, from a file; it is read again when it expires\n"
 
 static const struct {
     const char *command;

@@ -10,9 +10,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "auth/load.h"
+#include "auth/verifier.h"
 #include "base/die.h"
 #include "cli/cli.h"
 #include "hermes/protocol.h"
+
+/* TOKEN_RENEWED: what an answer to a new token is known by; commands count from 1. */
+#define TOKEN_RENEWED UINT64_MAX
 
 static void say(const struct link *l, const char *format, va_list args)
 {
@@ -42,6 +47,51 @@ void link_error(const struct link *l, const char *format, ...)
     va_start(args, format);
     say(l, format, args);
     va_end(args);
+}
+
+/* ---- the token ---- */
+
+/* Tells what is wrong with the file. Nobody but its reader may know more of it than that. */
+static bool token_read(const struct link *l, struct secret *out)
+{
+    char error[512];
+    struct auth_source source = {l->options.token_file, error, sizeof error};
+    if (auth_read(&source, AUTH_TOKEN_MAX, out) != AUTH_LOADED) {
+        link_error(l, "%s", error);
+        return false;
+    }
+    while (out->len > 0 && out->at[out->len - 1] <= ' ')
+        out->at[--out->len] = '\0';
+    return true;
+}
+
+/* The server says that it expires: the file may have another by now. */
+static void token_renew(struct link *l)
+{
+    struct secret token;
+    if (!l->options.token_file || !token_read(l, &token))
+        return;
+    int code = hermes_client_auth(l->client, (const char *)token.at, token.len, TOKEN_RENEWED);
+    secret_fini(&token);
+    if (code != HERMES_CLIENT_OK)
+        link_error(l, "%s: %s", l->options.token_file, hermes_client_error(code));
+}
+
+/* Whether an answer is about the token, and not for the command. */
+static bool token_heard(struct link *l, const struct hermes_answer *a)
+{
+    static const char warning[] = HERMES_TEXT_TOKEN_EXPIRES_START;
+    if (a->token == TOKEN_RENEWED) {
+        if (a->kind == HERMES_ANSWER_ERROR)
+            link_error(l, "the new token: %.*s", (int)a->message_len, a->message);
+        return true;
+    }
+    if (a->kind != HERMES_ANSWER_ERROR || a->message_len < sizeof warning - 1 ||
+        memcmp(a->message, warning, sizeof warning - 1) != 0)
+        return false;
+    link_notice(l, "%.*s", (int)a->message_len, a->message);
+    token_renew(l);
+    return true;
 }
 
 /* ---- the connection ---- */
@@ -109,7 +159,7 @@ static void on_answer(struct hermes_client *c, struct hermes_answer *answer, voi
 {
     struct link *l = user;
     (void)c;
-    if (l->command->answer)
+    if (!token_heard(l, answer) && l->command->answer)
         l->command->answer(l, answer);
 }
 
@@ -229,13 +279,28 @@ int link_init(struct link *l, const char *name, const struct link_command *comma
     signals_open(l);
     l->group = hermes_client_group_new(&l->loop, NULL);
     MUST(l->group);
+    struct secret file = {0};
+    char *environment = getenv("HERMES_TOKEN");
+    char *token = options->token ? options->token : environment;
+    if (!options->token && options->token_file) {
+        if (!token_read(l, &file))
+            return link_abandon(l, CLI_FAILED);
+        token = (char *)file.at;
+    }
     int code = hermes_client_new(&l->client, l->group,
         &(struct hermes_client_options){.url = l->url,
+            .token = token && *token ? token : NULL,
             .events = &events,
             .user = l,
             .close_ms = options->close_ms,
             .max_queued_bytes = options->max_queued,
             .level = options->level});
+    /* Others may look at a process's arguments. */
+    if (options->token)
+        explicit_bzero(options->token, strlen(options->token));
+    if (environment)
+        explicit_bzero(environment, strlen(environment));
+    secret_fini(&file);
     if (code == HERMES_CLIENT_OK)
         return CLI_OK;
     link_error(l, "%s: '%s'", hermes_client_error(code), l->url);

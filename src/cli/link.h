@@ -36,6 +36,8 @@ struct link_command {
 
 struct link_options {
     const char *url; /* NULL: the environment says */
+    char *token;     /* wiped once it is known; NULL: as the file or the environment says */
+    const char *token_file;
     uint64_t timeout_ms;
     bool timeout_for_all; /* it is for the whole, not for having a connection */
     bool quiet;

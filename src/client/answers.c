@@ -90,11 +90,17 @@ static bool is_known_error(struct text message)
     static const char *const errors[] = {HERMES_TEXT_BAD_JSON, HERMES_TEXT_BINARY,
         HERMES_TEXT_TOPIC_LONG, HERMES_TEXT_TOPIC_CONTROL, HERMES_TEXT_TOPIC_NOT_UTF8,
         HERMES_TEXT_SUBSCRIPTIONS, HERMES_TEXT_LISTINGS, HERMES_TEXT_RATE,
-        HERMES_TEXT_NOT_PUBLISHED, HERMES_TEXT_NO_SUBSCRIPTION, HERMES_TEXT_NO_TOPICS};
+        HERMES_TEXT_NOT_PUBLISHED, HERMES_TEXT_NO_SUBSCRIPTION, HERMES_TEXT_NO_TOPICS,
+        HERMES_TEXT_MAY_NOT_SUBSCRIBE, HERMES_TEXT_MAY_NOT_PUBLISH, HERMES_TEXT_TOO_LARGE};
+    static const char *const starts[] = {
+        HERMES_TEXT_MALFORMED_START, HERMES_TEXT_TOKEN_EXPIRES_START};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         if (scan_string_is(message, text_of(errors[i]), nothing, true))
             return true;
-    return scan_string_is(message, TEXT(HERMES_TEXT_MALFORMED_START), nothing, false);
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (scan_string_is(message, text_of(starts[i]), nothing, false))
+            return true;
+    return false;
 }
 
 static bool match_error(

@@ -16,7 +16,7 @@ enum {
     MAX_QUEUED = 16 << 20,
 };
 
-static bool token_valid(const char *token)
+static bool name_valid(const char *token)
 {
     if (!*token)
         return false;
@@ -40,7 +40,8 @@ static int options_check(const struct hermes_client_options *o)
         uv_ip6_addr(o->source, 0, (struct sockaddr_in6 *)&address) != 0)
         return HERMES_CLIENT_BAD_OPTION;
     if (!o->events || o->level > 2 ||
-        (o->subprotocol && (o->level == 2 || !token_valid(o->subprotocol))))
+        (o->subprotocol && (o->level == 2 || !name_valid(o->subprotocol))) ||
+        (o->token && !token_valid(o->token, strlen(o->token))))
         return HERMES_CLIENT_BAD_OPTION;
     return HERMES_CLIENT_OK;
 }
@@ -87,7 +88,10 @@ int hermes_client_new(struct hermes_client **out, struct hermes_client_group *gr
     if (code != HERMES_CLIENT_OK)
         return code;
     struct hermes_client *c = calloc(1, sizeof *c);
-    if (!c || !settings_copy(&c->settings, options)) {
+    if (!c || (options->token && !token_keep(c, options->token, strlen(options->token))) ||
+        !settings_copy(&c->settings, options)) {
+        if (c)
+            token_forget(c);
         free(c);
         return HERMES_CLIENT_NO_MEMORY;
     }
@@ -112,6 +116,7 @@ static void release(struct hermes_client *c)
     pending_fini(&c->pending);
     wanted_fini(&c->wanted);
     free(c->peer_reason);
+    token_forget(c);
     free(c->settings.url);
     free(c);
     group_leave(group);

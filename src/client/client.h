@@ -64,6 +64,7 @@ struct hermes_client {
     struct pending pending; /* level 2 */
     struct wanted wanted;
     struct client_settings settings;
+    char *token;        /* of the next handshake; NULL: none */
     uint64_t opened_at; /* both by uv_now */
     uint64_t heard_at;
     size_t left;         /* closing: bytes that were queued at the last look */
@@ -85,6 +86,7 @@ struct hermes_client {
     bool overdue;      /* nor within the time for it */
     bool paused;
     bool freed;
+    bool fresh; /* no server has had the token yet */
 };
 
 /* Every entry from the loop is between these two, so that a callback may free the client. */
@@ -115,6 +117,18 @@ void dial_failed(struct hermes_client *c, int error);
 
 /* Takes the next step: resolve, or connect to the next address. The handle must be closed. */
 void dial_go(struct hermes_client *c);
+
+/* ---- client/token.c ---- */
+
+/* Whether it can stand in a header. */
+bool token_valid(const char *token, size_t len);
+
+/* Takes a copy of it for the handshakes to come; false, and nothing else, when there is no memory.
+ */
+bool token_keep(struct hermes_client *c, const char *token, size_t len);
+
+/* Wipes it. */
+void token_forget(struct hermes_client *c);
 
 /* ---- client/connection.c ---- */
 

@@ -305,3 +305,18 @@ int hermes_client_presence(struct hermes_client *c, const char *topic, size_t le
     int code = ask(c, HERMES_TYPE_PRESENCE, (struct text){topic, len});
     return code == HERMES_CLIENT_OK ? send2(c, PENDING_OTHER, token, NULL) : code;
 }
+
+int hermes_client_auth(struct hermes_client *c, const char *token, size_t len, uint64_t answer)
+{
+    if (!token_valid(token, len))
+        return HERMES_CLIENT_BAD_OPTION;
+    if (c->level == 2 && c->state == CLIENT_OPEN) {
+        begin(c, HERMES_TYPE_AUTH);
+        add_string(c, ",\"token\":", (struct text){token, len});
+        int code = send2(c, PENDING_OTHER, answer, NULL);
+        if (code != HERMES_CLIENT_OK)
+            return code;
+    }
+    /* Without memory it is sent all the same: the connection has it, the next one would not. */
+    return token_keep(c, token, len) ? HERMES_CLIENT_OK : HERMES_CLIENT_NO_MEMORY;
+}

@@ -201,10 +201,11 @@ static bool put_aside(struct hermes_client *c)
     return left_out;
 }
 
-static bool retry_allowed(int code)
+/* A token that has expired is not shown once more. */
+static bool retry_allowed(const struct hermes_client *c, int code)
 {
-    return code != HERMES_CLOSE_PROTOCOL && code != HERMES_CLOSE_UNSUPPORTED &&
-           code != HERMES_CLOSE_NOT_UTF8 &&
+    return (code != HERMES_CLOSE_TOKEN_EXPIRED || c->fresh) && code != HERMES_CLOSE_PROTOCOL &&
+           code != HERMES_CLOSE_UNSUPPORTED && code != HERMES_CLOSE_NOT_UTF8 &&
            !(code >= HERMES_CLOSE_NO_RETRY_FIRST && code <= HERMES_CLOSE_NO_RETRY_LAST);
 }
 
@@ -232,7 +233,7 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         }
     }
     why.will_retry = retry && c->stay && c->settings.retry_ms != HERMES_CLIENT_NEVER &&
-                     retry_allowed(c->peer_code);
+                     retry_allowed(c, c->peer_code);
     c->stay = why.will_retry;
     c->state = why.will_retry ? CLIENT_WAITING : CLIENT_IDLE;
     if (why.will_retry) {

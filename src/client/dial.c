@@ -154,11 +154,16 @@ static int request_write(struct hermes_client *c)
         key);
     if (c->settings.subprotocol)
         buf_appendf(out, "Sec-WebSocket-Protocol: %s\r\n", c->settings.subprotocol);
+    if (c->token)
+        buf_appendf(out, "Authorization: Bearer %s\r\n", c->token);
     buf_append_string(out, "\r\n");
     if (out->failed)
         return UV_ENOMEM;
     uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
     int written = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
+    c->fresh = false;
+    if (c->token)
+        explicit_bzero(out->data, out->len);
     /* A new socket takes a few hundred bytes at once. */
     return written < 0 ? written : (size_t)written < out->len ? UV_ENOBUFS : 0;
 }

@@ -88,6 +88,7 @@ static enum heard_type type_read(struct text raw)
         [HEARD_TOPICS] = HERMES_TYPE_TOPICS,
         [HEARD_HISTORY] = HERMES_TYPE_HISTORY,
         [HEARD_PRESENCE] = HERMES_TYPE_PRESENCE,
+        [HEARD_ACK_AUTH] = HERMES_TYPE_ACK_AUTH,
     };
     for (size_t i = HEARD_MESSAGE; i < sizeof types / sizeof *types; i++)
         if (is(raw, types[i]))
@@ -141,6 +142,7 @@ static void member_read(struct heard *h, struct text key, struct text value, str
         {"from", offsetof(struct heard, from), NUMBER},
         {"to", offsetof(struct heard, to), NUMBER},
         {"subscribers", offsetof(struct heard, subscribers), NUMBER},
+        {"expires", offsetof(struct heard, expires), NUMBER},
         {"recovered", 0, RECOVERED},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

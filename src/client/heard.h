@@ -28,6 +28,7 @@ enum heard_type {
     HEARD_TOPICS,
     HEARD_HISTORY,
     HEARD_PRESENCE,
+    HEARD_ACK_AUTH,
 };
 
 /* What is not there is NULL with 0, or 0. */
@@ -48,6 +49,7 @@ struct heard {
     uint64_t from;
     uint64_t to;
     uint64_t subscribers;
+    uint64_t expires;
 };
 
 /* Whether the text is a delivery in exactly the form in which servers write them, without white

@@ -121,6 +121,8 @@ static enum hermes_answer_kind kind_of(const struct heard *h)
         return HERMES_ANSWER_HISTORY;
     case HEARD_PRESENCE:
         return HERMES_ANSWER_PRESENCE;
+    case HEARD_ACK_AUTH:
+        return HERMES_ANSWER_AUTHENTICATED;
     case HEARD_ERROR:
         return text_equal(h->code, TEXT(HERMES_ERROR_NOT_SUBSCRIBED)) ? HERMES_ANSWER_NOT_SUBSCRIBED
                                                                       : HERMES_ANSWER_ERROR;
@@ -142,6 +144,8 @@ static bool hear_answer(struct hermes_client *c, const struct heard *h, struct t
         c->ending = "out of memory";
         return false;
     }
+    if (h->type == HEARD_ACK_AUTH)
+        c->fresh = false;
     if (!c->events->on_answer)
         return true;
     c->events->on_answer(c,
@@ -164,6 +168,7 @@ static bool hear_answer(struct hermes_client *c, const struct heard *h, struct t
             .offset = h->offset,
             .recovered = h->recovered,
             .subscribers = h->subscribers,
+            .expires = h->expires,
             .code = h->code.at,
             .code_len = h->code.len,
             .client = h->client.at,

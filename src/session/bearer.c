@@ -374,7 +374,7 @@ static void warn(struct session *s)
     char text[128];
     if (gmtime_r(&expires, &tm))
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    snprintf(text, sizeof text, "The token expires at %s: %s.", when,
+    snprintf(text, sizeof text, HERMES_TEXT_TOKEN_EXPIRES_START "%s: %s.", when,
         s->enveloped ? "send a new one by auth" : "connect again with a new one");
     buf_clear(&w->scratch);
     if (s->enveloped)

@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 import signal
+import subprocess
 import time
 import urllib.parse
 
@@ -13,7 +14,8 @@ import jwt
 import pytest
 
 import raw
-from hermes_fixtures import within
+from cli_test import run as cli
+from hermes_fixtures import HERMES, clean_environment, eventually, within
 from test_start import run
 from test_token import DIGESTS, SECRET, keys, public_pem  # noqa: F401: a fixture
 
@@ -588,3 +590,91 @@ def test_the_query_of_a_request_is_not_logged(secret_server):
         conn.upgrade(extra=[f"Sec-WebSocket-Protocol: hermes.v2, token.{good}"])
     server.stop()
     assert good[-20:-3] not in server.log()
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+def hermes(server, *argv, code=0, stdin="", **env):
+    return cli(*argv, stdin=stdin.encode(), code=code, env={"HERMES_URL": server.url, **env})
+
+
+@pytest.mark.parametrize("way", ["option", "file", "environment"])
+def test_commands_show_their_token(secret_server, tmp_path, way):
+    server = secret_server(rules=RULES)
+    good = token(hermes={"subscribe": [">"], "publish": [">"], "presence": True})
+    (tmp_path / "token").write_text(good + "\n")
+    options = {"option": ["--token", good], "file": ["--token-file", str(tmp_path / "token")],
+               "environment": []}[way]
+    env = {"HERMES_TOKEN": good} if way == "environment" else {}
+    hermes(server, "pub", *options, "--v2", "token:1", "1", **env)
+    out, _ = hermes(server, "history", *options, "token:1", **env)
+    assert out == "1\n"
+    out, _ = hermes(server, "presence", *options, "token:1", **env)
+    assert out == ""
+    out, _ = hermes(server, "topics", *options, "--json", **env)
+    assert [json.loads(line)["topic"] for line in out.splitlines()] == ["token:1"]
+    out, _ = hermes(server, "sub", *options, "--replay", "1", "-n", "1", "token:1", **env)
+    assert out == "1\n"
+    _, err = hermes(server, "pub", "--v2", "token:1", "1", code=1)
+    assert NOT_PUBLISHED in err
+    _, err = hermes(server, "pub", "token:1", "1", code=1)
+    assert NOT_PUBLISHED in err
+    _, err = hermes(server, "sub", "token:1", code=1)
+    assert NOT_SUBSCRIBED in err
+    _, err = hermes(server, "sub", "--token", token(OTHER), "token:1", code=1)
+    assert "401 Unauthorized" in err
+
+
+def test_a_token_that_no_header_may_have_is_told(secret_server, tmp_path):
+    server = secret_server()
+    (tmp_path / "token").write_text("a\r\nX-Other: b")
+    hermes(server, "topics", "--token-file", str(tmp_path / "token"), code=2)
+    _, err = hermes(server, "topics", "--token-file", str(tmp_path / "none"), code=1)
+    assert "none: " in err and "No such file" in err
+
+
+@pytest.mark.parametrize("level", [[], ["--v2"]])
+def test_a_subscriber_whose_token_has_expired_does_not_come_again_with_it(secret_server, level):
+    server = secret_server(jwt_leeway_seconds="0")
+    with subprocess.Popen([HERMES, "sub", *level, "t"], env=clean_environment(
+            HERMES_URL=server.url, HERMES_TOKEN=token(lasts=3)), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True) as sub:
+        out, err = sub.communicate(timeout=raw.DEADLINE)
+    assert sub.returncode == 1 and out == ""
+    assert "The token expires at " in err and "code 4001: the token has expired" in err
+    assert "trying again" not in err
+
+
+def test_a_subscriber_takes_the_new_token_out_of_its_file(secret_server, tmp_path):
+    server = secret_server(jwt_leeway_seconds="0")
+    file = tmp_path / "token"
+    file.write_text(token(lasts=3))
+    with subprocess.Popen([HERMES, "sub", "--v2", "-n", "1", "--token-file", file, "t"],
+                          env=clean_environment(HERMES_URL=server.url), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as sub:
+        eventually(lambda: server.topic_counts("t") == {"t": 1})
+        with open(f"/proc/{sub.pid}/cmdline", encoding="utf-8") as line:
+            assert "eyJ" not in line.read()
+        file.write_text(token())
+        witness = server.client2(extra=bearer(token(lasts=3)))
+        assert witness.recv_json()["code"] == "token_expired"
+        witness.expect_close(4001)
+        server.client().publish("t", 1)
+        out, err = sub.communicate(timeout=raw.DEADLINE)
+    assert (sub.returncode, out) == (0, "1\n"), err
+
+
+def test_nobody_sees_the_token_of_a_command(secret_server):
+    server = secret_server()
+    text = token()
+    with subprocess.Popen([HERMES, "sub", "--token", text, "t"],
+                          env=clean_environment(HERMES_URL=server.url, HERMES_TOKEN=text),
+                          stderr=subprocess.PIPE, text=True) as sub:
+        eventually(lambda: server.topic_counts("t") == {"t": 1})
+        for name in ("cmdline", "environ"):
+            with open(f"/proc/{sub.pid}/{name}", encoding="utf-8") as shown:
+                assert text not in shown.read()
+        sub.send_signal(signal.SIGINT)
+        _, err = sub.communicate(timeout=raw.DEADLINE)
+    assert text not in err

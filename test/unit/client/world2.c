@@ -55,7 +55,7 @@ static void note_some(struct buf *log, const char *name, const char *at, size_t 
 static void on_answer(struct hermes_client *c, struct hermes_answer *a, void *user)
 {
     static const char *const names[] = {"info", "subscribed", "unsubscribed", "not subscribed",
-        "topics", "error", "history", "presence", "published", "other"};
+        "topics", "error", "history", "presence", "published", "authenticated", "other"};
     struct world *w = user;
     struct hermes_message m;
     struct hermes_topic t;
