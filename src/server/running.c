@@ -46,7 +46,10 @@ static int reload_keys(struct hermes *h)
             LOG_STRING("reason", h->error));
         return code;
     }
-    hermes_log_keys(h, keys);
+    struct auth_keys *before = keys_box_take(&h->shop.keys);
+    if (keys || before)
+        hermes_log_keys(h, keys);
+    auth_keys_drop(before);
     keys_box_put(&h->shop.keys, keys);
     return HERMES_OK;
 }

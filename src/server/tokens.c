@@ -49,12 +49,29 @@ int hermes_read_keys(struct hermes *h, struct auth_keys **out)
     }
 }
 
+/* Who wrote them thinks that somebody can. */
+static void warn_of_rules(struct hermes *h)
+{
+    struct rules *rules = rules_box_take(&h->shop.rules);
+    bool ask = false;
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct rule *rule = &rules->list[i];
+        ask |= rule->publish == ACCESS_AUTHENTICATED || rule->publish == ACCESS_TOKEN ||
+               rule->subscribe == ACCESS_AUTHENTICATED || rule->subscribe == ACCESS_TOKEN;
+    }
+    rules_drop(rules);
+    if (ask)
+        LOG_LINE(&h->logger, LOG_WARN, "rules ask for tokens",
+            LOG_STRING("reason", "none are checked: nobody may do what these rules are for"));
+}
+
 void hermes_log_keys(struct hermes *h, const struct auth_keys *keys)
 {
     if (!keys) {
         LOG_LINE(&h->logger, LOG_INFO, "tokens are not checked",
             LOG_STRING("reason",
                 "no key is configured: everyone may connect and do what the rules allow"));
+        warn_of_rules(h);
         return;
     }
     LOG_LINE(&h->logger, LOG_INFO, "tokens are checked",

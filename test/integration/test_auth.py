@@ -151,6 +151,10 @@ def test_without_a_key_tokens_are_not_looked_at_and_the_log_says_so(start_server
                                   "message": "This server takes no tokens."}
 
 
+def test_rules_that_nobody_can_meet_are_warned_of(start_server):
+    start_server(rules=RULES).wait_log(" warn rules ask for tokens reason=.none are checked")
+
+
 def test_whoever_has_none_is_let_in(secret_server):
     server = secret_server()
     server.wait_log(" info tokens are checked secret=yes public_keys=0 denied_ids=0 denied_users=0")

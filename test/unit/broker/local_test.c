@@ -118,6 +118,11 @@ static void assert_same(struct model *m)
         if (any)
             assert_true(m->on[s][any->registered - m->topics]);
         assert_true(m->of_subscriber[s] > 0 || m->subscribers[s].cap == 1);
+        size_t all = 0;
+        const struct subscription *each;
+        for (uint32_t at = 0; (each = subscriber_next(&m->subscribers[s], &at)) != NULL; all++)
+            assert_true(m->on[s][each->topic->registered - m->topics]);
+        assert_int_equal(all, m->of_subscriber[s]);
     }
 }
 

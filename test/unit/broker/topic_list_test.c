@@ -425,6 +425,50 @@ static void a_page_looks_at_little_more_than_its_rows(void **state)
     crowd_close(r);
 }
 
+static bool ends_as(void *user, struct text name)
+{
+    struct text end = *(struct text *)user;
+    return name.len >= end.len && memcmp(name.at + name.len - end.len, end.at, end.len) == 0;
+}
+
+/* Not even by where the next page begins. Broken by `next` being what was looked at last: fails. */
+static void what_is_not_wanted_does_not_show(void **state)
+{
+    (void)state;
+    struct registry *r = crowd_open();
+    struct text ends[] = {TEXT(":rare"), TEXT("wd"), TEXT("none")};
+    size_t counts[] = {5, 1, 0};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t limit = 1; limit <= 10; limit += 3) {
+            char after[NAME_MAX_BYTES];
+            size_t after_len = 0;
+            size_t found = 0;
+            bool more;
+            do {
+                struct topic_list list;
+                struct topic_choice choice = {.after = {after, after_len},
+                    .prefix = TEXT(""),
+                    .pattern = NONE,
+                    .limit = limit,
+                    .wanted = ends_as,
+                    .user = &ends[i]};
+                assert_true(topic_list_choose(&list, r, &choice));
+                for (size_t k = 0; k < list.count; k++)
+                    assert_true(ends_as(&ends[i], list.rows[k].name));
+                found += list.count;
+                more = list.next.at != NULL;
+                if (more) {
+                    assert_true(ends_as(&ends[i], list.next));
+                    after_len = list.next.len;
+                    memcpy(after, list.next.at, after_len);
+                }
+                topic_list_fini(&list);
+            } while (more);
+            assert_int_equal(found, counts[i]);
+        }
+    crowd_close(r);
+}
+
 static void a_pattern_that_matches_few_is_looked_for_in_several_calls(void **state)
 {
     (void)state;
@@ -471,6 +515,7 @@ int main(void)
         cmocka_unit_test(who_subscribes_by_a_pattern_counts),
         cmocka_unit_test(a_topic_that_has_only_messages_is_listed),
         cmocka_unit_test(a_page_looks_at_little_more_than_its_rows),
+        cmocka_unit_test(what_is_not_wanted_does_not_show),
         cmocka_unit_test(a_pattern_that_matches_few_is_looked_for_in_several_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
