@@ -5,6 +5,7 @@
 
 #include "proto/json.h"
 #include "proto/reply2.h"
+#include "session/slow.h"
 #include "session/worker.h"
 
 /* PIECE: bytes of data given at once. PIECES: how many in one turn, to whomever. */
@@ -195,6 +196,7 @@ static void finish(struct catch_up *c, struct route_piece *piece)
     struct session *s = c->session;
     struct worker *w = s->worker;
     worker_deliver(w); /* what is in the view, too, and not for this session */
+    session_part_gaps(s);
     if (s->state != SESSION_OPEN)
         return; /* and `c` is gone */
     send_piece(c, &piece->view, SIZE_MAX);
@@ -212,7 +214,7 @@ static void finish(struct catch_up *c, struct route_piece *piece)
         session_close(s, CLOSE_NO_MEMORY);
         return;
     }
-    s->lenient += c->policy != POLICY_DISCONNECT;
+    session_count_policy(s, c->policy, 1);
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     catch_up_free(c);
 }

@@ -63,7 +63,8 @@ struct session {
     uint32_t published;       /* the worker's `deliveries` at its last publish, plus 1 */
     uint32_t catching;        /* topics it catches up with, see session/catch_up.h */
     uint32_t asking;          /* questions about presence that are not answered yet */
-    uint32_t lenient;         /* subscriptions whose policy is not to disconnect */
+    uint32_t lenient;         /* subscriptions whose policy is not to disconnect, */
+    uint32_t latest;          /* and those of them by POLICY_LATEST */
     uint32_t reached;         /* the worker's `choosing` when a delivery last got here */
     int32_t allowance;        /* messages it may still send; see WS_MAX_MESSAGES_PER_SECOND */
     uint32_t allowance_ms;    /* when that was last raised */
@@ -116,6 +117,15 @@ void session_deadline(struct session *s);
 static inline struct session *session_of(struct subscriber *s)
 {
     return LIST_ITEM(s, struct session, subscriber);
+}
+
+/* Counts a subscription by that policy; `by` is 1, or -1 when it is one no longer. */
+static inline void session_count_policy(struct session *s, enum policy policy, int by)
+{
+    if (policy != POLICY_DISCONNECT)
+        s->lenient += (uint32_t)by;
+    if (policy == POLICY_LATEST)
+        s->latest += (uint32_t)by;
 }
 
 /* --- in files of their own -------------------------------------------------------------------- */

@@ -53,8 +53,7 @@ static bool stage(struct session *s)
 enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sent)
 {
     enum outbox_state state = OUTBOX_FENCED;
-    if (session_conflating_pays(s))
-        session_conflate(s);
+    session_conflate(s);
     while (state == OUTBOX_FENCED) {
         if (!s->unremembered && !stage(s))
             session_give_up(s);
@@ -69,9 +68,15 @@ enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sen
 
 void session_part_gaps(struct session *s)
 {
+    struct worker *w = s->worker;
+    bool may_lose = !outbox_empty(&s->out) && marks_behind(&w->marks, s->out.first.start) > 0;
+    if (s->state != SESSION_OPEN || (!may_lose && !arrears_first(s->arrears)))
+        return;
+    if (!s->blocked)
+        session_flush(s); /* what cannot be sent at once may be lost */
     /* Without memory offsets that follow each other are told as one, which is no lie. */
-    if (s->blocked && arrears_take(&s->arrears, &s->worker->log))
-        arrears_part(s->arrears, s->worker->log.end);
+    if (s->blocked && arrears_take(&s->arrears, &w->log))
+        (void)arrears_part(s->arrears, &w->log, w->log.end);
 }
 
 void session_forget_gaps(struct session *s)
@@ -136,8 +141,12 @@ bool session_let_go(struct session *s)
     struct byte_log *log = &s->worker->log;
     if (!holds_first_chunk(s))
         return false; /* then nobody does, and what is too much is not in the log */
-    session_conflate(s);
-    if (s->unremembered || !holds_first_chunk(s))
+    session_shed_older(s, log->base + LOG_CHUNK);
+    if (s->unremembered)
+        return true;
+    if (!owes_little(s, 0))
+        return false;
+    if (!holds_first_chunk(s))
         return true;
     bool affordable = log->charged < log->budget / 2 && owes_little(s, outbox_private(&s->out));
     if (affordable && copy_out_few(s))

@@ -3,7 +3,6 @@
 #include "proto/reply.h"
 #include "session/answer.h"
 #include "session/catch_up.h"
-#include "session/slow.h"
 #include "session/worker.h"
 
 enum { REPLAY_PIECE = 64 * 1024 }; /* bytes of frames that are encoded before they go to the log */
@@ -84,7 +83,6 @@ static void answer_joined(struct session *s, const struct command *c, const stru
         answer_send(s);
         return;
     }
-    session_part_gaps(s);
     if (c->has_since)
         recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
     reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);

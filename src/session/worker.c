@@ -79,7 +79,7 @@ static void worker_turn(uv_prepare_t *prepare)
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
     free_ended(w);
-    finished = finished && w->queue.count == 0 && mailbox_sleep(&w->box);
+    finished = finished && !w->strained && w->queue.count == 0 && mailbox_sleep(&w->box);
     if (w->closing || finished)
         uv_idle_stop(&w->unfinished);
     else
