@@ -112,7 +112,7 @@ static void answer_again(struct session *s, const struct command *c, const struc
     struct route_joined now = route_again(route, w->index, &w->tray, hash, wish->name);
     worker_deliver(w); /* what was numbered by now comes before the answer */
     enum recovered recovered = RECOVERED_UNASKED;
-    if (wish->past->since) {
+    if (wish->past && wish->past->since) {
         bool all = wish->past->epoch == now.epoch && wish->past->offset == now.offset;
         recovered = all ? RECOVERED_YES : RECOVERED_NO;
     }
