@@ -5,7 +5,6 @@
 
 #include "proto/json.h"
 #include "proto/reply2.h"
-#include "session/slow.h"
 #include "session/worker.h"
 
 /* PIECE: bytes of data given at once. PIECES: how many in one turn, to whomever. */
@@ -196,7 +195,6 @@ static void finish(struct catch_up *c, struct route_piece *piece)
     struct session *s = c->session;
     struct worker *w = s->worker;
     worker_deliver(w); /* what is in the view, too, and not for this session */
-    session_part_gaps(s);
     if (s->state != SESSION_OPEN)
         return; /* and `c` is gone */
     send_piece(c, &piece->view, SIZE_MAX);

@@ -82,7 +82,7 @@ static uint64_t offset_at(const struct byte_log *log, const struct mark *mark, u
 static bool plan_range(struct plan *p, uint64_t start, uint64_t end)
 {
     struct span *last = p->range_count > 0 ? &p->ranges[p->range_count - 1] : NULL;
-    if (last && last->end == start && last->start >= p->now.start) {
+    if (last && last->end == start) {
         last->end = end;
         return true;
     }

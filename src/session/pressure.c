@@ -8,9 +8,8 @@
 
 enum {
     LOG_EARLY = 8,          /* chunks that the log may grow by before all is flushed at once */
-    RELIEF = 100000,        /* work of relieving the log before the loop polls again, */
-    RELIEF_SESSION = 100,   /* of which so much for each session that lets go, */
-    LOG_EXCESS = 8,         /* as long as it is over its budget by no more than that part of it */
+    LOG_EXCESS = 8,         /* the part of its budget that the log may be over it for some turns */
+    RELIEF_SESSION = 100,   /* what a session that lets go costs besides */
     LISTING_RATE = 2000000, /* topics looked at a second for listings */
     LISTING_BURST = 1000000,
 };
@@ -37,7 +36,8 @@ static void relieve_oldest(struct outbox *oldest)
 static bool may_wait(const struct worker *w, uint64_t since)
 {
     const struct byte_log *log = &w->log;
-    return w->relief - since > RELIEF && log_size(log) - log->budget <= log->budget / LOG_EXCESS;
+    return w->relief - since > WORKER_RELIEF &&
+           log_size(log) - log->budget <= log->budget / LOG_EXCESS;
 }
 
 void worker_relieve(struct worker *w)

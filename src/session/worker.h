@@ -60,8 +60,9 @@ struct workshop {
     void *user;
 };
 
-/* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. */
-enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512 };
+/* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
+ * `relief` may rise by before that, or by what one session more costs. */
+enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512, WORKER_RELIEF = 100000 };
 
 struct flush_queue {
     struct session **sessions; /* NULL: ended meanwhile */
