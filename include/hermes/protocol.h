@@ -35,7 +35,7 @@
  * one may have an "id", a string of at most 64 bytes or an integer of at most 64 characters, which
  * comes back in its answers as it was written, in errors too. E is a topic's epoch, a string of at
  * most 64 bytes that means nothing to a client; offsets are integers from 0 to 2^63-1.
- *   {"type":"subscribe","topic":T,...}     or "topics":[T,...], of 1 to 1000, or "pattern":P: exactly
+ *   {"type":"subscribe","topic":T,...}     or "topics":[T,...] (1 to 1000), or "pattern":P: exactly
  *                                          one of them
  *       "since":{"epoch":E,"offset":n}     what came behind offset n first; with "topic" only
  *       "replay":n                         at most the newest n messages first; not with a pattern,
@@ -45,8 +45,8 @@
  *                                          else disconnect
  *       "presence":true                    join and leave of others are told
  *   {"type":"unsubscribe","topic":T}       or topics, or pattern
- *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself, though
- *                                          a replay has it
+ *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself; a
+ *                                          replay has it all the same
  *   {"type":"topics",...,"pattern":P}      only those that match
  *   {"type":"presence","topic":T}
  *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}

@@ -208,14 +208,18 @@ static bool replace_first(
         struct span *spans = NULL;
         if (cap > 0 && !(spans = malloc(cap * sizeof *spans)))
             return false;
-        if (others > 0)
+        if (others > 0) {
+            MUST(spans);
             memcpy(spans + 2 * count, more->spans + room - 1, others * sizeof *spans);
+        }
         free(more->spans);
         more->spans = spans;
         more->cap = (uint32_t)cap;
         room = 2 * count + 1;
     }
     size_t at = room - count;
+    if (count > 0 || others > 0)
+        MUST(more->spans);
     if (count > 1)
         memcpy(more->spans + at, kept + 1, (count - 1) * sizeof *kept);
     if (count > 0)

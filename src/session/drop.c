@@ -94,6 +94,7 @@ static bool plan_range(struct plan *p, uint64_t start, uint64_t end)
         p->ranges = ranges;
         p->range_cap = cap;
     }
+    MUST(p->ranges);
     p->ranges[p->range_count++] = (struct span){start, end};
     return true;
 }
@@ -139,6 +140,7 @@ static bool plan_loss(
         before->to = to;
         return true;
     }
+    MUST(p->losses);
     *last = (uint32_t)p->loss_count + 1;
     p->losses[p->loss_count++] = (struct loss){
         .place = start,
