@@ -218,10 +218,10 @@ static bool replace_first(
         room = 2 * count + 1;
     }
     size_t at = room - count;
-    if (count > 0 || others > 0)
+    if (count > 1) {
         MUST(more->spans);
-    if (count > 1)
         memcpy(more->spans + at, kept + 1, (count - 1) * sizeof *kept);
+    }
     if (count > 0)
         box->first = kept[0];
     else
