@@ -9,12 +9,14 @@ static void charge(struct arrears *a, struct byte_log *log, size_t bytes)
 {
     a->charged += bytes;
     log->charged += bytes;
+    log->owed += bytes;
 }
 
 static void refund(struct arrears *a, struct byte_log *log, size_t bytes)
 {
     a->charged -= bytes;
     log->charged -= bytes;
+    log->owed -= bytes;
 }
 
 static size_t note_size(const struct note *note)
@@ -41,7 +43,7 @@ void arrears_free(struct arrears *a, struct byte_log *log)
         free(a->notes[a->at + i]);
     free(a->notes);
     free(a->seams);
-    log->charged -= a->charged;
+    refund(a, log, a->charged);
     free(a);
 }
 

@@ -2,7 +2,7 @@
  *
  * Order: by the place in the log where they lay. A gap frame at that very place is behind all that
  *   came before, an ack of the subscription too, and before all that came after.
- * Memory: counts in the log's `charged`.
+ * Memory: counts in the log's `charged` and `owed`.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_ARREARS_H
 #define HERMES_SESSION_ARREARS_H

@@ -8,7 +8,9 @@
 enum {
     COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
     STAGE_MAX = 16 * 1024,    /* of what is sent by one write with gaps in it */
-    OWN_PART = 8,             /* the part of the budget for one session's gaps and copies */
+    OWN_PART = 8,             /* the part of the budget for one session's gaps and copies, */
+    GAPS_PART = 8,            /* and that for the gaps of all, */
+    GAPS_LEAST = 4 * 1024,    /* but for those of who has so few */
 };
 
 /* --- telling ---------------------------------------------------------------------------------- */
@@ -129,11 +131,14 @@ static bool copy_out_begun(struct session *s)
     return true;
 }
 
-/* Gaps and copies of one session must not use up what is there for all. */
+/* Gaps and copies of one session must not use up what is there for all, and the gaps of many who
+ * lose of many topics not take the log's place: it would be emptied for them, chunk by chunk. */
 static bool owes_little(const struct session *s, size_t copies)
 {
+    const struct byte_log *log = &s->worker->log;
     size_t gaps = s->arrears ? s->arrears->charged : 0;
-    return gaps + copies <= s->worker->log.budget / OWN_PART;
+    return gaps + copies <= log->budget / OWN_PART &&
+           (gaps <= GAPS_LEAST || log->owed <= log->budget / GAPS_PART);
 }
 
 bool session_let_go(struct session *s)

@@ -462,6 +462,53 @@ static void who_has_lost_of_too_many_topics_is_closed_before_others_pay(void **s
     rig_close(&r);
 }
 
+/* Seen to fail with owes_little looking at each for itself. */
+static void what_many_lost_of_many_topics_does_not_take_the_place_of_the_log(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 32, MANY = 4000, READERS = 12, ROUNDS = 8 };
+    struct rig r;
+    struct client c[READERS];
+    struct reader few;
+    struct session_limits limits = rig_limits();
+    char topic[32];
+    unsigned open = 0;
+    limits.backlog_bytes = CHUNKS * LOG_CHUNK;
+    rig_open(&r, 1, limits);
+    struct worker *w = &r.shop.workers[0];
+    for (int i = 0; i < READERS; i++) {
+        client_open2(&r, 0, &c[i], SMALL_BUFFER);
+        client_subscribe_with(&r, &c[i], "pattern", "many:*", ",\"policy\":\"drop_oldest\"");
+        block(c[i].session, '1', 10000);
+    }
+    reader_open(&r, &few);
+    struct account *a = reader_subscribe(&r, &few, "few", "drop_oldest");
+    stall(&few);
+    for (int i = 0; i < ROUNDS * MANY; i++) {
+        snprintf(topic, sizeof topic, "many:%d", i % MANY);
+        rig_publish_large(&r, topic, '1', 500);
+        if (i % 100 == 0) {
+            rig_publish_large(&r, "few", '1', 50000);
+            do
+                rig_turn(&r);
+            while (w->strained);
+            assert_in_range(w->log.owed, 0, CHUNKS * LOG_CHUNK / 8 + 512 * 1024);
+            assert_true(w->log.count > CHUNKS / 2 || i < 2 * MANY);
+        }
+    }
+    for (int i = 0; i < READERS; i++) {
+        open += c[i].session->state == SESSION_OPEN;
+        client_drop(&r, &c[i]);
+    }
+    assert_in_range(open, 1, READERS - 1);
+    assert_int_equal(few.c.session->state, SESSION_OPEN);
+    read_all(&r, &few);
+    assert_true(a->gaps > 0);
+    reader_close(&r, &few);
+    assert_int_equal(w->log.owed, 0);
+    rig_close(&r);
+}
+
 /* Seen to fail without outbox_excuse in tell. */
 static void gaps_that_are_told_do_not_make_a_client_slow(void **state)
 {
@@ -1010,6 +1057,7 @@ int main(void)
         cmocka_unit_test(who_wants_the_latest_gets_the_newest_of_each_topic),
         cmocka_unit_test(many_topics_by_a_pattern_are_each_conflated),
         cmocka_unit_test(who_has_lost_of_too_many_topics_is_closed_before_others_pay),
+        cmocka_unit_test(what_many_lost_of_many_topics_does_not_take_the_place_of_the_log),
         cmocka_unit_test(gaps_that_are_told_do_not_make_a_client_slow),
         cmocka_unit_test(a_gap_comes_behind_the_ack_of_its_subscription),
         cmocka_unit_test(a_gap_is_told_though_the_subscription_has_ended),
