@@ -108,14 +108,16 @@ class PatternLoad:
 
 
 def patterns(options, report):
-    """One publisher, 32 messages by one write; a publish with its deliveries, one for each match."""
+    """One publisher, 32 messages by one write; a publish with its deliveries, one for each match.
+
+    Topics are unknown to the server, or each has a subscriber by name, too.
+    """
     all_arms = []
     for named in (False, True) if options.full else (False,):
-        where = "topics have a subscriber: " if named else ""
+        where = "subscribed topics: " if named else ""
         for matching in (0, 1, 10):
-            what = f"{where}{matching or 'no'} pattern{'s' * (matching != 1)}"
-            what += f" that match{'es' * (matching == 1)}" * (matching > 0)
-            more = f"{what} and 100,000 that do not" if matching else f"{where}100,000, none matches"
+            what = f"{where}{matching or 'no patterns'}{' that match' * (matching > 0)}"
+            more = f"{what}, 100,000 do not" if matching else f"{where}100,000, none matches"
             all_arms += [(what, 0, matching, named, None), (more, 100000, matching, named, what)]
     seconds = 1 if options.full else 0.2
     rows, found = [], []

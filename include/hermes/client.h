@@ -303,10 +303,11 @@ HERMES_API int hermes_client_new(struct hermes_client **out, struct hermes_clien
     const struct hermes_client_options *options);
 
 /* Starts connecting: names are resolved and every address is tried. From then on until
- * hermes_client_close the client connects again when a connection ends, at random within a back-off
- * that doubles, unless the server forbids it (close codes 4500 to 4999, an HTTP answer that says
- * the request is at fault) or it makes no sense (1002, 1003, 1007; 4001 without a token that is
- * newer than the one that expired). HERMES_CLIENT_BUSY when it is open. */
+ * hermes_client_close the client connects again when a connection ends: at random within a back-off
+ * that doubles or, at level 2, when the server has told it to, but no later than retry_max_ms. It
+ * does not where the server forbids it (close codes 4500 to 4999, an HTTP answer that says the
+ * request is at fault) or it makes no sense (1002, 1003, 1007; 4001 without a token that is newer
+ * than the one that expired). HERMES_CLIENT_BUSY when it is open. */
 HERMES_API int hermes_client_open(struct hermes_client *c);
 
 /* Ends a connection in order: what is queued goes out, then a close frame; on_close comes when the

@@ -35,7 +35,7 @@
  * one may have an "id", a string of at most 64 bytes or an integer of at most 64 characters, which
  * comes back in its answers as it was written, in errors too. E is a topic's epoch, a string of at
  * most 64 bytes that means nothing to a client; offsets are integers from 0 to 2^63-1.
- *   {"type":"subscribe","topic":T,...}     or "topics":[T,...], of 1 to 1000, or "pattern":P: exactly
+ *   {"type":"subscribe","topic":T,...}     or "topics":[T,...] (1 to 1000), or "pattern":P: exactly
  *                                          one of them
  *       "since":{"epoch":E,"offset":n}     what came behind offset n first; with "topic" only
  *       "replay":n                         at most the newest n messages first; not with a pattern,
@@ -45,8 +45,8 @@
  *                                          else disconnect
  *       "presence":true                    join and leave of others are told
  *   {"type":"unsubscribe","topic":T}       or topics, or pattern
- *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself, though
- *                                          a replay has it
+ *   {"topic":T,"data":value,"echo":false}  echo:false: not delivered to the publisher itself; a
+ *                                          replay has it all the same
  *   {"type":"topics",...,"pattern":P}      only those that match
  *   {"type":"presence","topic":T}
  *   {"type":"history","topic":T,"since":{"epoch":E,"offset":n},"limit":L}
@@ -120,18 +120,18 @@
  *      after ack_unsubscribe none does.
  * Answers come in the order of the commands that ask for them, but for presence.
  *
- * Tokens: a JWT may come with the handshake (Authorization: Bearer, ?token=, or an offered subprotocol
- * "token." and the JWT, beside hermes.v1 or hermes.v2), or by auth later. One that does not hold is
- * refused (401; unauthorized or token_expired); without one a client may do what the server's rules
- * let everyone do. Some time before its end comes an error token_expired without an id, and at its
- * end the connection is closed with 4001; a revoked one is with 4003. What may not be done is
- * forbidden, whether or not the topic exists; topics lists only what may be subscribed. Topics that
- * not everyone may subscribe do not come by patterns.
+ * Tokens: a JWT may come with the handshake (Authorization: Bearer, ?token=, or an offered
+ * subprotocol "token." and the JWT, beside hermes.v1 or hermes.v2), or by auth later. One that does
+ * not hold is refused (401; unauthorized or token_expired); without one a client may do what the
+ * server's rules let everyone do. Some time before its end comes an error token_expired without an
+ * id, and at its end the connection is closed with 4001; that of a revoked one with 4003. What may
+ * not be done is forbidden, whether or not the topic exists; topics lists only what may be
+ * subscribed. Topics that not everyone may subscribe do not come by patterns.
  *
  * HTTP on the same port
  *   GET with an upgrade, any path: a WebSocket. Another Sec-WebSocket-Version than 13: 426. A
- *   malformed request: 400. A head over 8 KiB: 431. A token that does not hold: 401. No room: 503 with
- *   Retry-After.
+ *   malformed request: 400. A head over 8 KiB: 431. A token that does not hold: 401. No room: 503
+ *   with Retry-After.
  *   GET /healthz: 200 while the process serves. GET /readyz: 200 while new clients are welcome, 503
  *   from the start of a shutdown on. Anything else: 404, or 426 where an upgrade was expected. */
 #ifndef HERMES_PROTOCOL_H

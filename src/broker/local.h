@@ -109,8 +109,8 @@ struct subscription *subscriber_find(struct subscriber *s, const struct local_to
 /* The same for who only remembers a topic that may be gone. */
 struct subscription *subscriber_find_by(struct subscriber *s, uint64_t hash, uint32_t serial);
 
-/* All of its subscriptions, one after the other, NULL at the end; `*at` begins as 0. None may come or
- * go meanwhile. */
+/* All of its subscriptions, one after the other, NULL at the end; `*at` begins as 0. None may come
+ * or go meanwhile. */
 struct subscription *subscriber_next(struct subscriber *s, uint32_t *at);
 
 /* Any one of its subscriptions, or NULL when it has none left. */

@@ -75,7 +75,9 @@ struct hermes_client {
     uint8_t peer_reason_len;
     uint8_t state;
     uint8_t level;
-    uint8_t busy;      /* callbacks that run */
+    uint8_t busy;   /* callbacks that run */
+    bool told_when; /* the server said when to come back: after `after_ms` */
+    uint32_t after_ms;
     unsigned attempts; /* in a row that did not last */
     bool handle;       /* tcp is initialised and not yet closed */
     bool stay;         /* connect again when a connection ends */

@@ -241,7 +241,10 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         group_random(c->group, &random, sizeof random);
         why.retry_ms =
             backoff_ms(c->settings.retry_ms, c->settings.retry_max_ms, c->attempts++, random);
+        if (c->told_when)
+            why.retry_ms = c->after_ms;
     }
+    c->told_when = false;
     client_set_deadline(c, why.will_retry ? why.retry_ms : HERMES_CLIENT_NEVER);
     client_close_handle(c);
     list_remove(&c->due);

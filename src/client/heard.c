@@ -83,6 +83,7 @@ static enum heard_type type_read(struct text raw)
         [HEARD_ACK_PUBLISH] = HERMES_TYPE_ACK_PUBLISH,
         [HEARD_ACK_SUBSCRIBE] = HERMES_TYPE_ACK_SUBSCRIBE,
         [HEARD_ACK_UNSUBSCRIBE] = HERMES_TYPE_ACK_UNSUBSCRIBE,
+        [HEARD_RECONNECT] = HERMES_TYPE_RECONNECT,
         [HEARD_ERROR] = HERMES_TYPE_ERROR,
         [HEARD_INFO] = HERMES_TYPE_INFO,
         [HEARD_TOPICS] = HERMES_TYPE_TOPICS,
@@ -143,6 +144,7 @@ static void member_read(struct heard *h, struct text key, struct text value, str
         {"to", offsetof(struct heard, to), NUMBER},
         {"subscribers", offsetof(struct heard, subscribers), NUMBER},
         {"expires", offsetof(struct heard, expires), NUMBER},
+        {"after_ms", offsetof(struct heard, after_ms), NUMBER},
         {"recovered", 0, RECOVERED},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -23,6 +23,7 @@ enum heard_type {
     HEARD_ACK_PUBLISH,
     HEARD_ACK_SUBSCRIBE,
     HEARD_ACK_UNSUBSCRIBE,
+    HEARD_RECONNECT,
     HEARD_ERROR,
     HEARD_INFO,
     HEARD_TOPICS,
@@ -50,6 +51,7 @@ struct heard {
     uint64_t to;
     uint64_t subscribers;
     uint64_t expires;
+    uint64_t after_ms;
 };
 
 /* Whether the text is a delivery in exactly the form in which servers write them, without white

@@ -33,7 +33,8 @@ struct byte_log {
     uint64_t end;
     char *spares[LOG_SPARES];
     size_t spare_count;
-    size_t charged;      /* bytes that outboxes keep beside the log */
+    size_t charged;      /* bytes that outboxes keep beside the log, */
+    size_t owed;         /* and those of them that are gaps to be told of, see session/arrears.h */
     size_t noted;        /* bytes that its owner keeps beside it as long as it is */
     size_t budget;       /* 0: none */
     struct list stalled; /* blocked outboxes, the one longest without progress first */

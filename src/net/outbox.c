@@ -6,8 +6,6 @@
 #include "base/die.h"
 #include "net/outbox_more.h"
 
-enum { SPARE_SPANS = 64 };
-
 struct outbox_more *outbox_more_take(struct byte_log *log, struct outbox *box)
 {
     if (box->more)
@@ -42,7 +40,7 @@ static void more_release(struct byte_log *log, struct outbox *box)
     log->charged -= outbox_weight(more);
     list_remove(&more->held);
     list_remove(&more->stalled);
-    if (more->cap <= SPARE_SPANS && log->spare_outbox_count < LOG_SPARE_OUTBOXES) {
+    if (more->cap <= SPANS_KEPT && log->spare_outbox_count < LOG_SPARE_OUTBOXES) {
         buf_fini(&more->private);
         more->private_sent = more->excused = 0;
         more->at = more->count = more->frame_left = 0;

@@ -104,6 +104,9 @@ void outbox_spares_free(struct byte_log *log);
 size_t outbox_spans(const struct outbox *box);
 struct span outbox_span(const struct outbox *box, size_t i);
 
+/* Whether the byte at that position of the log is in a span. Any outbox. */
+bool outbox_holds(const struct outbox *box, uint64_t position);
+
 /* With how many bytes the spans go on with a frame that began before them: it is partly sent, or
  * partly copied out. */
 uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box);
@@ -125,10 +128,6 @@ bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t lim
  * no memory. */
 bool outbox_move_out(struct byte_log *log, struct outbox *box, uint64_t until);
 
-/* Makes it let go of the log's first chunk by copying its bytes out, if they are few. False when
- * they are not, or with no memory. */
-bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit);
-
 /* Puts a whole frame in front of the spans, which begin with a frame of their own. False, and
  * nothing changed, when there is no memory. */
 bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame);
@@ -141,7 +140,8 @@ void outbox_excuse(struct outbox *box, size_t bytes);
 void outbox_fence(struct outbox *box, uint64_t position);
 
 /* Forgets these ranges, which are whole frames that nothing of is sent or copied out, each within
- * one span, in order. False, and nothing changed, when there is no memory. */
+ * one span, in order. What lies behind the last of them costs nothing, or little in the long run.
+ * False, and nothing changed, when there is no memory. */
 bool outbox_forget(
     struct byte_log *log, struct outbox *box, const struct span *ranges, size_t count);
 

@@ -19,6 +19,27 @@ struct span outbox_span(const struct outbox *box, size_t i)
     return i == 0 ? box->first : box->more->spans[box->more->at + i - 1];
 }
 
+/* How many spans begin before that position. */
+static size_t spans_before(const struct outbox *box, uint64_t position)
+{
+    size_t low = 0;
+    size_t high = outbox_spans(box);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (outbox_span(box, middle).start < position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool outbox_holds(const struct outbox *box, uint64_t position)
+{
+    size_t before = spans_before(box, position + 1);
+    return before > 0 && position < outbox_span(box, before - 1).end;
+}
+
 uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box)
 {
     const struct outbox_more *more = box->more;
@@ -122,11 +143,6 @@ bool outbox_move_out(struct byte_log *log, struct outbox *box, uint64_t until)
     return true;
 }
 
-bool outbox_copy_out(struct byte_log *log, struct outbox *box, size_t limit)
-{
-    return outbox_few(log, box, limit) && outbox_move_out(log, box, log->base + LOG_CHUNK);
-}
-
 bool outbox_tell(struct byte_log *log, struct outbox *box, struct text frame)
 {
     struct outbox_more *more = box->more;
@@ -149,13 +165,13 @@ void outbox_fence(struct outbox *box, uint64_t position)
 
 /* --- forgetting ------------------------------------------------------------------------------- */
 
-/* The spans without the ranges, to `out` if that is not NULL; returns how many that makes. */
-static size_t without(
-    const struct outbox *box, const struct span *ranges, size_t count, struct span *out)
+/* The first `spans` spans without the ranges, to `out` if that is not NULL; returns how many that
+ * makes. */
+static size_t without(const struct outbox *box, size_t spans, const struct span *ranges,
+    size_t count, struct span *out)
 {
     size_t kept = 0;
     size_t r = 0;
-    size_t spans = outbox_spans(box);
     for (size_t i = 0; i < spans; i++) {
         struct span span = outbox_span(box, i);
         for (; r < count && ranges[r].start < span.end; r++) {
@@ -177,28 +193,59 @@ static size_t without(
     return kept;
 }
 
+/* Puts `kept` spans in the place of the first `gone`, of which there is one at least. */
+static bool replace_first(
+    struct byte_log *log, struct outbox *box, size_t gone, const struct span *kept, size_t count)
+{
+    struct outbox_more *more = box->more;
+    size_t room = more->at + gone; /* `first` and the row up to the others */
+    size_t others = 1 + more->count - gone;
+    size_t before = outbox_weight(more);
+    MUST(others + count <= UINT32_MAX / 4);
+    if (count > room || (more->cap > SPANS_KEPT && others + count < more->cap / 4)) {
+        /* Not in place: there is no room, or far too much. */
+        size_t cap = others + 2 * count;
+        struct span *spans = NULL;
+        if (cap > 0 && !(spans = malloc(cap * sizeof *spans)))
+            return false;
+        if (others > 0) {
+            MUST(spans);
+            memcpy(spans + 2 * count, more->spans + room - 1, others * sizeof *spans);
+        }
+        free(more->spans);
+        more->spans = spans;
+        more->cap = (uint32_t)cap;
+        room = 2 * count + 1;
+    }
+    size_t at = room - count;
+    if (count > 1) {
+        MUST(more->spans);
+        memcpy(more->spans + at, kept + 1, (count - 1) * sizeof *kept);
+    }
+    if (count > 0)
+        box->first = kept[0];
+    else
+        box->first = others > 0 ? more->spans[at - 1] : (struct span){0, 0};
+    more->count = (uint32_t)(count + others > 0 ? count + others - 1 : 0);
+    more->at = more->count > 0 ? (uint32_t)at : 0;
+    log->charged = log->charged - before + outbox_weight(more);
+    return true;
+}
+
 bool outbox_forget(
     struct byte_log *log, struct outbox *box, const struct span *ranges, size_t count)
 {
-    struct outbox_more *more = box->more;
-    size_t kept = without(box, ranges, count, NULL);
-    struct span *spans = NULL;
-    if (kept > 0) {
-        spans = malloc(kept * sizeof *spans);
-        if (!spans)
-            return false;
-        without(box, ranges, count, spans);
-    }
-    size_t before = outbox_weight(more);
-    free(more->spans);
-    box->first = kept > 0 ? spans[0] : (struct span){0, 0};
-    more->spans = spans;
-    more->cap = (uint32_t)kept;
-    more->at = kept > 1 ? 1 : 0;
-    more->count = kept > 1 ? (uint32_t)kept - 1 : 0;
-    log->charged = log->charged - before + outbox_weight(more);
-    outbox_hold(log, box);
-    return true;
+    size_t spans = spans_before(box, ranges[count - 1].end);
+    size_t left = without(box, spans, ranges, count, NULL);
+    struct span *kept = malloc((left + 1) * sizeof *kept);
+    if (!kept)
+        return false;
+    without(box, spans, ranges, count, kept);
+    bool good = replace_first(log, box, spans, kept, left);
+    free(kept);
+    if (good)
+        outbox_hold(log, box);
+    return good;
 }
 
 bool outbox_cut(struct byte_log *log, struct outbox *box, struct text last)

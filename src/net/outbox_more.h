@@ -4,7 +4,7 @@
 
 #include "net/outbox.h"
 
-enum { PIECES_MAX = 64 };
+enum { PIECES_MAX = 64, SPANS_KEPT = 64 /* memory for so many is not given back */ };
 
 struct outbox_more {
     struct list held;    /* in a chunk's holders */

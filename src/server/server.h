@@ -28,7 +28,7 @@ struct hermes {
     void (*stopped)(void *user);
     void *user;
     struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
-    struct buf ignored; /* names of settings that there are not, each with its terminator */
+    struct buf ignored;       /* names of settings that there are not, each with its terminator */
     char error[512];
 };
 

@@ -9,12 +9,14 @@ static void charge(struct arrears *a, struct byte_log *log, size_t bytes)
 {
     a->charged += bytes;
     log->charged += bytes;
+    log->owed += bytes;
 }
 
 static void refund(struct arrears *a, struct byte_log *log, size_t bytes)
 {
     a->charged -= bytes;
     log->charged -= bytes;
+    log->owed -= bytes;
 }
 
 static size_t note_size(const struct note *note)
@@ -40,7 +42,8 @@ void arrears_free(struct arrears *a, struct byte_log *log)
     for (size_t i = 0; i < a->count; i++)
         free(a->notes[a->at + i]);
     free(a->notes);
-    log->charged -= a->charged;
+    free(a->seams);
+    refund(a, log, a->charged);
     free(a);
 }
 
@@ -53,10 +56,51 @@ void arrears_pop(struct arrears *a, struct byte_log *log)
     free(note);
 }
 
-void arrears_part(struct arrears *a, uint64_t position)
+/* --- where subscriptions begin ---------------------------------------------------------------- */
+
+/* What may still be lost lies behind the log's base: of the seams before that the last one tells as
+ * much as all of them. */
+static void forget_seams(struct arrears *a, uint64_t base)
 {
-    a->seam = position;
-    a->era++;
+    size_t gone = 0;
+    while (gone + 1 < a->seam_count && a->seams[gone + 1] <= base)
+        gone++;
+    a->seam_count -= gone;
+    if (gone > 0)
+        memmove(a->seams, a->seams + gone, a->seam_count * sizeof *a->seams);
+}
+
+bool arrears_part(struct arrears *a, struct byte_log *log, uint64_t position)
+{
+    if (a->seam_count > 0 && a->seams[a->seam_count - 1] == position)
+        return true;
+    if (a->seam_count == a->seam_cap)
+        forget_seams(a, log->base);
+    if (a->seam_count == a->seam_cap) {
+        size_t cap = a->seam_cap ? a->seam_cap * 2 : 4;
+        uint64_t *seams = realloc(a->seams, cap * sizeof *seams);
+        if (!seams)
+            return false;
+        charge(a, log, (cap - a->seam_cap) * sizeof *seams);
+        a->seams = seams;
+        a->seam_cap = cap;
+    }
+    a->seams[a->seam_count++] = position;
+    return true;
+}
+
+bool arrears_parted(const struct arrears *a, uint64_t from, uint64_t to)
+{
+    size_t low = 0;
+    size_t high = a->seam_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (a->seams[middle] <= from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < a->seam_count && a->seams[low] <= to;
 }
 
 /* --- adding ----------------------------------------------------------------------------------- */
@@ -96,12 +140,10 @@ static uint32_t *row_last(const struct row *row, uint64_t topic)
 
 static bool extends(const struct arrears *a, const struct note *note, const struct loss *loss)
 {
-    return note->to + 1 == loss->from && note->era == a->era &&
-           (note->place >= a->seam || loss->place < a->seam);
+    return note->to + 1 == loss->from && !arrears_parted(a, note->place, loss->place);
 }
 
-static struct note *note_new(
-    const struct arrears *a, const struct byte_log *log, const struct loss *loss)
+static struct note *note_new(const struct byte_log *log, const struct loss *loss)
 {
     struct note *note = malloc(sizeof *note + loss->name_len);
     if (!note)
@@ -110,7 +152,6 @@ static struct note *note_new(
         .topic = loss->topic,
         .from = loss->from,
         .to = loss->to,
-        .era = a->era,
         .name_len = loss->name_len};
     log_read(log, loss->name, note->name, loss->name_len);
     return note;
@@ -125,7 +166,7 @@ static bool row_lose(
         row->notes[*last - 1]->to = loss->to;
         return true;
     }
-    struct note *note = note_new(a, log, loss);
+    struct note *note = note_new(log, loss);
     if (!note)
         return false;
     charge(a, log, note_size(note));

@@ -2,7 +2,7 @@
  *
  * Order: by the place in the log where they lay. A gap frame at that very place is behind all that
  *   came before, an ack of the subscription too, and before all that came after.
- * Memory: counts in the log's `charged`.
+ * Memory: counts in the log's `charged` and `owed`.
  * Threads: the worker's. */
 #ifndef HERMES_SESSION_ARREARS_H
 #define HERMES_SESSION_ARREARS_H
@@ -18,7 +18,6 @@ struct note {
     uint64_t topic; /* its hash */
     uint64_t from;  /* offsets */
     uint64_t to;
-    uint32_t era;
     uint32_t name_len;
     char name[]; /* the topic as JSON, quotes included */
 };
@@ -39,8 +38,9 @@ struct arrears {
     size_t count;
     size_t cap;
     size_t charged;
-    uint64_t seam; /* see arrears_part */
-    uint32_t era;
+    uint64_t *seams; /* places where a subscription begins, in order */
+    size_t seam_count;
+    size_t seam_cap;
     size_t kept;   /* runs left by the last conflation, */
     uint64_t seen; /* which was of the log up to here */
 };
@@ -53,8 +53,12 @@ void arrears_free(struct arrears *a, struct byte_log *log);
  * order of their places. False when there is no memory: what was lost is not known any more. */
 bool arrears_add(struct arrears *a, struct byte_log *log, const struct loss *losses, size_t count);
 
-/* From now on no note is extended across that position: a subscription begins there. */
-void arrears_part(struct arrears *a, uint64_t position);
+/* A subscription begins at that position, behind all that was lost so far: no note goes across it.
+ * False when there is no memory to remember it. */
+bool arrears_part(struct arrears *a, struct byte_log *log, uint64_t position);
+
+/* Whether a subscription begins between these places, of which `from` comes first. */
+bool arrears_parted(const struct arrears *a, uint64_t from, uint64_t to);
 
 /* The first note, or NULL; arrears_pop forgets it. */
 static inline const struct note *arrears_first(const struct arrears *a)

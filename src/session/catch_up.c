@@ -229,7 +229,7 @@ static void finish(struct catch_up *c, struct route_piece *piece)
         session_close(s, CLOSE_NO_MEMORY);
         return;
     }
-    s->lenient += c->policy != POLICY_DISCONNECT;
+    session_count_policy(s, c->policy, 1);
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     catch_up_free(c);
 }

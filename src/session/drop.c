@@ -7,44 +7,60 @@
 #include "session/arrears.h"
 #include "session/worker.h"
 
-/* From so many runs on they are not gone through again for a few new ones. */
-enum { KEPT_MANY = 512 };
+enum {
+    KEPT_MANY = 512, /* from so many runs on they are not gone through again for a few new ones */
+    LEASH = 16,      /* marks of a topic that the session may not have got, one behind the other */
+    POLICIES_KNOWN = 16,
+};
 
 /* --- planning what is to be dropped ----------------------------------------------------------- */
 
-/* The unsent messages of one run, and those of them that go: [start, end), possibly none. */
-struct drop {
-    const struct mark *mark;
-    uint64_t start;
-    uint64_t end;
-    uint64_t from; /* offset of the first */
-    uint64_t to;   /* less than `from`: none */
+/* What a subscription loses by, so that it is not looked for at each mark. */
+struct known_policy {
+    uint64_t subscribed;
+    uint32_t serial;
+    bool known;
+    enum policy policy;
 };
 
 struct plan {
     struct session *session;
-    uint64_t until; /* runs that begin before that */
-    struct drop *drops;
-    size_t count;
-    size_t cap;
-    size_t kept;    /* runs of which something stays */
-    uint32_t *last; /* of each topic the last drop's index + 1; 0: free */
+    uint64_t until;   /* runs that begin before that */
+    bool oldest_goes; /* what came by POLICY_DROP_OLDEST, */
+    bool newest_goes; /* and by POLICY_LATEST that which is the newest, too */
+    size_t leash;     /* marks that are followed from one of a topic to the next */
+    struct span now;  /* the span that is gone through */
+    struct known_policy known[POLICIES_KNOWN];
+    struct span *ranges; /* what is to be forgotten */
+    size_t range_count;
+    size_t range_cap;
+    struct loss *losses; /* what is to be noted */
+    size_t loss_count;
+    size_t loss_cap;
+    uint32_t *last; /* of each topic the last loss's index + 1; 0: free */
     size_t slots;
-    bool conflates; /* else everything goes that may */
-    bool failed;    /* no memory */
+    size_t kept; /* runs of which something stays */
+    uint64_t dropped[POLICY_LATEST + 1];
+    bool failed; /* no memory */
 };
 
 static void plan_fini(struct plan *p)
 {
-    free(p->drops);
+    free(p->ranges);
+    free(p->losses);
     free(p->last);
 }
 
-static enum policy policy_of(struct session *s, const struct mark *mark)
+static enum policy policy_of(struct plan *p, const struct mark *mark)
 {
+    struct known_policy *known = &p->known[mark->subscribed % POLICIES_KNOWN];
+    if (known->known && known->subscribed == mark->subscribed && known->serial == mark->serial)
+        return known->policy;
     const struct subscription *found =
-        subscriber_find_by(&s->subscriber, mark->subscribed, mark->serial);
-    return found ? (enum policy)found->policy : POLICY_DISCONNECT;
+        subscriber_find_by(&p->session->subscriber, mark->subscribed, mark->serial);
+    *known = (struct known_policy){mark->subscribed, mark->serial, true,
+        found ? (enum policy)found->policy : POLICY_DISCONNECT};
+    return known->policy;
 }
 
 static uint64_t last_offset(const struct mark *mark)
@@ -63,64 +79,120 @@ static uint64_t offset_at(const struct byte_log *log, const struct mark *mark, u
     return offset;
 }
 
+static bool plan_range(struct plan *p, uint64_t start, uint64_t end)
+{
+    struct span *last = p->range_count > 0 ? &p->ranges[p->range_count - 1] : NULL;
+    if (last && last->end == start) {
+        last->end = end;
+        return true;
+    }
+    if (p->range_count == p->range_cap) {
+        size_t cap = p->range_cap ? p->range_cap * 2 : 16;
+        struct span *ranges = realloc(p->ranges, cap * sizeof *ranges);
+        if (!ranges)
+            return false;
+        p->ranges = ranges;
+        p->range_cap = cap;
+    }
+    MUST(p->ranges);
+    p->ranges[p->range_count++] = (struct span){start, end};
+    return true;
+}
+
 static uint32_t *plan_last(const struct plan *p, uint64_t topic)
 {
     size_t slot = topic & (p->slots - 1);
-    while (p->last[slot] && p->drops[p->last[slot] - 1].mark->topic != topic)
+    while (p->last[slot] && p->losses[p->last[slot] - 1].topic != topic)
         slot = (slot + 1) & (p->slots - 1);
     return &p->last[slot];
 }
 
-static bool plan_reserve(struct plan *p)
+static bool plan_grow(struct plan *p)
 {
-    if (p->count < p->cap)
-        return true;
-    size_t cap = p->cap ? p->cap * 2 : 32;
-    struct drop *drops = realloc(p->drops, cap * sizeof *drops);
-    if (drops)
-        p->drops = drops;
-    uint32_t *last = drops && p->conflates ? calloc(cap * 2, sizeof *last) : NULL;
-    if (!drops || (p->conflates && !last) || cap > UINT32_MAX / 4) {
-        free(last);
-        p->failed = true;
+    size_t cap = p->loss_cap ? p->loss_cap * 2 : 16;
+    if (cap > UINT32_MAX / 4)
         return false;
-    }
-    p->cap = cap;
-    if (!p->conflates)
-        return true;
+    struct loss *losses = realloc(p->losses, cap * sizeof *losses);
+    if (!losses)
+        return false;
+    p->losses = losses;
+    uint32_t *last = calloc(2 * cap, sizeof *last);
+    if (!last)
+        return false;
     free(p->last);
     p->last = last;
-    p->slots = cap * 2;
-    for (size_t i = 0; i < p->count; i++)
-        *plan_last(p, p->drops[i].mark->topic) = (uint32_t)i + 1;
+    p->slots = 2 * cap;
+    p->loss_cap = cap;
+    for (size_t i = 0; i < p->loss_count; i++)
+        *plan_last(p, p->losses[i].topic) = (uint32_t)i + 1;
     return true;
 }
 
-/* The unsent part of a run, whole frames, begins at `start`. */
-static void plan_run(struct plan *p, const struct mark *mark, uint64_t start)
+static bool plan_loss(
+    struct plan *p, const struct mark *mark, uint64_t start, uint64_t from, uint64_t to)
 {
-    struct session *s = p->session;
-    enum policy policy = policy_of(s, mark);
-    p->kept++;
-    if (p->conflates ? policy != POLICY_LATEST : policy == POLICY_DISCONNECT)
-        return;
-    if (!plan_reserve(p))
-        return;
-    struct drop drop = {.mark = mark, .start = start, .end = mark->end, .to = last_offset(mark)};
-    drop.from = offset_at(&s->worker->log, mark, start);
-    if (p->conflates) {
-        uint32_t *last = plan_last(p, mark->topic);
-        if (*last) { /* it is the newest no longer */
-            struct drop *older = &p->drops[*last - 1];
-            older->end = older->mark->end;
-            older->to = last_offset(older->mark);
-            p->kept--;
-        }
-        *last = (uint32_t)p->count + 1;
-        drop.end = mark->last;
-        drop.to--;
+    const struct session *s = p->session;
+    if (p->loss_count == p->loss_cap && !plan_grow(p))
+        return false;
+    uint32_t *last = plan_last(p, mark->topic);
+    struct loss *before = *last ? &p->losses[*last - 1] : NULL;
+    if (before && before->to + 1 == from && !arrears_parted(s->arrears, before->place, start)) {
+        before->to = to;
+        return true;
     }
-    p->drops[p->count++] = drop;
+    MUST(p->losses);
+    *last = (uint32_t)p->loss_count + 1;
+    p->losses[p->loss_count++] = (struct loss){
+        .place = start,
+        .topic = mark->topic,
+        .from = from,
+        .to = to,
+        .name = outbox_frame(&s->worker->log, start).start + ENVELOPE_TOPIC_AT,
+        .name_len = mark->topic_len,
+    };
+    return true;
+}
+
+/* Whether the session will get a newer message of the topic than those of that mark: by
+ * POLICY_LATEST again, and nothing of it is lost yet. */
+static bool is_superseded(struct plan *p, uint64_t number)
+{
+    const struct session *s = p->session;
+    const struct marks *marks = &s->worker->marks;
+    const struct mark *mark = marks_at(marks, number);
+    for (size_t leash = p->leash; mark->ahead && leash > 0; leash--) {
+        number += mark->ahead;
+        mark = marks_at(marks, number);
+        bool held = mark->last < p->now.end || outbox_holds(&s->out, mark->last);
+        if (held && policy_of(p, mark) == POLICY_LATEST)
+            return true;
+        s->worker->relief++;
+    }
+    return false;
+}
+
+/* The unsent part of a run, whole frames, begins at `start`. */
+static void plan_run(struct plan *p, uint64_t number, uint64_t start)
+{
+    const struct byte_log *log = &p->session->worker->log;
+    const struct mark *mark = marks_at(&p->session->worker->marks, number);
+    enum policy policy = policy_of(p, mark);
+    uint64_t end = mark->end;
+    uint64_t to = last_offset(mark);
+    if (policy == POLICY_DISCONNECT || (policy == POLICY_DROP_OLDEST && !p->oldest_goes)) {
+        p->kept++;
+        return;
+    }
+    if (policy == POLICY_LATEST && !p->newest_goes && !is_superseded(p, number)) {
+        p->kept++;
+        end = mark->last;
+        to--;
+    }
+    if (start >= end)
+        return;
+    uint64_t from = offset_at(log, mark, start);
+    p->failed = !plan_range(p, start, end) || !plan_loss(p, mark, start, from, to);
+    p->dropped[policy] += to + 1 - from;
 }
 
 /* Goes over the unsent runs, the oldest first. A run is only ever delivered whole; its front may be
@@ -130,98 +202,81 @@ static void plan_make(struct plan *p)
     struct session *s = p->session;
     const struct marks *marks = &s->worker->marks;
     size_t spans = outbox_spans(&s->out);
+    uint64_t end = marks_end(marks);
     for (size_t i = 0; i < spans && !p->failed; i++) {
-        struct span span = outbox_span(&s->out, i);
+        p->now = outbox_span(&s->out, i);
         if (i == 0)
-            span.start += outbox_begun(&s->worker->log, &s->out);
-        if (span.start >= p->until)
+            p->now.start += outbox_begun(&s->worker->log, &s->out);
+        if (p->now.start >= p->until)
             break;
-        const struct mark *mark = marks_from(marks, span.start);
-        while (mark && mark->start < span.end && mark->start < p->until && !p->failed) {
+        s->worker->relief++;
+        for (uint64_t n = marks_from(marks, p->now.start); n < end && !p->failed; n++) {
+            const struct mark *mark = marks_at(marks, n);
+            if (mark->start >= p->now.end || mark->start >= p->until)
+                break;
+            s->worker->relief++;
             /* Of a run whose frame is begun, all behind that may have been dropped before. */
-            if (mark->end <= span.end)
-                plan_run(p, mark, mark->start > span.start ? mark->start : span.start);
-            mark = marks_next(marks, mark);
+            if (mark->end <= p->now.end)
+                plan_run(p, n, mark->start > p->now.start ? mark->start : p->now.start);
         }
     }
 }
 
 /* --- dropping --------------------------------------------------------------------------------- */
 
-static void count_dropped(struct session *s, const struct drop *drop)
-{
-    enum metric metric = policy_of(s, drop->mark) == POLICY_LATEST ? METRIC_dropped_latest_total
-                                                                   : METRIC_dropped_oldest_total;
-    metric_add(&s->worker->metrics, metric, (int64_t)(drop->to - drop->from + 1));
-}
-
-static struct loss loss_of(const struct byte_log *log, const struct drop *drop)
-{
-    return (struct loss){
-        .place = drop->start,
-        .topic = drop->mark->topic,
-        .from = drop->from,
-        .to = drop->to,
-        .name = outbox_frame(log, drop->start).start + ENVELOPE_TOPIC_AT,
-        .name_len = drop->mark->topic_len,
-    };
-}
-
 /* With no memory for it nothing is dropped, or the session is given up. */
 static void plan_carry_out(struct plan *p)
 {
     struct session *s = p->session;
-    struct byte_log *log = &s->worker->log;
-    size_t count = 0;
-    for (size_t i = 0; i < p->count; i++)
-        if (p->drops[i].start < p->drops[i].end)
-            p->drops[count++] = p->drops[i];
-    if (count == 0 || p->failed || !arrears_take(&s->arrears, log))
+    struct worker *w = s->worker;
+    if (p->range_count == 0 || p->failed ||
+        !outbox_forget(&w->log, &s->out, p->ranges, p->range_count))
         return;
-    struct span *ranges = malloc(count * sizeof *ranges);
-    struct loss *losses = malloc(count * sizeof *losses);
-    for (size_t i = 0; ranges && losses && i < count; i++) {
-        ranges[i] = (struct span){p->drops[i].start, p->drops[i].end};
-        losses[i] = loss_of(log, &p->drops[i]);
+    metric_add(&w->metrics, METRIC_dropped_oldest_total, (int64_t)p->dropped[POLICY_DROP_OLDEST]);
+    metric_add(&w->metrics, METRIC_dropped_latest_total, (int64_t)p->dropped[POLICY_LATEST]);
+    w->relief += s->arrears->count + p->loss_count;
+    if (!arrears_add(s->arrears, &w->log, p->losses, p->loss_count))
+        session_give_up(s);
+}
+
+static void plan_run_through(struct plan *p)
+{
+    struct session *s = p->session;
+    struct worker *w = s->worker;
+    if (w->marks.count > 0 && arrears_take(&s->arrears, &w->log)) {
+        plan_make(p);
+        plan_carry_out(p);
     }
-    if (ranges && losses && outbox_forget(log, &s->out, ranges, count)) {
-        for (size_t i = 0; i < count; i++)
-            count_dropped(s, &p->drops[i]);
-        if (!arrears_add(s->arrears, log, losses, count))
-            session_give_up(s);
-    }
-    free(ranges);
-    free(losses);
+    plan_fini(p);
 }
 
 void session_shed(struct session *s, uint64_t until)
 {
-    struct plan plan = {.session = s, .until = until};
-    if (s->lenient > 0 && s->worker->marks.count > 0) {
-        plan_make(&plan);
-        plan_carry_out(&plan);
-    }
-    plan_fini(&plan);
+    struct plan plan = {.session = s, .until = until, .oldest_goes = true, .newest_goes = true};
+    if (s->lenient > 0)
+        plan_run_through(&plan);
+}
+
+void session_shed_older(struct session *s, uint64_t until)
+{
+    bool much = outbox_before(&s->out, UINT64_MAX, LOG_CHUNK) > LOG_CHUNK;
+    struct plan plan = {.session = s, .until = until, .oldest_goes = much, .leash = LEASH};
+    if (s->latest || (much && s->lenient > 0))
+        plan_run_through(&plan);
 }
 
 void session_conflate(struct session *s)
 {
-    struct plan plan = {.session = s, .until = UINT64_MAX, .conflates = true};
-    if (s->lenient == 0 || s->worker->marks.count == 0)
+    struct plan plan = {.session = s, .until = UINT64_MAX, .leash = SIZE_MAX};
+    const struct arrears *a = s->arrears;
+    bool pays = !a || a->kept < KEPT_MANY || marks_behind(&s->worker->marks, a->seen) > a->kept / 4;
+    if (!s->latest || !pays)
         return;
-    plan_make(&plan);
-    plan_carry_out(&plan);
-    plan_fini(&plan);
-    if (plan.kept >= KEPT_MANY && arrears_take(&s->arrears, &s->worker->log)) {
+    plan_run_through(&plan);
+    if (s->arrears && !plan.failed) {
         s->arrears->kept = plan.kept;
         s->arrears->seen = s->worker->log.end;
     }
-}
-
-bool session_conflating_pays(const struct session *s)
-{
-    const struct arrears *a = s->arrears;
-    return !a || a->kept < KEPT_MANY || marks_behind(&s->worker->marks, a->seen) > a->kept / 4;
 }
 
 void session_give_up(struct session *s)

@@ -8,6 +8,8 @@
 
 enum {
     LOG_EARLY = 8,          /* chunks that the log may grow by before all is flushed at once */
+    LOG_EXCESS = 8,         /* the part of its budget that the log may be over it for some turns */
+    RELIEF_SESSION = 100,   /* what a session that lets go costs besides */
     LISTING_RATE = 2000000, /* topics looked at a second for listings */
     LISTING_BURST = 1000000,
 };
@@ -24,8 +26,18 @@ static void trim(struct worker *w)
 static void relieve_oldest(struct outbox *oldest)
 {
     struct session *s = LIST_ITEM(oldest, struct session, out);
+    s->worker->relief += RELIEF_SESSION;
     if (!session_let_go(s))
         session_close(s, CLOSE_TOO_SLOW);
+}
+
+/* Many sessions that let go of a chunk must not keep the loop from polling. Nothing is delivered
+ * while the log is over its budget, so that it grows by answers only. */
+static bool may_wait(const struct worker *w, uint64_t since)
+{
+    const struct byte_log *log = &w->log;
+    return w->relief - since > WORKER_RELIEF &&
+           log_size(log) - log->budget <= log->budget / LOG_EXCESS;
 }
 
 void worker_relieve(struct worker *w)
@@ -33,13 +45,16 @@ void worker_relieve(struct worker *w)
     if (log_over(&w->log) || w->log.count > LOG_EARLY + w->log_settled)
         worker_flush(w, SIZE_MAX);
     trim(w);
-    struct outbox *oldest;
+    uint64_t since = w->relief;
+    struct outbox *oldest = NULL;
     bool holds_chunk;
-    while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL) {
+    while (log_over(&w->log) && (oldest = outbox_oldest(&w->log, &holds_chunk)) != NULL &&
+           !may_wait(w, since)) {
         relieve_oldest(oldest);
         worker_flush(w, SIZE_MAX);
         trim(w);
     }
+    w->strained = log_over(&w->log) && oldest;
     if (w->queue.count == 0)
         w->log_settled = w->log.count;
     metric_set(&w->metrics, METRIC_log_bytes, (int64_t)log_size(&w->log));

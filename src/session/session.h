@@ -61,6 +61,7 @@ struct session {
     uint8_t refusal : 4;  /* enum connection_refusal, until the head is answered */
     bool heralded : 1;    /* a PROXY header has to come first */
     bool told : 1;        /* a proxy told who the client is */
+    bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */
     uint8_t asking;       /* questions about presence that are not answered yet */
     uint16_t catching;    /* topics it catches up with, see session/catch_up.h */
     uint32_t reached;     /* the worker's `choosing` when a delivery last got here */
@@ -127,6 +128,14 @@ void session_deadline(struct session *s);
 static inline struct session *session_of(struct subscriber *s)
 {
     return LIST_ITEM(s, struct session, subscriber);
+}
+
+/* Counts a subscription by that policy; `by` is 1, or -1 when it is one no longer. */
+static inline void session_count_policy(struct session *s, enum policy policy, int by)
+{
+    if (policy != POLICY_DISCONNECT)
+        s->lenient += (uint32_t)by;
+    s->latest = s->lenient > 0 && (s->latest || policy == POLICY_LATEST);
 }
 
 /* --- in files of their own -------------------------------------------------------------------- */

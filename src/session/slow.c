@@ -8,7 +8,9 @@
 enum {
     COPY_OUT_MAX = 16 * 1024, /* unsent bytes of a session that are few */
     STAGE_MAX = 16 * 1024,    /* of what is sent by one write with gaps in it */
-    OWN_PART = 8,             /* the part of the budget for one session's gaps and copies */
+    OWN_PART = 8,             /* the part of the budget for one session's gaps and copies, */
+    GAPS_PART = 8,            /* and that for the gaps of all, */
+    GAPS_LEAST = 4 * 1024,    /* but for those of who has so few */
 };
 
 /* --- telling ---------------------------------------------------------------------------------- */
@@ -53,8 +55,7 @@ static bool stage(struct session *s)
 enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sent)
 {
     enum outbox_state state = OUTBOX_FENCED;
-    if (session_conflating_pays(s))
-        session_conflate(s);
+    session_conflate(s);
     while (state == OUTBOX_FENCED) {
         if (!s->unremembered && !stage(s))
             session_give_up(s);
@@ -69,9 +70,15 @@ enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sen
 
 void session_part_gaps(struct session *s)
 {
+    struct worker *w = s->worker;
+    bool may_lose = !outbox_empty(&s->out) && marks_behind(&w->marks, s->out.first.start) > 0;
+    if (s->state != SESSION_OPEN || (!may_lose && !arrears_first(s->arrears)))
+        return;
+    if (!s->blocked)
+        session_flush(s); /* what cannot be sent at once may be lost */
     /* Without memory offsets that follow each other are told as one, which is no lie. */
-    if (s->blocked && arrears_take(&s->arrears, &s->worker->log))
-        arrears_part(s->arrears, s->worker->log.end);
+    if (s->blocked && arrears_take(&s->arrears, &w->log))
+        (void)arrears_part(s->arrears, &w->log, w->log.end);
 }
 
 void session_forget_gaps(struct session *s)
@@ -124,11 +131,14 @@ static bool copy_out_begun(struct session *s)
     return true;
 }
 
-/* Gaps and copies of one session must not use up what is there for all. */
+/* Gaps and copies of one session must not use up what is there for all, and the gaps of many who
+ * lose of many topics not take the log's place: it would be emptied for them, chunk by chunk. */
 static bool owes_little(const struct session *s, size_t copies)
 {
+    const struct byte_log *log = &s->worker->log;
     size_t gaps = s->arrears ? s->arrears->charged : 0;
-    return gaps + copies <= s->worker->log.budget / OWN_PART;
+    return gaps + copies <= log->budget / OWN_PART &&
+           (gaps <= GAPS_LEAST || log->owed <= log->budget / GAPS_PART);
 }
 
 bool session_let_go(struct session *s)
@@ -136,8 +146,12 @@ bool session_let_go(struct session *s)
     struct byte_log *log = &s->worker->log;
     if (!holds_first_chunk(s))
         return false; /* then nobody does, and what is too much is not in the log */
-    session_conflate(s);
-    if (s->unremembered || !holds_first_chunk(s))
+    session_shed_older(s, log->base + LOG_CHUNK);
+    if (s->unremembered)
+        return true;
+    if (!owes_little(s, 0))
+        return false;
+    if (!holds_first_chunk(s))
         return true;
     bool affordable = log->charged < log->budget / 2 && owes_little(s, outbox_private(&s->out));
     if (affordable && copy_out_few(s))

@@ -23,7 +23,7 @@ bool session_let_go(struct session *s);
 enum outbox_state session_send_slowly(struct session *s, struct outbox_sent *sent);
 
 /* What it subscribes to from here on is not the subscription that was: offsets lost before and
- * behind are told apart. */
+ * behind are told apart. It may end the session. */
 void session_part_gaps(struct session *s);
 
 /* The session ends or is cut off. */

@@ -4,7 +4,6 @@
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
-#include "session/slow.h"
 #include "session/worker.h"
 
 enum { REPLAY_PIECE = 64 * 1024 }; /* bytes of frames that are encoded before they go to the log */
@@ -85,7 +84,6 @@ static void answer_joined(struct session *s, const struct command *c, const stru
         answer_send(s);
         return;
     }
-    session_part_gaps(s);
     if (c->has_since)
         recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
     reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
@@ -115,7 +113,7 @@ static void answer_again(struct session *s, const struct command *c, const struc
     struct route_joined now = route_again(route, w->index, &w->tray, hash, wish->name);
     worker_deliver(w); /* what was numbered by now comes before the answer */
     enum recovered recovered = RECOVERED_UNASKED;
-    if (wish->past->since) {
+    if (wish->past && wish->past->since) {
         bool all = wish->past->epoch == now.epoch && wish->past->offset == now.offset;
         recovered = all ? RECOVERED_YES : RECOVERED_NO;
     }

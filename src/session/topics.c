@@ -4,6 +4,7 @@
 #include "broker/route.h"
 #include "session/catch_up.h"
 #include "session/session.h"
+#include "session/slow.h"
 #include "session/worker.h"
 
 static void log_topic(struct worker *w, const char *event, struct text topic, uint32_t subscribers)
@@ -61,7 +62,7 @@ static void leave(struct session *s, struct local_topic *local)
     struct route *route = &w->shop->route;
     struct subscription *subscription = subscriber_find(&s->subscriber, local);
     bool watched = subscription->watches;
-    s->lenient -= subscription->policy != POLICY_DISCONNECT;
+    session_count_policy(s, subscription->policy, -1);
     /* Whoever is joining the topic, now or when it has caught up, needs the worker's interest in
      * it. */
     bool last = local->count == 1 && local->key != w->joining && !catch_up_needs(w, local->key);
@@ -110,6 +111,7 @@ static enum join_result join_here(
     struct worker *w = s->worker;
     w->joining = key.key;
     worker_deliver(w);
+    session_part_gaps(s);
     w->joining = NULL;
     if (s->state != SESSION_OPEN)
         return JOIN_ENDED;
@@ -121,7 +123,7 @@ static enum join_result join_here(
     struct join join = {s->enveloped, wish->policy, wish->watches};
     if (!local_join(&w->topics, key, &s->subscriber, join))
         return JOIN_NO_MEMORY;
-    s->lenient += wish->policy != POLICY_DISCONNECT;
+    session_count_policy(s, wish->policy, 1);
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     return JOIN_OK;
 }
@@ -198,8 +200,8 @@ void session_change(
 {
     struct route *route = &s->worker->shop->route;
     struct local_topic *local = subscription->topic;
-    s->lenient -= subscription->policy != POLICY_DISCONNECT;
-    s->lenient += policy != POLICY_DISCONNECT;
+    session_count_policy(s, subscription->policy, -1);
+    session_count_policy(s, policy, 1);
     if (subscription->watches != watches) {
         int by = watches ? 1 : -1;
         if (local->is_pattern)

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/verifier.h"
 #include "base/die.h"
 #include "proto/reply2.h"
-#include "auth/verifier.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/session.h"
@@ -83,7 +83,7 @@ static void worker_turn(uv_prepare_t *prepare)
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
     free_ended(w);
-    finished = finished && w->queue.count == 0 && mailbox_sleep(&w->box);
+    finished = finished && !w->strained && w->queue.count == 0 && mailbox_sleep(&w->box);
     if (w->closing || finished)
         uv_idle_stop(&w->unfinished);
     else

@@ -68,8 +68,9 @@ struct workshop {
     void *user;
 };
 
-/* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. */
-enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512 };
+/* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
+ * `relief` may rise by before that, or by what one session more costs. */
+enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512, WORKER_RELIEF = 100000 };
 
 struct flush_queue {
     struct session **sessions; /* NULL: ended meanwhile */
@@ -110,6 +111,8 @@ struct worker {
     struct byte_log log;
     struct marks marks;  /* in the log */
     size_t log_settled;  /* its chunks when the flush queue was last empty */
+    bool strained;       /* it is over its budget until the next turn */
+    uint64_t relief;     /* work so far of making sessions let go: marks, spans and notes */
     uint32_t deliveries; /* how often all the mail there was had been delivered */
     struct flush_queue queue;
     struct ring *ring;   /* NULL: every session is sent to by itself */
@@ -214,7 +217,8 @@ void worker_flush(struct worker *w, size_t most);
  * go. Returns how many. */
 size_t worker_flush_by_ring(struct worker *w, size_t most);
 
-/* pressure.c: keeps the log within its budget; flushes everything first if it must. */
+/* pressure.c: keeps the log within its budget; flushes everything first if it must. While the log
+ * is not far beyond that, it may be `strained` for some turns, in which nothing is delivered. */
 void worker_relieve(struct worker *w);
 
 /* pressure.c: stops reading from a publisher until the mailbox of `crowded` has room. */

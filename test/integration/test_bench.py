@@ -773,6 +773,14 @@ def test_a_delivery_that_names_another_topic_is_damaged(bench):
         faults(bench(broker.url, "fanout", "--level", 2, "--subscribers", 3, *SMALL, code=1), damaged=3)
 
 
+def test_a_delivery_that_names_a_topic_of_somebody_else_is_damaged(bench):
+    def name(topic, offset):
+        return next(t for t in broker.topics if t != topic) if offset == 9 else topic
+
+    with FakeLevel2(name=name) as broker:
+        faults(bench(broker.url, "pairs", "--level", 2, "--pairs", 2, *SMALL, code=1), damaged=2)
+
+
 def test_a_delivery_in_another_form_of_json_is_one(bench):
     def deliver(one, n, data):
         topic = one.topics[0]

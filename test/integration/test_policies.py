@@ -562,6 +562,7 @@ def test_replays_to_a_stalled_lenient_client_are_told_exactly_too(start_server):
     for n, client in enumerate(clients):
         client.tell("subscribe", topic="t", policy=("latest", "drop_oldest")[n % 2],
                     since=since(epoch, 797))
+    eventually(lambda: publisher.counts("t") == {"t": 4}, "the subscriptions")
     for n in range(801, 1001):
         publisher.say(numbered("u", n, 10_000), numbered("t", n, 1000))
     publisher.fence()

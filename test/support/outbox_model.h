@@ -275,6 +275,12 @@ static void trim(struct hub *h)
         assert_in_range(first - h->log.base, 0, LOG_CHUNK - 1);
 }
 
+/* Makes it let go of the log's first chunk, if what it holds of that is little. */
+static bool model_copy_out(struct byte_log *log, struct outbox *box, size_t limit)
+{
+    return outbox_few(log, box, limit) && outbox_move_out(log, box, log->base + LOG_CHUNK);
+}
+
 /* The log is too long: the oldest holder's bytes are copied out, or it is cut off. */
 static void relieve(struct hub *h, size_t limit, struct text last)
 {
@@ -295,7 +301,7 @@ static void relieve(struct hub *h, size_t limit, struct text last)
         cut(h, p, last);
         return;
     }
-    if (outbox_copy_out(&h->log, oldest, limit)) {
+    if (model_copy_out(&h->log, oldest, limit)) {
         h->copies++;
         assert_true(oldest->first.start == oldest->first.end || oldest->first.start >= chunk_end);
         assert_unsent(p);

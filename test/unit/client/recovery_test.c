@@ -228,6 +228,40 @@ static void a_subscription_that_was_refused_is_asked_for_again_as_it_was(void **
     world_close(&w);
 }
 
+static void note_close(struct hermes_client *c, const struct hermes_close *why, void *user)
+{
+    struct world *w = user;
+    (void)c;
+    w->last = *why;
+    buf_appendf(&w->log, "again in %u\n", why->retry_ms);
+    buf_append_char(&w->log, '\0'); /* to be searched */
+    w->log.len--;
+}
+
+static void who_is_told_when_comes_back_then(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {{NULL, {"{\"type\":\"reconnect\",\"after_ms\":17}", "-"}},
+        {NULL, {"{\"type\":\"reconnect\",\"after_ms\":99999999999}", "-"}}, /* but within limits */
+        {NULL, {"-"}},                                                      /* that was for once */
+        {NULL, {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    w.events.on_close = note_close;
+    hermes_client_free(w.client);
+    w.options.retry_ms = 1;
+    w.options.retry_max_ms = 20;
+    world_client(&w);
+    world2_subscribe(&w, "t", &(struct hermes_subscribe_options){.token = 1});
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    assert_non_null(strstr(w.log.data, "again in 17\n"));
+    assert_non_null(strstr(w.log.data, "again in 20\n"));
+    assert_in_range(w.last.retry_ms, 0, 8); /* the third in a row */
+    world_close(&w);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -241,6 +275,7 @@ int main(void)
         cmocka_unit_test(an_earlier_life_does_not_move_the_place),
         cmocka_unit_test(questions_end_with_their_connection),
         cmocka_unit_test(a_subscription_that_was_refused_is_asked_for_again_as_it_was),
+        cmocka_unit_test(who_is_told_when_comes_back_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -324,7 +324,7 @@ static void the_oldest_is_who_holds_the_first_chunk_else_who_waits_longest(void 
         log_trim(&h.log, h.log.end);
         assert_ptr_equal(outbox_oldest(&h.log, &holds), &h.peers[i].box);
         assert_true(holds);
-        assert_true(outbox_copy_out(&h.log, &h.peers[i].box, 1000));
+        assert_true(model_copy_out(&h.log, &h.peers[i].box, 1000));
     }
     log_trim(&h.log, h.log.end);
     assert_ptr_equal(outbox_oldest(&h.log, &holds), &h.peers[2].box);
@@ -359,7 +359,7 @@ static void copying_out_keeps_to_its_limit_and_counts(void **state)
         assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
         size_t before = h.log.charged;
         size_t in_chunk = 102 - 60 + 1000 - 152;
-        assert_int_equal(outbox_copy_out(&h.log, &p->box, in_chunk - short_by), short_by == 0);
+        assert_int_equal(model_copy_out(&h.log, &p->box, in_chunk - short_by), short_by == 0);
         assert_unsent(p);
         if (short_by) {
             assert_int_equal(h.log.charged, before);
@@ -372,8 +372,8 @@ static void copying_out_keeps_to_its_limit_and_counts(void **state)
             /* Copied out already, less what is sent: counts again. */
             log_until(&h, 0);
             give(&h, p, 5);
-            assert_false(outbox_copy_out(&h.log, &p->box, in_chunk - 30 + 1));
-            assert_true(outbox_copy_out(&h.log, &p->box, 10000));
+            assert_false(model_copy_out(&h.log, &p->box, in_chunk - 30 + 1));
+            assert_true(model_copy_out(&h.log, &p->box, 10000));
             assert_unsent(p);
             trim(&h);
         }

@@ -192,7 +192,7 @@ static void a_listing_is_refused_when_too_much_is_owed(void **state)
 /* --- the log's budget --------------------------------------------------------------------------
  */
 
-/* Seen to fail without outbox_copy_out in relieve_oldest, and with it for every length. */
+/* Seen to fail without copy_out_few in session_let_go, and with it for every length. */
 static void a_quiet_session_does_not_pay_for_the_traffic_of_others(void **state)
 {
     (void)state;
