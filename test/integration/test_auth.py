@@ -558,6 +558,18 @@ def test_a_weak_secret_is_warned_of(secret_server):
     secret_server(jwt_secret="short").wait_log(" warn weak key reason=.*fewer than 32 bytes")
 
 
+def heap_and_stack(pid):
+    """The one place where a secret may be is a mapping of its own."""
+    found = b""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            if line.rstrip().endswith(("[heap]", "[stack]")):
+                start, end = (int(n, 16) for n in line.split()[0].split("-"))
+                memory.seek(start)
+                found += memory.read(end - start)
+    return found
+
+
 @pytest.mark.parametrize("by", ["flag", "flag=", "variable"])
 def test_nobody_sees_the_secret(start_server, by):
     flags = {"flag": ["--jwt-secret", SECRET], "flag=": [f"--jwt-secret={SECRET}"], "variable": []}[by]
@@ -573,6 +585,7 @@ def test_nobody_sees_the_secret(start_server, by):
     for file in ("cmdline", "environ", "comm"):
         with open(f"/proc/{server.pid}/{file}", "rb") as opened:
             assert SECRET.encode() not in opened.read(), file
+    assert SECRET.encode() not in heap_and_stack(server.pid)
     server.stop()
     assert SECRET not in server.log()
 

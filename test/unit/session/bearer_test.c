@@ -254,6 +254,58 @@ static void without_presence_nobody_is_watched_any_more(void **state)
     rig_close(&r);
 }
 
+/* Broken by find_ends looking at its subscriptions alone: fails. */
+static void nor_what_it_still_catches_up_with(void **state)
+{
+    (void)state;
+    enum { COUNT = 40 };
+    struct rig r;
+    struct client c, other;
+    struct rule rule = rig_keeps("kept:*", 1000);
+    open_rig(&r);
+    rig_use_rules(&r, &rule, 1);
+    rig_settle(&r);
+    for (int i = 0; i < COUNT; i++)
+        rig_publish_large(&r, "kept:1", '1', 64 * 1024);
+    open_with(&r, &c, CLAIMS_NEVER, "");
+    assert_true(peer_sendf(
+        &c.peer, "{\"type\":\"subscribe\",\"topic\":\"kept:1\",\"replay\":40,\"presence\":true}"));
+    rig_turn(&r);
+    assert_int_equal(c.session->catching, 1);
+    auth(&c, CLAIMS_NEVER, ",\"hermes\":{\"presence\":false}");
+    for (int i = 0; i < COUNT + 2; i++) /* with the answers to both */
+        client_expect(&r, &c, "{\"type\":\"");
+    rig_settle(&r);
+    assert_int_equal(c.session->catching, 0);
+    client_open2(&r, 1, &other, 0);
+    client_subscribe(&r, &other, "kept:1");
+    client_expect_nothing(&r, &c);
+    client_drop(&r, &other);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+/* Whatever else of it is read by, and sent from, the same buffer. */
+static void nothing_of_a_token_stays_where_it_was_read(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    struct buf b = {0};
+    open_rig(&r);
+    struct worker *w = &r.shop.workers[0];
+    open_with(&r, &c, CLAIMS_NEVER, "");
+    const char *token = token_of(&b, CLAIMS_NEVER, "");
+    assert_non_null(c.session->bearer);
+    assert_null(memmem(w->buffer, sizeof w->buffer, token, 30));
+    auth(&c, CLAIMS_NEVER, "");
+    client_expect(&r, &c, "{\"type\":\"ack_auth\"");
+    assert_null(memmem(w->buffer, sizeof w->buffer, token, 30));
+    buf_fini(&b);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
 static void a_deny_list_closes_whom_it_names_on_every_worker(void **state)
 {
     (void)state;
@@ -300,6 +352,8 @@ int main(void)
         cmocka_unit_test(what_was_granted_is_delivered_up_to_the_end),
         cmocka_unit_test(what_it_catches_up_with_ends_too),
         cmocka_unit_test(without_presence_nobody_is_watched_any_more),
+        cmocka_unit_test(nor_what_it_still_catches_up_with),
+        cmocka_unit_test(nothing_of_a_token_stays_where_it_was_read),
         cmocka_unit_test(a_deny_list_closes_whom_it_names_on_every_worker),
         cmocka_unit_test(the_same_keys_keep_what_is_remembered),
     };
