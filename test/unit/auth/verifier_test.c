@@ -156,7 +156,7 @@ static void a_token_that_held_is_given_the_same_claims_until_it_expires(void **s
     assert_int_equal(verifier_check(v, buf_text(&token), NOW, &again), AUTH_OK);
     assert_ptr_not_equal(first, again);
     claims_drop(again);
-    token.data[token.len - 2] ^= 1;
+    token.data[token.len - 2] = token.data[token.len - 2] == 'A' ? 'B' : 'A';
     assert_int_equal(verifier_check(v, buf_text(&token), NOW, &again), AUTH_BAD_SIGNATURE);
     verifier_free(v);
     assert_true(text_equal(first->user, TEXT("alice")));
