@@ -31,7 +31,7 @@ static void without_memory_a_client_is_refused_or_ended_and_nothing_is_left(void
         bool more = session_read_proxy_head(c.session);
         assert_false(more);
         if (c.session->state == SESSION_HEAD) {
-            assert_true(peer_send_bytes(&c.peer, V1 + 20, sizeof V1 - 21));
+            assert_true(peer_send_bytes(&c.peer, &V1[20], sizeof V1 - 21));
             more = session_read_proxy_head(c.session);
         }
         if (more) {

@@ -92,7 +92,7 @@ static void not_a_byte_behind_the_header_is_taken(void **state)
     send_bytes(&c, V2, 20);
     assert_false(session_read_proxy_head(c.session));
     assert_false(session_read_proxy_head(c.session)); /* there is nothing */
-    send_bytes(&c, V2 + 20, sizeof V2 - 1 - 20);
+    send_bytes(&c, &V2[20], sizeof V2 - 1 - 20);
     send_bytes(&c, "GET", 3);
     assert_true(session_read_proxy_head(c.session));
     assert_int_equal(unread(&c), 3);
