@@ -110,8 +110,8 @@ def test_a_pattern_beside_it_brings_nothing_twice(start_server, workers, before)
     client.tell("subscribe", topic="t:a", since=since(epoch, 0))
     if not before:
         client.tell("subscribe", pattern="t:*")
-    fill(publisher, "t:a", 301, 400)
     assert client.recv_json()["recovered"] is True
+    fill(publisher, "t:a", 301, 400)
     seen = 0
     while seen < 400:
         got = client.recv_json()
