@@ -10,6 +10,7 @@ void patterns_init(struct patterns *p, unsigned workers)
     lock_init(&p->lock, LOCK_PATTERNS);
     p->worker_words = (workers + 63) / 64;
     atomic_init(&p->count, 0);
+    atomic_init(&p->watchers, 0);
     atomic_init(&p->generation, 1);
     pattern_tree_init(&p->tree);
     p->serial = 0;
@@ -77,7 +78,7 @@ struct pattern *patterns_join(
     if (pattern) {
         atomic_fetch_add_explicit(&pattern->subscribers, 1, memory_order_relaxed);
         if (watches)
-            atomic_fetch_add_explicit(&pattern->watchers, 1, memory_order_relaxed);
+            patterns_watch(p, 1);
         set_worker(p, pattern, worker, true);
     }
     lock_give(&p->lock);
@@ -88,7 +89,7 @@ void patterns_leave(
     struct patterns *p, struct pattern *pattern, unsigned worker, bool last, bool watches)
 {
     if (watches)
-        MUST(atomic_fetch_sub_explicit(&pattern->watchers, 1, memory_order_relaxed) > 0);
+        patterns_watch(p, -1);
     if (!last) {
         MUST(atomic_fetch_sub_explicit(&pattern->subscribers, 1, memory_order_relaxed) > 1);
         return;

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/die.h"
 #include "base/text.h"
 #include "broker/pattern_tree.h"
 #include "loop/lock.h"
@@ -27,7 +28,6 @@ struct pattern {
     uint64_t serial; /* the older, the smaller */
     _Atomic uint32_t references;
     _Atomic uint32_t subscribers; /* of all workers */
-    _Atomic uint32_t watchers;    /* those of them who are told of joins and leaves */
     uint32_t text_len;
     struct pattern *next; /* while matching, under the lock */
     uint64_t workers[]; /* a bit each worker that has subscribers, under the lock; then the text */
@@ -46,6 +46,7 @@ struct patterns {
     struct lock lock;
     unsigned worker_words;
     _Atomic uint32_t count;      /* of patterns */
+    _Atomic uint32_t watchers;   /* subscriptions that are told of joins and leaves */
     _Atomic uint64_t generation; /* changes whenever an answer may have changed; starts at 1 */
     struct pattern_tree tree GUARDED_BY(lock);
     uint64_t serial GUARDED_BY(lock); /* of the newest pattern, so that the oldest is known */
@@ -71,6 +72,18 @@ void patterns_leave(
 static inline bool patterns_used(const struct patterns *p)
 {
     return atomic_load_explicit(&p->count, memory_order_seq_cst) > 0;
+}
+
+/* A subscriber starts (+1) or stops (-1) being told of joins and leaves. */
+static inline void patterns_watch(struct patterns *p, int by)
+{
+    uint32_t before = atomic_fetch_add_explicit(&p->watchers, (uint32_t)by, memory_order_relaxed);
+    MUST(by > 0 || before > 0);
+}
+
+static inline bool patterns_watched(const struct patterns *p)
+{
+    return atomic_load_explicit(&p->watchers, memory_order_relaxed) > 0;
 }
 
 /* Whether there are so few that one of them may be the first. */

@@ -73,7 +73,8 @@ void registry_join(
 {
     if (topic->subscribers++ == 0)
         stripe->transients--;
-    topic->watchers += watches;
+    if (watches)
+        topic->watchers++;
     topic->workers[worker / 64] |= 1ULL << (worker % 64);
 }
 
@@ -130,7 +131,8 @@ bool registry_leave(struct registry *r, struct stripe *stripe, struct registry_t
     unsigned worker, bool last, bool watches)
 {
     MUST(topic->subscribers > 0);
-    topic->watchers -= watches;
+    if (watches)
+        topic->watchers--;
     if (last)
         topic->workers[worker / 64] &= ~(1ULL << (worker % 64));
     if (--topic->subscribers > 0)

@@ -10,6 +10,7 @@
 #ifndef HERMES_BROKER_REGISTRY_H
 #define HERMES_BROKER_REGISTRY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +35,7 @@ struct registry_topic {
     struct match_set *matches; /* the patterns that match it, held; NULL: none */
     uint64_t generation;       /* of the patterns, when `matches` was true; 0: never asked */
     uint32_t subscribers;      /* by its name, of all workers */
-    uint32_t watchers;         /* those of them who are told of joins and leaves */
+    _Atomic uint32_t watchers; /* those of them who are told of joins and leaves; read by any */
     uint32_t name_len;
     uint32_t quiet;     /* sweeps since the last message */
     uint64_t workers[]; /* a bit each worker that has subscribers; then the name */

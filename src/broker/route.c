@@ -9,7 +9,6 @@ void route_init(struct route *r, unsigned workers, size_t history_bytes)
 {
     registry_init(&r->registry, workers, history_bytes);
     patterns_init(&r->patterns, workers);
-    atomic_init(&r->watching_patterns, 0);
 }
 
 void route_fini(struct route *r)
@@ -162,7 +161,6 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
         joined.topic = s.topic;
         joined.epoch = s.topic->epoch;
         joined.offset = s.topic->offset;
-        joined.subscribers = s.topic->subscribers;
         if (past)
             joined.past = past_view(&s, past, true, UINT32_MAX, &joined.recovered);
     }
@@ -219,17 +217,6 @@ void route_watch(struct route *r, struct registry_topic *topic, int by)
     lock_take(&stripe->lock);
     topic->watchers += (uint32_t)by;
     lock_give(&stripe->lock);
-}
-
-bool route_watched(struct route *r, struct registry_topic *topic)
-{
-    if (atomic_load_explicit(&r->watching_patterns, memory_order_relaxed) > 0)
-        return true;
-    struct stripe *stripe = registry_stripe(&r->registry, topic->hash);
-    lock_take(&stripe->lock);
-    bool watched = topic->watchers > 0;
-    lock_give(&stripe->lock);
-    return watched;
 }
 
 bool route_audience(struct route *r, struct route_rule rule, uint64_t hash, struct text topic,

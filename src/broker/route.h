@@ -15,9 +15,8 @@
 struct route {
     struct registry registry;
     struct patterns patterns;
-    struct mailbox **boxes;             /* of worker 0 to workers-1 */
-    _Atomic uint32_t watching_patterns; /* subscriptions by pattern that want joins and leaves */
-    size_t crowded; /* bytes in a mailbox from which on publishers have to wait */
+    struct mailbox **boxes; /* of worker 0 to workers-1 */
+    size_t crowded;         /* bytes in a mailbox from which on publishers have to wait */
 };
 
 /* What the caller's rules say about a topic. */
@@ -62,7 +61,6 @@ struct route_joined {
     bool recovered;               /* all that was asked for by `since` is in the view */
     uint64_t epoch;
     uint64_t offset; /* of the newest message before the subscribe */
-    uint32_t subscribers;
     struct history_view past;
 };
 
@@ -103,8 +101,13 @@ bool route_unsubscribe(
 /* A subscriber starts (+1) or stops (-1) watching. */
 void route_watch(struct route *r, struct registry_topic *topic, int by);
 
-/* Whether a join or a leave may have to be told to somebody. */
-bool route_watched(struct route *r, struct registry_topic *topic);
+/* Whether a join or a leave may have to be told to somebody; for who has an interest in the topic.
+ */
+static inline bool route_watched(const struct route *r, const struct registry_topic *topic)
+{
+    return patterns_watched(&r->patterns) ||
+           atomic_load_explicit(&topic->watchers, memory_order_relaxed) > 0;
+}
 
 /* --- looking ---------------------------------------------------------------------------------- */
 

@@ -137,7 +137,7 @@ static struct run run_find(const struct worker *w)
     return run;
 }
 
-/* Adds what was logged from `start` on to the places [from, to) of a topic. */
+/* Adds what was logged from `start` on to so many places of a topic. */
 static void give_all(
     struct worker *w, struct run *run, struct place *places, uint32_t count, uint64_t start)
 {

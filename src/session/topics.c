@@ -31,13 +31,6 @@ struct subscription *session_subscription(struct session *s, struct text name, b
     return subscribed(s, registry_hash(&s->worker->shop->route.registry, name), name, is_pattern);
 }
 
-/* A session that watches by a pattern makes every join and leave worth posting. */
-static void count_watcher(struct route *route, bool is_pattern, bool watches, int by)
-{
-    if (is_pattern && watches)
-        atomic_fetch_add_explicit(&route->watching_patterns, (uint32_t)by, memory_order_relaxed);
-}
-
 /* --- leaving ---------------------------------------------------------------------------------- */
 
 static void leave_topic(struct session *s, struct local_topic *local, bool last, bool watched)
@@ -68,7 +61,6 @@ static void leave(struct session *s, struct local_topic *local)
     bool last = local->count == 1 && local->key != w->joining && !catch_up_needs(w, local->key);
     if (local->is_pattern) {
         struct pattern *pattern = local->pattern;
-        count_watcher(route, true, watched, -1);
         local_leave(&w->topics, local, &s->subscriber);
         patterns_leave(&route->patterns, pattern, w->index, last, watched);
     } else {
@@ -170,7 +162,6 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     mailbox_take(&w->box, &w->tray);
     enum join_result result = join_here(s, wish, (struct local_key){hash, pattern, true}, NULL);
     if (result == JOIN_OK) {
-        count_watcher(route, true, wish->watches, 1);
         if (patterns_few(&route->patterns))
             tell_to_sweep(w->shop);
     } else {
@@ -205,11 +196,9 @@ void session_change(
     if (subscription->watches != watches) {
         int by = watches ? 1 : -1;
         if (local->is_pattern)
-            atomic_fetch_add_explicit(
-                &local->pattern->watchers, (uint32_t)by, memory_order_relaxed);
+            patterns_watch(&route->patterns, by);
         else
             route_watch(route, local->registered, by);
-        count_watcher(route, local->is_pattern, true, by);
     }
     local_change(subscription, policy, watches);
 }

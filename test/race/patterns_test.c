@@ -123,7 +123,6 @@ static void *publish(void *user)
             expect(w, pattern->hash < MATCHING);
             expect(w, i == 0 || set->patterns[i - 1]->serial < pattern->serial);
             expect(w, atomic_load(&pattern->subscribers) <= 3 * WORKERS);
-            expect(w, atomic_load(&pattern->watchers) <= 2 * WORKERS);
         }
         expect(w, !set || (text_equal(set->topic, topic) && set->workers[0] >> WORKERS == 0 &&
                               set->workers[0] != 0));

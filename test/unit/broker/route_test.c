@@ -22,7 +22,7 @@ static struct route_result publish(struct scene *s, struct text name, size_t len
 static struct registry_topic *subscribe(struct scene *s, unsigned worker, struct text name)
 {
     struct route_joined joined = subscribe_by(s, RULE, worker, name, NULL);
-    assert_int_equal(joined.made, joined.subscribers == 1);
+    assert_int_equal(joined.made, joined.topic->subscribers == 1);
     return joined.topic;
 }
 
@@ -297,9 +297,9 @@ static void a_topic_is_watched_while_somebody_watches(void **state)
     assert_true(route_watched(&s->route, topic));
     route_watch(&s->route, topic, -1);
     assert_false(route_watched(&s->route, topic));
-    atomic_fetch_add(&s->route.watching_patterns, 1);
+    patterns_watch(&s->route.patterns, 1);
     assert_true(route_watched(&s->route, topic)); /* perhaps */
-    atomic_fetch_sub(&s->route.watching_patterns, 1);
+    patterns_watch(&s->route.patterns, -1);
     assert_true(route_unsubscribe(&s->route, 0, topic, true, false));
     scene_close(s);
 }

@@ -249,7 +249,7 @@ static void without_presence_nobody_is_watched_any_more(void **state)
     client_subscribe(&r, &other, "u:1");
     client_drop(&r, &other);
     client_expect_nothing(&r, &c);
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 0);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 0);
     client_drop(&r, &c);
     rig_close(&r);
 }

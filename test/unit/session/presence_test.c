@@ -276,7 +276,7 @@ static void who_watches_is_told_who_comes_and_goes(void **state)
     client_drop(&r, &watches);
     client_drop(&r, &plain);
     client_drop(&r, &comes);
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 0);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 0);
     rig_close(&r);
 }
 
@@ -293,7 +293,7 @@ static void who_watches_by_pattern_is_told_of_all_topics(void **state)
     client_subscribe_with(&r, &watches, "pattern", "stock:*", ",\"presence\":true");
     client_subscribe_with(&r, &watches, "pattern", ">", ",\"presence\":true");
     client_subscribe_with(&r, &watches, "topic", "stock:A", ",\"presence\":true");
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 2);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 2);
     client_subscribe_pattern(&r, &comes, "stock:*");
     client_expect_nothing(&r, &watches);
     client_subscribe(&r, &comes, "stock:A");
@@ -311,7 +311,7 @@ static void who_watches_by_pattern_is_told_of_all_topics(void **state)
     assert_non_null(strstr(text[stock_first], "\"sensor:1\""));
     client_expect_nothing(&r, &watches);
     client_drop(&r, &watches);
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 0);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 0);
     rig_close(&r);
 }
 
@@ -334,12 +334,12 @@ static void who_subscribes_again_may_begin_to_watch(void **state)
     }
     client_subscribe(&r, &comes, "p:1");
     expect_event(&r, &watches, "join", "p:1", comes.session->client);
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 1);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 1);
     uint64_t gone = comes.session->client;
     assert_true(peer_sendf(&comes.peer, "{\"type\":\"unsubscribe\",\"topic\":\"t\"}"));
     expect_event(&r, &watches, "leave", "t", gone);
     client_drop(&r, &watches);
-    assert_int_equal(atomic_load(&r.shop.route.watching_patterns), 0);
+    assert_int_equal(atomic_load(&r.shop.route.patterns.watchers), 0);
     client_drop(&r, &comes);
     rig_close(&r);
 }
