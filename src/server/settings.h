@@ -14,8 +14,11 @@ enum setting {
     SETTING_COUNT
 };
 
+#define PORT_OFF UINT64_MAX
+
 struct settings {
-    uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, or the place of a choice */
+    uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, ports or PORT_OFF, or the
+                                      * place of a choice */
     char *texts[SETTING_COUNT];      /* of those that are texts, never NULL; NULL of the others */
 };
 
