@@ -131,3 +131,28 @@ void slab_each(struct slab *s, void (*each)(void *item, void *user), void *user)
         each_in(s, block, each, user);
     }
 }
+
+/* The block with the least address past that. */
+static struct slab_block *block_past(struct slab *s, uintptr_t past)
+{
+    struct slab_block *found = NULL;
+    struct list *lists[] = {&s->open, &s->full};
+    for (size_t i = 0; i < 2; i++) {
+        for (struct list *node = lists[i]->next; node != lists[i]; node = node->next) {
+            struct slab_block *block = LIST_ITEM(node, struct slab_block, node);
+            if ((uintptr_t)block > past && (!found || block < found))
+                found = block;
+        }
+    }
+    return found;
+}
+
+bool slab_step(struct slab *s, uintptr_t *cursor, void (*each)(void *item, void *user), void *user)
+{
+    struct slab_block *block = block_past(s, *cursor);
+    if (!block)
+        return false;
+    *cursor = (uintptr_t)block;
+    each_in(s, block, each, user);
+    return true;
+}

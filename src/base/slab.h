@@ -33,4 +33,9 @@ void slab_free(struct slab *s, void *item);
 /* Calls `each` for every item handed out. It may free the item it is given, and no other. */
 void slab_each(struct slab *s, void (*each)(void *item, void *user), void *user);
 
+/* The same in slices: calls `each` for the items of one block, some hundred at most, and moves
+ * `*cursor` on, which is 0 at first. False when that was all. Between two slices items may come and
+ * go: whichever stays is visited once. */
+bool slab_step(struct slab *s, uintptr_t *cursor, void (*each)(void *item, void *user), void *user);
+
 #endif

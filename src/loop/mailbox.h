@@ -30,7 +30,8 @@ enum mail_kind {
     MAIL_RULES,      /* to a worker: other rules are in force */
     MAIL_SWEEP,      /* to a worker: there may be topics that nobody subscribes by name */
     MAIL_PRESENCE,   /* to a worker: item is a question who subscribes here, or its answer */
-    MAIL_DRAIN,      /* to the acceptor and the workers: end gracefully */
+    MAIL_INQUIRY,    /* to a worker: item is a question of the admin listener's; back to that */
+    MAIL_DRAIN,      /* to the acceptor, the workers, the admin listener: end gracefully */
 };
 
 struct mail {

@@ -4,6 +4,7 @@
 
 #include "base/die.h"
 #include "session/catch_up.h"
+#include "session/inquiry.h"
 #include "session/session.h"
 #include "session/worker.h"
 
@@ -335,6 +336,10 @@ static size_t deliver_next(struct worker *w)
     case MAIL_PRESENCE:
         w->tray.at++;
         return 16 + worker_presence(w, mail.item);
+    case MAIL_INQUIRY:
+        w->tray.at++;
+        worker_inquiry_begin(w, mail.item);
+        return 1;
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);

@@ -8,6 +8,7 @@
 #include "proto/reply2.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/inquiry.h"
 #include "session/session.h"
 
 enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
@@ -77,6 +78,7 @@ static void worker_turn(uv_prepare_t *prepare)
     bool finished = worker_deliver_slice(w);
     if (!list_empty(&w->catching))
         finished &= !worker_catch_up(w);
+    finished &= worker_inquire(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
     let_waiters_go(w);
@@ -159,6 +161,27 @@ void worker_open_ring(struct worker *w)
         w->no_ring = "switched off";
 }
 
+/* What came after the last turn. */
+static void drop_mail(struct worker *w)
+{
+    mailbox_take(&w->box, &w->tray);
+    for (; w->tray.at < w->tray.count; w->tray.at++) {
+        struct mail mail = w->tray.mails[w->tray.at];
+        if (mail.kind == MAIL_MESSAGE)
+            message_drop(mail.item);
+        else if (mail.kind == MAIL_PRESENCE)
+            presence_abandon(mail.item);
+        else if (mail.kind == MAIL_INQUIRY)
+            worker_inquiry_lose(w, mail.item);
+        else if (mail.kind == MAIL_CONNECTION) {
+            close((int)(mail.word & 0xffffffff));
+            address_drop(w->shop->addresses, mail.item);
+            atomic_fetch_sub(&w->shop->connections, 1);
+        }
+    }
+    tray_fini(&w->tray);
+}
+
 static void worker_main(void *user)
 {
     struct worker *w = user;
@@ -167,6 +190,9 @@ static void worker_main(void *user)
     uv_run(&w->loop, UV_RUN_DEFAULT);
     ring_free(w->ring);
     w->ring = NULL;
+    /* Whoever asked something waits for it, and is waited for by the broker's end. */
+    worker_inquiries_lose(w);
+    drop_mail(w);
     w->shop->ended(w->shop->user);
 }
 
@@ -209,6 +235,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
     list_init(&w->asked);
+    list_init(&w->inquiries);
     list_init(&w->catching);
     w->other_rules = true;
     shop->route.boxes[index] = &w->box;
@@ -240,25 +267,6 @@ int worker_start(struct worker *w)
 void worker_join(struct worker *w)
 {
     uv_thread_join(&w->thread);
-}
-
-/* What came after the last turn. */
-static void drop_mail(struct worker *w)
-{
-    mailbox_take(&w->box, &w->tray);
-    for (; w->tray.at < w->tray.count; w->tray.at++) {
-        struct mail mail = w->tray.mails[w->tray.at];
-        if (mail.kind == MAIL_MESSAGE)
-            message_drop(mail.item);
-        else if (mail.kind == MAIL_PRESENCE)
-            presence_abandon(mail.item);
-        else if (mail.kind == MAIL_CONNECTION) {
-            close((int)(mail.word & 0xffffffff));
-            address_drop(w->shop->addresses, mail.item);
-            atomic_fetch_sub(&w->shop->connections, 1);
-        }
-    }
-    tray_fini(&w->tray);
 }
 
 void worker_fini(struct worker *w)

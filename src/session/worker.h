@@ -132,8 +132,9 @@ struct worker {
     bool other_rules;          /* or keys: to be taken before the next turn */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
-    struct list asked; /* struct presence: questions that are not answered yet */
-    uint64_t clients;  /* that have been given an id */
+    struct list asked;     /* struct presence: questions that are not answered yet */
+    struct list inquiries; /* struct inquiry_part: that are under way here */
+    uint64_t clients;      /* that have been given an id */
     uv_timer_t sweeper;
     unsigned sweeps;
     bool sweep_on;           /* the round has found something to come back for */

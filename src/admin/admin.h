@@ -1,0 +1,77 @@
+/* The admin listener: a thread and loop of its own that serves pages, figures and the API over
+ * plain HTTP/1.1.
+ *
+ * Order: admin_open binds (so that a busy port is known before anything runs), admin_start,
+ *   admin_stop when the workers have ended, admin_join, admin_fini. Until admin_stop it answers,
+ *   also while the broker drains; then requests under way are answered and no more are read.
+ * Threads: admin_stop from any; everything else, and the handlers, from the listener's own. It
+ *   touches nothing of a worker's: it asks by mail (session/inquiry.h). */
+#ifndef HERMES_ADMIN_ADMIN_H
+#define HERMES_ADMIN_ADMIN_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/logger.h"
+#include "base/metrics.h"
+#include "loop/mailbox.h"
+#include "session/worker.h"
+
+enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64 };
+
+/* What the listener knows of the broker, and asks of it. */
+struct admin_settings {
+    const char *host;      /* empty: all addresses */
+    int port;              /* 0: any free one */
+    bool host_local;       /* without a token: only who names localhost or an address is answered */
+    struct text token;     /* empty: everyone may */
+    size_t body_max;       /* bytes of one request */
+    struct workshop *shop; /* of the workers: route, rules, limits, logger */
+    const struct metrics *outside; /* of hermes_publish */
+    const struct metrics *acceptor;
+    int public_port;
+    bool public_tls;           /* the public port speaks TLS */
+    int tls_port;              /* the other one; 0: none */
+    void (*drain)(void *user); /* as SIGTERM does */
+    void (*ended)(void *user); /* the last thing on the thread */
+    void *user;
+};
+
+struct admin_listener {
+    uv_poll_t poll;
+    int fd;
+};
+
+struct admin {
+    struct admin_settings settings;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct mailbox box; /* answers to inquiries, and the end */
+    struct tray tray;
+    uv_timer_t retry; /* accepting again after descriptors ran out */
+    struct admin_listener listeners[ADMIN_LISTENERS_MAX];
+    size_t listener_count;
+    int port;
+    struct list connections; /* struct http_conn */
+    unsigned connection_count;
+    size_t body_bytes;   /* of all requests that are half there */
+    uint64_t started_ms; /* clock_ms() */
+    bool stopping;
+    struct metrics metrics; /* of what is published here, say */
+};
+
+/* Binds. 0; or -1 and one sentence for a person in `error`, `*busy` telling whether another
+ * program has the port. */
+int admin_open(struct admin *a, const struct admin_settings *settings, bool *busy, char *error,
+    size_t error_size);
+
+/* Starts the thread; a libuv error code or 0. */
+int admin_start(struct admin *a);
+void admin_stop(struct admin *a);
+void admin_join(struct admin *a);
+
+/* Frees one whose thread has ended or was never started. */
+void admin_fini(struct admin *a);
+
+#endif
