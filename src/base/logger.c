@@ -24,9 +24,32 @@ void logger_init(struct logger *l, int fd, enum log_level level, bool json)
     pthread_mutex_init(&l->lock, NULL);
 }
 
+bool logger_keep(struct logger *l, size_t bytes)
+{
+    l->ring = log_ring_new(bytes);
+    return l->ring != NULL;
+}
+
+enum log_level log_level_named(struct text name)
+{
+    enum log_level level = LOG_DEBUG;
+    while (level < LOG_OFF && !text_equal(name, text_of(level_names[level])))
+        level++;
+    return level;
+}
+
 void logger_fini(struct logger *l)
 {
+    log_ring_free(l->ring);
+    l->ring = NULL;
     pthread_mutex_destroy(&l->lock);
+}
+
+/* Not cleared as a whole: it is large. */
+static void line_begin(struct line *line)
+{
+    line->len = 0;
+    line->full = false;
 }
 
 static void line_add(struct line *line, const char *bytes, size_t len)
@@ -105,14 +128,11 @@ static void line_time(struct line *line)
     line_string(line, text);
 }
 
-void logger_write(struct logger *l, enum log_level level, const char *event,
+static void write_line(struct logger *l, enum log_level level, const char *event,
     const struct log_field *fields, size_t count)
 {
-    if (!logger_wants(l, level))
-        return;
     struct line line;
-    line.len = 0;
-    line.full = false;
+    line_begin(&line);
     line_string(&line, l->json ? "{\"time\":\"" : "");
     line_time(&line);
     line_string(&line, l->json ? "\",\"level\":\"" : " ");
@@ -128,6 +148,38 @@ void logger_write(struct logger *l, enum log_level level, const char *event,
     /* A log that cannot be written must not stop the broker: there is nobody to tell. */
     ssize_t ignored = write(l->fd, line.bytes, line.len);
     (void)ignored;
+}
+
+static void keep_line(struct logger *l, enum log_level level, const char *event,
+    const struct log_field *fields, size_t count)
+{
+    struct line line;
+    line_begin(&line);
+    line_string(&line, ",\"time\":\"");
+    line_time(&line);
+    line_string(&line, "\",\"level\":\"");
+    line_string(&line, level_names[level]);
+    line_string(&line, "\",\"event\":\"");
+    line_string(&line, event);
+    line_string(&line, "\",\"fields\":{");
+    size_t start = line.len;
+    for (size_t i = 0; i < count; i++)
+        line_field(&line, &fields[i], true);
+    if (line.len > start) /* each field begins with a comma */
+        memmove(line.bytes + start, line.bytes + start + 1, --line.len - start);
+    line.bytes[line.len++] = '}';
+    line.bytes[line.len++] = '}';
+    log_ring_add(l->ring, level, (struct text){line.bytes, line.len});
+}
+
+void logger_write(struct logger *l, enum log_level level, const char *event,
+    const struct log_field *fields, size_t count)
+{
+    if (!logger_wants(l, level))
+        return;
+    write_line(l, level, event, fields, count);
+    if (l->ring)
+        keep_line(l, level, event, fields, count);
 }
 
 void logger_limited(struct logger *l, enum log_limit limit, enum log_level level, const char *event,

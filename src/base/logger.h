@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log_ring.h"
 #include "base/text.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
@@ -39,6 +40,7 @@ struct logger {
     int fd;
     enum log_level level;
     bool json;
+    struct log_ring *ring; /* that has the newest lines, too; NULL: none */
     pthread_mutex_t lock;
     struct log_allowance allowances[LIMIT_COUNT];
 };
@@ -57,6 +59,13 @@ struct log_field {
 
 void logger_init(struct logger *l, int fd, enum log_level level, bool json);
 void logger_fini(struct logger *l);
+
+/* Keeps the newest lines in memory as well, in so many bytes. Before other threads log. False when
+ * there is no memory. */
+bool logger_keep(struct logger *l, size_t bytes);
+
+/* The level of that name, or LOG_OFF. */
+enum log_level log_level_named(struct text name);
 
 static inline bool logger_wants(const struct logger *l, enum log_level level)
 {

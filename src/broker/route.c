@@ -112,6 +112,7 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
         s.topic->quiet = 0;
         m->offset = s.topic->offset + 1;
         result.offset = s.topic->offset += m->count;
+        result.epoch = s.topic->epoch;
         result.subscribers = subscribers(&s, m->matches);
         if (s.topic->kept)
             keep(&s, m);

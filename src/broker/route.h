@@ -30,6 +30,7 @@ void route_fini(struct route *r);
 
 struct route_result {
     uint64_t offset;      /* of the last message; 0 when there is no such topic */
+    uint64_t epoch;       /* of that; 0 as well */
     uint32_t subscribers; /* subscriptions it goes to, by name and by pattern */
     int crowded;          /* a worker that lags behind, or -1 */
     bool failed;          /* no memory: it goes nowhere */

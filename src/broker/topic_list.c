@@ -109,8 +109,7 @@ static bool in_range(const struct merge *m, struct text name)
 
 /* --- reading a stripe ------------------------------------------------------------------------- */
 
-/* Whether it is active, and how many subscribe. */
-static bool count_subscribers(const struct registry_topic *topic, uint32_t *subscribers)
+bool topic_is_active(const struct registry_topic *topic, uint32_t *subscribers)
 {
     uint32_t count = topic->subscribers;
     if (topic->matches)
@@ -141,7 +140,7 @@ static bool read_ahead(struct merge *m, struct source *s)
         m->list->seen++;
         struct topic_row row;
         if ((m->pattern.len == 0 || pattern_matches(m->pattern, name)) &&
-            count_subscribers(topic, &row.subscribers)) {
+            topic_is_active(topic, &row.subscribers)) {
             row.name = name = copy(m->list, name);
             s->rows[s->count++] = row;
             ok = row.name.at != NULL;

@@ -25,6 +25,9 @@ struct topic_list {
     struct topic_names *names;
 };
 
+/* Under its stripe: whether a topic is active, and how many subscribe. */
+bool topic_is_active(const struct registry_topic *topic, uint32_t *subscribers);
+
 /* Up to `limit` (1 or more) topics whose name starts with `prefix` and comes after `after` (empty:
  * from the first) and is matched by `pattern`, a good one (broker/pattern.h) or empty for
  * none. False when there is no memory. */

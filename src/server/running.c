@@ -1,13 +1,9 @@
 /* The broker while it runs: what the program around it may publish, reload and ask. */
 #include <stdio.h>
-#include <string.h>
 
-#include "base/utf8.h"
-#include "broker/topic_name.h"
-#include "proto/json.h"
-#include "proto/ws_out.h"
 #include "server/rules_file.h"
 #include "server/server.h"
+#include "session/outside.h"
 
 int hermes_read_rules(struct hermes *h, struct rules **out)
 {
@@ -84,43 +80,29 @@ int hermes_reload(struct hermes *h)
     return rules_code == HERMES_OK ? keys_code : rules_code;
 }
 
-static int publish(
-    struct hermes *h, struct route_rule rule, struct text name, const char *data, size_t data_len)
-{
-    uint8_t head[WS_HEAD_MAX];
-    size_t head_len = ws_head(head, WS_TEXT, data_len);
-    struct message *m = message_new(head_len + data_len);
-    if (!m)
-        return HERMES_NO_MEMORY;
-    memcpy(m->frames, head, head_len);
-    memcpy(m->frames + head_len, data, data_len);
-    struct route *route = &h->shop.route;
-    if (route_publish(route, rule, registry_hash(&route->registry, name), name, m).failed)
-        return HERMES_NO_MEMORY;
-    atomic_fetch_add_explicit(
-        &h->outside.values[METRIC_messages_published_total], 1, memory_order_relaxed);
-    return HERMES_OK;
-}
-
 int hermes_publish(
     struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len)
 {
     struct text name = {topic, topic_len};
-    if (!h->started || atomic_load_explicit(&h->shop.unready, memory_order_relaxed))
+    struct route_result result;
+    if (!h->started)
         return HERMES_STOPPED;
-    if (data_len > h->shop.limits.message_bytes)
+    switch (shop_publish(&h->shop, name, (struct text){data, data_len}, &result)) {
+    case OUTSIDE_PUBLISHED:
+        break;
+    case OUTSIDE_STOPPED:
+        return HERMES_STOPPED;
+    case OUTSIDE_TOO_LARGE:
         return HERMES_TOO_LARGE;
-    if (topic_name_fault(name, h->shop.limits.topic_bytes) || !utf8_valid(data, data_len) ||
-        !json_valid(data, data_len))
+    case OUTSIDE_BAD_TOPIC:
+    case OUTSIDE_BAD_DATA:
         return HERMES_INVALID;
-    struct rules *rules = rules_box_take(&h->shop.rules);
-    const struct rule *rule = rules_find(rules, name);
-    int code =
-        rule->max_bytes && data_len > rule->max_bytes
-            ? HERMES_TOO_LARGE
-            : publish(h, (struct route_rule){rule, rules_version(rules)}, name, data, data_len);
-    rules_drop(rules);
-    return code;
+    case OUTSIDE_NO_MEMORY:
+        return HERMES_NO_MEMORY;
+    }
+    atomic_fetch_add_explicit(
+        &h->outside.values[METRIC_messages_published_total], 1, memory_order_relaxed);
+    return HERMES_OK;
 }
 
 int64_t hermes_metric(struct hermes *h, const char *name)
