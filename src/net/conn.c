@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/die.h"
 #include "net/tls.h"
 
@@ -21,13 +22,14 @@ static int set(struct conn *c, struct poller *poller, int operation, int watched
      */
     if (!watched)
         event.events = EPOLLET;
-    c->watched = watched;
+    c->watched = (uint32_t)watched & 3;
     return epoll_ctl(poller->fd, operation, c->fd, &event);
 }
 
 bool conn_open(struct conn *c, struct poller *poller, int fd)
 {
-    *c = (struct conn){.fd = fd};
+    uint32_t now = (uint32_t)(clock_ns() / 1000000000u);
+    *c = (struct conn){.fd = fd, .opened = now & (UINT32_MAX >> 2)};
     return set(c, poller, EPOLL_CTL_ADD, CONN_READABLE) == 0;
 }
 
@@ -35,7 +37,7 @@ bool conn_open(struct conn *c, struct poller *poller, int fd)
 void conn_watch(struct conn *c, struct poller *poller, bool readable, bool writable)
 {
     int wanted = (readable ? CONN_READABLE : 0) | (writable ? CONN_WRITABLE : 0);
-    if (wanted != c->watched)
+    if (wanted != (int)c->watched)
         MUST(set(c, poller, EPOLL_CTL_MOD, wanted) == 0);
 }
 

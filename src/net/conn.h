@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -15,9 +16,10 @@
 struct tls;
 
 struct conn {
-    int fd;          /* -1: closed */
-    int watched;     /* CONN_READABLE | CONN_WRITABLE */
-    struct tls *tls; /* NULL: in the clear */
+    int fd;               /* -1: closed */
+    uint32_t watched : 2; /* CONN_READABLE | CONN_WRITABLE */
+    uint32_t opened : 30; /* in seconds on clock_ns's clock */
+    struct tls *tls;      /* NULL: in the clear */
 };
 
 /* How many bytes more than it may read a reader's buffer must have room for: TLS gives what is half

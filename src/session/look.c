@@ -71,8 +71,7 @@ void session_list_topics(struct session *s, const struct command *c)
     worker_listed(w, s, seen);
 }
 
-/* Of a view, as many as one answer should hold. */
-static void history_rows(struct buf *rows, struct history_view *view, bool newest)
+void session_history_rows(struct buf *rows, struct history_view *view, bool newest)
 {
     uint64_t offset;
     struct text data;
@@ -128,7 +127,7 @@ void session_tell_history(struct session *s, const struct command *c)
         return;
     }
     struct buf rows = {0};
-    history_rows(&rows, &state.past, !c->has_since);
+    session_history_rows(&rows, &state.past, !c->has_since);
     history_view_fini(&state.past);
     enum recovered recovered = !c->has_since     ? RECOVERED_UNASKED
                                : state.recovered ? RECOVERED_YES

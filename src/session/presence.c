@@ -92,17 +92,17 @@ static void list_places(struct worker *w, struct local_topic *local, struct buf 
     }
 }
 
-static void list_clients(struct worker *w, struct presence *p)
+void worker_list_clients(struct worker *w, uint64_t hash, struct text topic,
+    const struct match_set *matches, struct buf *clients)
 {
     const struct registry *registry = &w->shop->route.registry;
-    struct buf *clients = &p->parts[w->index].clients;
-    struct local_topic *local = local_find_named(&w->topics, registry, p->hash, topic_of(p));
+    struct local_topic *local = local_find_named(&w->topics, registry, hash, topic);
     w->choosing++;
     if (local)
         list_places(w, local, clients);
-    catch_up_list(w, topic_of(p), clients);
-    for (uint32_t i = 0; p->matches && i < p->matches->count; i++) {
-        const struct pattern *pattern = p->matches->patterns[i];
+    catch_up_list(w, topic, clients);
+    for (uint32_t i = 0; matches && i < matches->count; i++) {
+        const struct pattern *pattern = matches->patterns[i];
         local = local_find(&w->topics, pattern->hash, pattern);
         if (local)
             list_places(w, local, clients);
@@ -155,7 +155,7 @@ size_t worker_presence(struct worker *w, struct presence *p)
     size_t work =
         p->subscribers + (p->matches ? p->matches->count : 0); /* it goes with the last part */
     if (atomic_load_explicit(&p->waiting, memory_order_acquire) > 0) {
-        list_clients(w, p);
+        worker_list_clients(w, p->hash, topic_of(p), p->matches, &p->parts[w->index].clients);
         part_done(p);
         return work;
     }

@@ -7,6 +7,7 @@
 #include "base/die.h"
 #include "proto/ws_out.h"
 #include "session/bearer.h"
+#include "session/facts.h"
 #include "session/slow.h"
 #include "session/worker.h"
 
@@ -83,8 +84,9 @@ static void log_close(struct session *s, enum close_reason reason)
         LOG_STRING("address", session_caller_text(s, from)));
 }
 
-/* What ends with the conversation, whether or not a close frame is still to be sent. */
-static void session_leave_state(struct session *s, enum close_reason reason)
+/* What ends with the conversation, whether or not a close frame is still to be sent. `lost` bytes
+ * of its queue are thrown away. */
+static void session_leave_state(struct session *s, enum close_reason reason, uint64_t lost)
 {
     struct worker *w = s->worker;
     if (s->state == SESSION_HEAD) {
@@ -93,6 +95,7 @@ static void session_leave_state(struct session *s, enum close_reason reason)
         free(s->head);
         s->head = NULL;
     } else if (s->state == SESSION_OPEN) {
+        session_note_closed(s, (uint8_t)reason, lost);
         session_leave_all(s);
         session_forget_presence(s);
         session_forget_acks(s);
@@ -118,7 +121,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     struct worker *w = s->worker;
     if (s->state == SESSION_ENDED)
         return;
-    session_leave_state(s, reason);
+    session_leave_state(s, reason, outbox_unsent(&s->out));
     if (s->state != SESSION_HEAD)
         ws_release(w->readers, &s->reader);
     s->state = SESSION_ENDED;
@@ -159,7 +162,7 @@ static void session_say_last(struct session *s, enum close_reason reason, bool c
         session_end(s, reason, true);
         return;
     }
-    session_leave_state(s, reason);
+    session_leave_state(s, reason, cut ? outbox_unsent(&s->out) : 0);
     s->state = SESSION_CLOSING;
     s->full = false;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
@@ -178,6 +181,14 @@ void session_close(struct session *s, enum close_reason reason)
     buf_clear(frame);
     ws_close_frame(frame, reasons[reason].code, reasons[reason].text);
     session_say_last(s, reason, s->blocked && reason != CLOSE_SHUTDOWN);
+}
+
+void session_dismiss(struct session *s, int code, const char *text)
+{
+    struct buf *frame = &s->worker->scratch;
+    buf_clear(frame);
+    ws_close_frame(frame, code, text);
+    session_say_last(s, CLOSE_OPERATOR, s->blocked);
 }
 
 void session_answer_close(struct session *s, int code)
@@ -299,7 +310,7 @@ static void session_read_end(struct session *s)
         return;
     }
     if (s->state == SESSION_OPEN) {
-        session_leave_state(s, CLOSE_LOST);
+        session_leave_state(s, CLOSE_LOST, 0);
         s->state = SESSION_CLOSING;
         s->patient = true;
         wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);

@@ -104,6 +104,9 @@ void session_ready(struct conn *conn, int events);
  * blocked session loses what is queued but for the frame that is partly sent (not on SHUTDOWN). */
 void session_close(struct session *s, enum close_reason reason);
 
+/* The same with another code and text, of at most 123 bytes of UTF-8. */
+void session_dismiss(struct session *s, int code, const char *text);
+
 /* Answers the peer's close frame with one of the same code; the session ends when that is sent. */
 void session_answer_close(struct session *s, int code);
 
@@ -178,6 +181,10 @@ void session_unsubscribe(struct session *s, struct command *c);
 /* look.c */
 void session_list_topics(struct session *s, const struct command *c);
 void session_tell_history(struct session *s, const struct command *c);
+
+/* look.c: appends as many of a view as one answer should hold, the newest or the first ones. Any
+ * thread. */
+void session_history_rows(struct buf *rows, struct history_view *view, bool newest);
 
 /* presence.c: asks all workers who subscribes to a topic; the answer comes later. */
 void session_ask_presence(struct session *s, const struct command *c);

@@ -28,6 +28,7 @@
 #include "proto/envelope.h"
 #include "proto/origins.h"
 #include "proto/ws_in.h"
+#include "session/facts.h"
 #include "session/keys_box.h"
 #include "session/marks.h"
 
@@ -108,6 +109,7 @@ struct worker {
     struct slab sessions;
     struct session *ended; /* to be freed at the end of the turn */
     struct local_topics topics;
+    struct facts facts;
     struct byte_log log;
     struct marks marks;  /* in the log */
     size_t log_settled;  /* its chunks when the flush queue was last empty */
@@ -183,6 +185,11 @@ void worker_sweep(struct worker *w);
  * Returns how much work it was, in subscribers. */
 struct presence;
 size_t worker_presence(struct worker *w, struct presence *p);
+
+/* presence.c: appends the ids (uint64_t) of those who subscribe here, each once; `matches` may be
+ * NULL. */
+void worker_list_clients(struct worker *w, uint64_t hash, struct text topic,
+    const struct match_set *matches, struct buf *clients);
 
 /* presence.c: frees a question that cannot be answered any more. */
 void presence_abandon(struct presence *p);
