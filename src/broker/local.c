@@ -330,6 +330,8 @@ bool local_join(
             topic_free(l, topic);
         return false;
     }
+    if (topic->count == 0)
+        topic->delivered = join.delivered;
     uint32_t place = place_open(topic, segment_of(join));
     local_places(topic)[place] = (struct place){s, 0};
     settle(slots(s), s->cap, s->count,

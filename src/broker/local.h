@@ -53,6 +53,7 @@ struct local_topic {
         const void *key; /* either of them */
     };
     uint64_t hash;
+    uint64_t delivered; /* offset of the newest message that has been given here; not by patterns */
     union {
         struct place one;
         struct place *many;
@@ -121,6 +122,7 @@ struct join {
     bool enveloped; /* level 2 */
     enum policy policy;
     bool watches;
+    uint64_t delivered; /* offset of the newest message before it */
 };
 
 /* Adds a subscription that is not there yet, with the local topic if that is new; false (and

@@ -30,6 +30,7 @@ struct loss {
     uint64_t to;
     uint64_t name; /* position in the log */
     uint32_t name_len;
+    uint32_t policy; /* by which it was lost; not noted */
 };
 
 struct arrears {

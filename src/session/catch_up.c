@@ -112,6 +112,27 @@ struct catch_up *catch_up_next(const struct catch_up *c)
     return c->next_of_session;
 }
 
+struct catch_up_place catch_up_place(const struct catch_up *c)
+{
+    return (struct catch_up_place){c->topic, c->next};
+}
+
+struct catch_up *catch_up_find(struct session *s, const void *topic)
+{
+    struct catch_up *c = s->catch_ups;
+    while (c && c->topic != topic)
+        c = c->next_of_session;
+    return c;
+}
+
+uint32_t catch_up_count(const struct worker *w, const void *topic)
+{
+    uint32_t count = 0;
+    for (struct list *at = w->catching.next; at != &w->catching; at = at->next)
+        count += LIST_ITEM(at, struct catch_up, node)->topic == topic;
+    return count;
+}
+
 struct text catch_up_name(const struct catch_up *c)
 {
     return (struct text){c->name, c->name_len};
@@ -127,9 +148,11 @@ void catch_up_unwatch(struct catch_up *c)
 bool catch_up_cancel(struct session *s, struct text topic)
 {
     struct catch_up *c = find(s, topic);
-    if (c)
-        cancel(c);
-    return c != NULL;
+    if (!c)
+        return false;
+    session_note_given_up(s, c);
+    cancel(c);
+    return true;
 }
 
 void catch_up_cancel_all(struct session *s)
@@ -176,6 +199,11 @@ static void write_gap(struct buf *out, struct catch_up *c, uint64_t next)
     reply2_gap(out, buf_text(&topic), c->next, next - 1);
     out->failed |= topic.failed;
     buf_fini(&topic);
+    session_note_loss(c->session, &(struct fact_loss){.kind = FACT_FORGOTTEN,
+                                      .hash = c->hash,
+                                      .epoch = c->topic->epoch,
+                                      .from = c->next,
+                                      .to = next - 1});
     c->next = next;
 }
 
@@ -223,7 +251,7 @@ static void finish(struct catch_up *c, struct route_piece *piece)
         metric_add(&w->metrics, METRIC_gaps_sent_total, 1);
         session_send(s, buf_text(&w->enveloped));
     }
-    struct join join = {s->enveloped, c->policy, c->watches};
+    struct join join = {s->enveloped, c->policy, c->watches, piece->offset};
     struct registry_topic *topic = c->topic;
     if (!local_join(&w->topics, (struct local_key){c->hash, topic, false}, &s->subscriber, join)) {
         session_close(s, CLOSE_NO_MEMORY);

@@ -29,6 +29,19 @@ void catch_up_change(struct session *s, const struct wish *wish, bool policy);
 struct catch_up *catch_up_next(const struct catch_up *c);
 struct text catch_up_name(const struct catch_up *c);
 
+/* Where it is: the next offset that is to be given. */
+struct catch_up_place {
+    const struct registry_topic *topic;
+    uint64_t next;
+};
+struct catch_up_place catch_up_place(const struct catch_up *c);
+
+/* The session's one with that topic, or NULL. */
+struct catch_up *catch_up_find(struct session *s, const void *topic);
+
+/* How many sessions here catch up with the topic. */
+uint32_t catch_up_count(const struct worker *w, const void *topic);
+
 /* It is told of no joins and leaves. */
 void catch_up_unwatch(struct catch_up *c);
 

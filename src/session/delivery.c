@@ -161,6 +161,15 @@ static bool is_chosen(const struct worker *w, const struct run *run, const struc
            !(s->catching > 0 && catch_up_covers(s, run->first->topic));
 }
 
+/* It had asked for that. */
+static void note_own(const struct run *run, struct session *s)
+{
+    session_note_loss(s, &(struct fact_loss){.kind = FACT_OWN,
+                             .hash = run->first->hash,
+                             .from = run->first->offset,
+                             .to = run->first->offset + run->messages - 1});
+}
+
 /* The same as give_all, but once to each session, whatever it subscribes to, and not at all to the
  * one that is excepted. */
 static void give_chosen(
@@ -169,8 +178,11 @@ static void give_chosen(
     queue_reserve(&w->queue, count);
     for (uint32_t i = 0; i < count; i++) {
         struct session *s = session_of(places[i].subscriber);
-        if (!is_chosen(w, run, s))
+        if (!is_chosen(w, run, s)) {
+            if (s == run->first->except && run->messages > 0)
+                note_own(run, s);
             continue;
+        }
         s->reached = w->choosing;
         if (!outbox_add(&w->log, &s->out, start, w->log.end))
             s->unremembered = true;
@@ -218,6 +230,7 @@ static void deliver_to_topic(
     struct worker *w, struct run *run, struct local_topic *local, bool choosing)
 {
     struct place *places = local_places(local);
+    local->delivered = run->first->offset + run->messages - 1;
     void (*give)(struct worker *, struct run *, struct place *, uint32_t, uint64_t) =
         choosing ? give_chosen : give_all;
     if (local->plain > 0) {

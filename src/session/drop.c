@@ -149,6 +149,7 @@ static bool plan_loss(
         .to = to,
         .name = outbox_frame(&s->worker->log, start).start + ENVELOPE_TOPIC_AT,
         .name_len = mark->topic_len,
+        .policy = (uint32_t)policy_of(p, mark),
     };
     return true;
 }
@@ -224,6 +225,18 @@ static void plan_make(struct plan *p)
 
 /* --- dropping --------------------------------------------------------------------------------- */
 
+static void note_losses(const struct plan *p)
+{
+    for (size_t i = 0; i < p->loss_count; i++) {
+        const struct loss *loss = &p->losses[i];
+        session_note_loss(p->session, &(struct fact_loss){.kind = FACT_DROPPED,
+                                          .why = (uint8_t)loss->policy,
+                                          .hash = loss->topic,
+                                          .from = loss->from,
+                                          .to = loss->to});
+    }
+}
+
 /* With no memory for it nothing is dropped, or the session is given up. */
 static void plan_carry_out(struct plan *p)
 {
@@ -235,6 +248,7 @@ static void plan_carry_out(struct plan *p)
     metric_add(&w->metrics, METRIC_dropped_oldest_total, (int64_t)p->dropped[POLICY_DROP_OLDEST]);
     metric_add(&w->metrics, METRIC_dropped_latest_total, (int64_t)p->dropped[POLICY_LATEST]);
     w->relief += s->arrears->count + p->loss_count;
+    note_losses(p);
     if (!arrears_add(s->arrears, &w->log, p->losses, p->loss_count))
         session_give_up(s);
 }

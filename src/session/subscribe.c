@@ -71,6 +71,7 @@ static void answer_not_joined(
         fault.code = ERROR_UNAVAILABLE;
         fault.message = TEXT(HERMES_TEXT_NO_SUBSCRIPTION);
     }
+    session_note_refused(s, wish->name, wish->is_pattern, fault.code);
     answer_error(s, &fault);
 }
 
@@ -132,6 +133,7 @@ static bool may_subscribe(
     else
         return true;
     metric_add(&s->worker->metrics, METRIC_forbidden_total, 1);
+    session_note_refused(s, topic, false, fault.code);
     answer_error(s, &fault);
     return false;
 }
@@ -180,6 +182,7 @@ static bool may_subscribe_pattern(struct session *s, const struct command *c)
     else
         return true;
     metric_add(&s->worker->metrics, METRIC_forbidden_total, 1);
+    session_note_refused(s, c->pattern, true, fault.code);
     answer_error(s, &fault);
     return false;
 }

@@ -3,6 +3,7 @@
 #include "broker/local.h"
 #include "broker/route.h"
 #include "session/catch_up.h"
+#include "session/facts.h"
 #include "session/session.h"
 #include "session/slow.h"
 #include "session/worker.h"
@@ -81,7 +82,9 @@ enum leave_result session_leave(struct session *s, struct text name, bool is_pat
     worker_deliver(w); /* what was published before this unsubscribe: still for this session */
     if (s->state != SESSION_OPEN)
         return LEAVE_ENDED;
-    leave(s, subscribed(s, hash, name, is_pattern)->topic);
+    struct local_topic *local = subscribed(s, hash, name, is_pattern)->topic;
+    session_note_left(s, local);
+    leave(s, local);
     return LEAVE_OK;
 }
 
@@ -110,13 +113,17 @@ static enum join_result join_here(
     if (joined && catch_up_is_due(w, wish->name, &joined->past)) {
         if (s->catching == UINT16_MAX)
             return JOIN_TOO_MANY;
-        return catch_up_begin(s, wish, joined) ? JOIN_LATER : JOIN_NO_MEMORY;
+        if (!catch_up_begin(s, wish, joined))
+            return JOIN_NO_MEMORY;
+        session_note_joined(s, key, wish->policy, joined);
+        return JOIN_LATER;
     }
-    struct join join = {s->enveloped, wish->policy, wish->watches};
+    struct join join = {s->enveloped, wish->policy, wish->watches, joined ? joined->offset : 0};
     if (!local_join(&w->topics, key, &s->subscriber, join))
         return JOIN_NO_MEMORY;
     session_count_policy(s, wish->policy, 1);
     metric_add(&w->metrics, METRIC_subscriptions, 1);
+    session_note_joined(s, key, wish->policy, joined);
     return JOIN_OK;
 }
 

@@ -210,7 +210,10 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     w->readers = ws_pool_new(&framing);
     if (!w->readers)
         return UV_ENOMEM;
-    int code = uv_loop_init(&w->loop);
+    int code = UV_ENOMEM;
+    if (!facts_init(&w->facts))
+        goto no_facts;
+    code = uv_loop_init(&w->loop);
     if (code != 0)
         goto no_loop;
     code = mailbox_open(&w->box, &w->loop, mail_came, w);
@@ -248,6 +251,8 @@ no_poller:
 no_mailbox:
     uv_loop_close(&w->loop);
 no_loop:
+    facts_fini(&w->facts);
+no_facts:
     ws_pool_free(w->readers);
     return code;
 }
@@ -283,6 +288,7 @@ void worker_fini(struct worker *w)
     log_fini(&w->log);
     local_fini(&w->topics);
     slab_fini(&w->sessions);
+    facts_fini(&w->facts);
     ws_pool_free(w->readers);
     ring_free(w->ring);
     buf_fini(&w->gathered.topic);
