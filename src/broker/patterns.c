@@ -107,6 +107,15 @@ void patterns_leave(
         pattern_drop(pattern);
 }
 
+bool patterns_wanted(struct patterns *p, struct pattern *pattern, unsigned worker)
+{
+    lock_take(&p->lock);
+    bool known = pattern->workers[worker / 64] >> (worker % 64) & 1;
+    set_worker(p, pattern, worker, true);
+    lock_give(&p->lock);
+    return known;
+}
+
 /* --- matching --------------------------------------------------------------------------------- */
 
 static struct match_set *match_set_new(const struct patterns *p, uint32_t count, struct text topic)

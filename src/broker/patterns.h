@@ -69,6 +69,10 @@ struct pattern *patterns_join(
 void patterns_leave(
     struct patterns *p, struct pattern *pattern, unsigned worker, bool last, bool watches);
 
+/* Makes sure that the index knows of the worker's subscribers, of which there are some. False: it
+ * did not. */
+bool patterns_wanted(struct patterns *p, struct pattern *pattern, unsigned worker);
+
 static inline bool patterns_used(const struct patterns *p)
 {
     return atomic_load_explicit(&p->count, memory_order_seq_cst) > 0;

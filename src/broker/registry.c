@@ -71,6 +71,7 @@ struct registry_topic *registry_make(
 void registry_join(
     struct stripe *stripe, struct registry_topic *topic, unsigned worker, bool watches)
 {
+    topic->audited = 0;
     if (topic->subscribers++ == 0)
         stripe->transients--;
     if (watches)
@@ -131,6 +132,7 @@ bool registry_leave(struct registry *r, struct stripe *stripe, struct registry_t
     unsigned worker, bool last, bool watches)
 {
     MUST(topic->subscribers > 0);
+    topic->audited = 0;
     if (watches)
         topic->watchers--;
     if (last)

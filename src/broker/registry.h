@@ -37,7 +37,9 @@ struct registry_topic {
     uint32_t subscribers;      /* by its name, of all workers */
     _Atomic uint32_t watchers; /* those of them who are told of joins and leaves; read by any */
     uint32_t name_len;
-    uint32_t quiet;     /* sweeps since the last message */
+    uint32_t quiet;   /* sweeps since the last message */
+    uint32_t audited; /* so many workers, from the first on, have added theirs to `counted` since */
+    uint32_t counted; /* somebody joined or left, see session/audit.h */
     uint64_t workers[]; /* a bit each worker that has subscribers; then the name */
 };
 

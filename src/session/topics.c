@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "broker/local.h"
 #include "broker/route.h"
+#include "session/audit.h"
 #include "session/catch_up.h"
 #include "session/facts.h"
 #include "session/session.h"
@@ -124,6 +125,7 @@ static enum join_result join_here(
     session_count_policy(s, wish->policy, 1);
     metric_add(&w->metrics, METRIC_subscriptions, 1);
     session_note_joined(s, key, wish->policy, joined);
+    worker_audit(w);
     return JOIN_OK;
 }
 

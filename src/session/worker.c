@@ -46,6 +46,7 @@ static void close_when_empty(struct worker *w)
     uv_close((uv_handle_t *)&w->drain_timer, NULL);
     uv_close((uv_handle_t *)&w->listing_timer, NULL);
     uv_close((uv_handle_t *)&w->sweeper, NULL);
+    uv_close((uv_handle_t *)&w->auditor, NULL);
 }
 
 /* Nobody who might still look at them is at work now. */
@@ -233,6 +234,8 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     w->listing_timer.data = w;
     uv_timer_init(&w->loop, &w->sweeper);
     w->sweeper.data = w;
+    uv_timer_init(&w->loop, &w->auditor);
+    w->auditor.data = w;
     uv_prepare_start(&w->turn, worker_turn);
     slab_init(&w->sessions, sizeof(struct session));
     local_init(&w->topics);

@@ -138,6 +138,9 @@ struct worker {
     struct list inquiries; /* struct inquiry_part: that are under way here */
     uint64_t clients;      /* that have been given an id */
     uv_timer_t sweeper;
+    uv_timer_t auditor;
+    unsigned audit_stripe; /* that it is going through, */
+    size_t audit_at;       /* and where in there */
     unsigned sweeps;
     bool sweep_on;           /* the round has found something to come back for */
     struct session **paused; /* publishers that wait for a mailbox, and who listed too much */
