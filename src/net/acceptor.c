@@ -206,8 +206,8 @@ int acceptor_open(
         .port = settings->port,
         .allowance = settings->max_per_second * 1000,
     };
-    int count = listen_open(
-        fds, LISTENERS_MAX, settings->host, &a->port, settings->backlog, error, error_size);
+    struct listen_at at = {settings->host, "WS_HOST", "WS_PORT", settings->backlog};
+    int count = listen_open(&at, &a->port, fds, LISTENERS_MAX, error, error_size);
     if (count < 0)
         return -1;
     int code = uv_loop_init(&a->loop);

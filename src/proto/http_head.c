@@ -188,10 +188,25 @@ static enum http_result header_line(struct http_header *header, struct cursor *c
     return expect(c, "\r\n");
 }
 
+/* Digits and nothing else. */
+static bool read_length(struct text value, uint64_t *out)
+{
+    uint64_t length = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned digit = (unsigned char)value.at[i] - '0';
+        if (digit > 9)
+            return false;
+        length = length > (UINT64_MAX - digit) / 10 ? UINT64_MAX : length * 10 + digit;
+    }
+    *out = length;
+    return value.len > 0;
+}
+
 /* What can be judged only when all lines are there. */
-static bool consistent(const struct http_head *head)
+static bool consistent(struct http_head *head, bool body)
 {
     size_t hosts = 0;
+    size_t lengths = 0;
     for (size_t i = 0; i < head->header_count; i++) {
         struct text name = head->headers[i].name;
         struct text value = head->headers[i].value;
@@ -201,16 +216,19 @@ static bool consistent(const struct http_head *head)
                 return false;
             hosts++;
         } else if (same_name(name, "Content-Length", 14)) {
-            if (!text_equal(value, TEXT("0")))
+            if (body ? !read_length(value, &head->body_len) : !text_equal(value, TEXT("0")))
                 return false;
+            lengths++;
         } else if (same_name(name, "Transfer-Encoding", 17)) {
-            return false;
+            head->coded = true;
         }
     }
+    if (body ? lengths > 1 || (head->coded && lengths > 0) : head->coded)
+        return false;
     return hosts == 1 || (hosts == 0 && head->minor == 0);
 }
 
-static enum http_result read_lines(struct http_head *head, struct cursor *c)
+static enum http_result read_lines(struct http_head *head, struct cursor *c, bool body)
 {
     enum http_result result = request_line(head, c);
     while (result == HTTP_DONE) {
@@ -218,7 +236,7 @@ static enum http_result read_lines(struct http_head *head, struct cursor *c)
             return HTTP_MORE;
         if (*c->at == '\r') {
             result = expect(c, "\r\n");
-            if (result == HTTP_DONE && !consistent(head))
+            if (result == HTTP_DONE && !consistent(head, body))
                 result = HTTP_BAD;
             break;
         }
@@ -231,16 +249,30 @@ static enum http_result read_lines(struct http_head *head, struct cursor *c)
     return result;
 }
 
-enum http_result http_head_read(struct http_head *head, const char *bytes, size_t len, size_t *used)
+static enum http_result read_head(
+    struct http_head *head, const char *bytes, size_t len, size_t *used, bool body)
 {
     struct cursor c = {bytes, bytes + (len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX)};
     head->header_count = 0;
-    enum http_result result = read_lines(head, &c);
+    head->body_len = 0;
+    head->coded = false;
+    enum http_result result = read_lines(head, &c, body);
     if (result == HTTP_MORE && len >= HTTP_HEAD_MAX)
         return HTTP_LARGE;
     if (result == HTTP_DONE)
         *used = (size_t)(c.at - bytes);
     return result;
+}
+
+enum http_result http_head_read(struct http_head *head, const char *bytes, size_t len, size_t *used)
+{
+    return read_head(head, bytes, len, used, false);
+}
+
+enum http_result http_head_read_with_body(
+    struct http_head *head, const char *bytes, size_t len, size_t *used)
+{
+    return read_head(head, bytes, len, used, true);
 }
 
 bool http_is_named(const struct http_header *header, const char *name)

@@ -9,12 +9,13 @@
  *   no tokens, control characters in values, bodies (Content-Length other than 0, any
  *   Transfer-Encoding), doubled Host, a missing Host in HTTP/1.1, versions other than 1.0 and
  *   1.1, targets other than "/path?query", "http://host/path?query" (or https), and "*" for
- *   OPTIONS. */
+ *   OPTIONS. http_head_read_with_body lets bodies be. */
 #ifndef HERMES_PROTO_HTTP_HEAD_H
 #define HERMES_PROTO_HTTP_HEAD_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/text.h"
 
@@ -33,6 +34,8 @@ struct http_head {
     int minor;          /* HTTP/1.minor */
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
+    uint64_t body_len; /* its Content-Length, or 0; UINT64_MAX for all that is larger */
+    bool coded;        /* it has a Transfer-Encoding: nothing but that tells where its body ends */
 };
 
 enum http_result {
@@ -43,6 +46,11 @@ enum http_result {
 };
 
 enum http_result http_head_read(
+    struct http_head *head, const char *bytes, size_t len, size_t *used);
+
+/* The same for requests that may have a body: `body_len` and `coded` tell how long it is. What is
+ * still refused: both at once, two lengths, a length that is none. */
+enum http_result http_head_read_with_body(
     struct http_head *head, const char *bytes, size_t len, size_t *used);
 
 /* Whether a header has that name, ASCII case ignored. */

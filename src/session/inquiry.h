@@ -49,7 +49,7 @@ bool inquiry_init(struct inquiry *q, const struct workshop *shop, struct mailbox
 void inquiry_fini(struct inquiry *q);
 
 /* Asks the workers whose bit is set, NULL: all. `done` comes by mail, never from within. The mail
- * is the asker's only sign: its thread must not end before. */
+ * is the asker's only sign: its thread must not end before. The admin listener: by admin_ask. */
 void inquiry_ask(struct inquiry *q, const struct workshop *shop, const uint64_t *workers);
 
 /* The asker, for a MAIL_INQUIRY that came. */
