@@ -19,16 +19,34 @@ void topic_scan_fini(struct topic_scan *scan)
     buf_fini(&scan->last);
 }
 
-static void take(struct topic_scan *scan, const struct registry_topic *topic, struct text name)
+/* False: it is not active. */
+static bool describe(const struct registry_topic *topic, struct scan_row *row)
 {
-    struct scan_row *row = &scan->rows[scan->count];
-    if (!topic_is_active(topic, &row->subscribers))
-        return;
-    row->name = name;
     row->epoch = topic->epoch;
     row->offset = topic->offset;
     row->keeps = topic->kept != NULL;
     row->messages = topic->kept ? topic->kept->history.count : 0;
+    return topic_is_active(topic, &row->subscribers);
+}
+
+bool topic_scan_find(struct registry *r, struct text name, struct scan_row *row)
+{
+    uint64_t hash = registry_hash(r, name);
+    struct stripe *stripe = registry_stripe(r, hash);
+    lock_take(&stripe->lock);
+    const struct registry_topic *topic = registry_find(r, stripe, hash, name);
+    bool found = topic && describe(topic, row);
+    lock_give(&stripe->lock);
+    row->name = name;
+    return found;
+}
+
+static void take(struct topic_scan *scan, const struct registry_topic *topic, struct text name)
+{
+    struct scan_row *row = &scan->rows[scan->count];
+    if (!describe(topic, row))
+        return;
+    row->name = name;
     buf_append_text(&scan->names, name);
     scan->count++;
 }

@@ -22,6 +22,9 @@ struct scan_row {
     uint32_t messages; /* in its history */
 };
 
+/* The same of one topic, but for its name; false when there is none. */
+bool topic_scan_find(struct registry *r, struct text name, struct scan_row *row);
+
 struct topic_scan {
     struct registry *registry;
     struct text prefix;

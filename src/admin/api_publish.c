@@ -1,0 +1,304 @@
+/* Publishing over HTTP: one message or many, each at most once where it has a key.
+ *
+ * It goes on while the workers keep up: when a mailbox is crowded the rest waits, and fails when
+ * that takes too long. So what HTTP brings is bounded as what clients bring is. */
+#include <stdlib.h>
+
+#include "admin/admin.h"
+#include "admin/api.h"
+#include "admin/api_json.h"
+#include "admin/api_state.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "broker/topic_name.h"
+#include "hermes/protocol.h"
+#include "proto/json.h"
+#include "proto/reply2.h"
+#include "session/outside.h"
+
+/* WAIT_MS: for crowded mailboxes, in all; LOOK_MS: in between. */
+enum { MESSAGES_MOST = 1000, WAIT_MS = 10000, LOOK_MS = 5 };
+
+/* Why a message was not published; `status` 0: it was. */
+struct fault {
+    int status;
+    enum error_code code;
+    const char *message;
+};
+
+static struct fault fault_of(int status, enum error_code code, const char *message)
+{
+    return (struct fault){status, code, message};
+}
+
+/* What one message is to be, as it stands in the body; `at` NULL: it is not there. */
+struct wish {
+    struct text topic;
+    struct text data;
+    struct text key;
+};
+
+static struct wish wish_of(struct text object)
+{
+    struct wish wish = {.topic = {NULL, 0}};
+    struct json_walk walk = json_walk(object);
+    struct text key, value;
+    while (json_walk_member(&walk, &key, &value)) {
+        if (json_is(key, "topic"))
+            wish.topic = value;
+        else if (json_is(key, "data"))
+            wish.data = value;
+        else if (json_is(key, "idempotency_key"))
+            wish.key = value;
+    }
+    return wish;
+}
+
+/* --- one message ------------------------------------------------------------------------------ */
+
+static void append_result(struct buf *out, struct text topic, uint64_t offset, uint64_t epoch,
+    uint32_t subscribers, bool repeated)
+{
+    struct epoch_text text = epoch_text(epoch);
+    buf_append_string(out, "{\"topic\":");
+    json_string_append(out, topic);
+    buf_append_string(out, ",\"offset\":");
+    buf_append_number(out, offset);
+    buf_append_string(out, ",\"epoch\":");
+    json_string_append(out, (struct text){text.digits, text.len});
+    buf_appendf(
+        out, ",\"subscribers\":%u%s}", (unsigned)subscribers, repeated ? ",\"repeated\":true" : "");
+}
+
+static struct fault publish(
+    struct admin *a, struct text topic, struct text data, struct route_result *result)
+{
+    struct workshop *shop = a->settings.shop;
+    switch (shop_publish(shop, topic, data, result)) {
+    case OUTSIDE_PUBLISHED:
+        metric_add(&a->metrics, METRIC_messages_published_total, 1);
+        break;
+    case OUTSIDE_STOPPED:
+        return fault_of(503, ERROR_UNAVAILABLE, "This server is shutting down.");
+    case OUTSIDE_TOO_LARGE:
+        return fault_of(413, ERROR_TOO_LARGE, HERMES_TEXT_TOO_LARGE);
+    case OUTSIDE_BAD_TOPIC:
+        return fault_of(400, ERROR_BAD_TOPIC, topic_name_fault(topic, shop->limits.topic_bytes));
+    case OUTSIDE_BAD_DATA:
+        return fault_of(400, ERROR_BAD_JSON, HERMES_TEXT_BAD_JSON);
+    case OUTSIDE_NO_MEMORY:
+        return fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
+    }
+    return fault_of(0, 0, NULL);
+}
+
+static struct fault publish_once(
+    struct admin *a, struct text topic, struct text data, struct text key, struct buf *out)
+{
+    struct repeats *repeats = &a->api->repeats;
+    struct route_result result;
+    struct repeat *repeat = NULL;
+    if (key.at) {
+        const struct repeat *before = repeats_find(repeats, key, clock_ms());
+        if (before) {
+            append_result(out, repeat_topic(before), before->offset, before->epoch,
+                before->subscribers, true);
+            return fault_of(0, 0, NULL);
+        }
+        repeat = repeats_add(repeats, key, topic, clock_ms());
+        if (!repeat)
+            return fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
+    }
+    struct fault fault = publish(a, topic, data, &result);
+    if (fault.status == 0)
+        append_result(out, topic, result.offset, result.epoch, result.subscribers, false);
+    if (repeat && fault.status != 0) {
+        repeats_forget(repeats, repeat);
+    } else if (repeat) {
+        repeat->offset = result.offset;
+        repeat->epoch = result.epoch;
+        repeat->subscribers = result.subscribers;
+    }
+    return fault;
+}
+
+/* `key`: of the header; `at` NULL: none. `value` is whatever the body has where a message is to be.
+ */
+static struct fault publish_value(
+    struct admin *a, struct text value, struct text key, struct buf *out)
+{
+    struct buf topic = {0}, own_key = {0};
+    struct fault fault = fault_of(
+        400, ERROR_MALFORMED, "Expected an object with \"topic\", a string, and \"data\".");
+    struct wish wish = {.topic = {NULL, 0}};
+    if (value.at[0] == '{')
+        wish = wish_of(value);
+    if (!wish.topic.at || !wish.data.at || wish.topic.at[0] != '"' || wish.topic.len == 2)
+        return fault;
+    if (wish.key.at && json_take_string(wish.key, &own_key))
+        key = buf_text(&own_key);
+    bool good_key =
+        (!wish.key.at || own_key.data) && (!key.at || (key.len > 0 && key.len <= REPEATS_KEY_MAX));
+    if (!good_key)
+        fault = fault_of(
+            400, ERROR_MALFORMED, "\"idempotency_key\" must be a string of 1 to 255 bytes.");
+    else if (json_take_string(wish.topic, &topic))
+        fault = publish_once(a, buf_text(&topic), wish.data, key, out);
+    else if (topic.failed)
+        fault = fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
+    else
+        fault = fault_of(400, ERROR_BAD_TOPIC, HERMES_TEXT_TOPIC_NOT_UTF8);
+    buf_fini(&own_key);
+    buf_fini(&topic);
+    return fault;
+}
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+struct publishing {
+    struct api_job job;
+    struct exchange *x;
+    struct text one; /* the only message; `at` NULL: there are many, and these are left: */
+    struct json_walk left;
+    struct text key; /* of the header */
+    bool named;      /* the body is an object, and so is the answer */
+    uint64_t until_ms;
+    struct buf results;
+};
+
+static int publishing_end(struct publishing *p)
+{
+    struct exchange *x = p->x;
+    struct buf body = p->results;
+    bool named = p->named, one = p->one.at != NULL;
+    free(p);
+    buf_append_string(&body, one ? "\n" : named ? "]}\n" : "]\n");
+    exchange_json(x, 200, &body);
+    return JOB_DONE;
+}
+
+static int publishing_fail(struct publishing *p, const struct fault *fault)
+{
+    struct exchange *x = p->x;
+    buf_fini(&p->results);
+    free(p);
+    exchange_error(x, fault->status, error_code_name(fault->code), fault->message);
+    return JOB_DONE;
+}
+
+static void append_fault(struct buf *out, const struct fault *fault)
+{
+    buf_append_string(out, "{\"type\":\"error\",\"code\":\"");
+    buf_append_string(out, error_code_name(fault->code));
+    buf_append_string(out, "\",\"message\":");
+    json_string_append(out, text_of(fault->message));
+    buf_append_char(out, '}');
+}
+
+static int publishing_step(struct api_job *job, bool ending)
+{
+    struct publishing *p = LIST_ITEM(job, struct publishing, job);
+    struct admin *a = p->x->admin;
+    struct text value = p->one;
+    uint64_t start = clock_ns();
+    do {
+        struct fault fault;
+        bool late = ending || start / 1000000 >= p->until_ms;
+        bool crowded = shop_crowded(a->settings.shop);
+        if (crowded && !late)
+            return LOOK_MS;
+        if (!p->one.at && !json_walk_element(&p->left, &value))
+            return publishing_end(p);
+        if (crowded)
+            fault = fault_of(503, ERROR_UNAVAILABLE, "The subscribers do not keep up: try later.");
+        else
+            fault = publish_value(a, value, p->key, &p->results);
+        if (p->one.at)
+            return fault.status ? publishing_fail(p, &fault) : publishing_end(p);
+        if (fault.status)
+            append_fault(&p->results, &fault);
+        p->left.at = json_space(p->left.at, p->left.end);
+        if (p->left.at < p->left.end)
+            buf_append_char(&p->results, ',');
+    } while (ending || clock_ns() - start < JOB_SLICE_NS);
+    return 0;
+}
+
+/* The array of an object's "messages"; `at` NULL: there are none. */
+static struct text messages_of(struct text object)
+{
+    struct text found = {NULL, 0};
+    struct json_walk walk = json_walk(object);
+    struct text key, value;
+    while (json_walk_member(&walk, &key, &value))
+        if (json_is(key, "messages"))
+            found = value;
+    return found;
+}
+
+static bool is_too_many(struct text array)
+{
+    struct json_walk walk = json_walk(array);
+    struct text value;
+    for (size_t count = 0; json_walk_element(&walk, &value); count++)
+        if (count == MESSAGES_MOST)
+            return true;
+    return false;
+}
+
+/* As the IETF's draft has it a string in quotes, and as everyone does it without. */
+static struct text header_key(const struct exchange *x)
+{
+    const struct http_header *header = http_find(&x->head, "Idempotency-Key");
+    if (!header)
+        return (struct text){NULL, 0};
+    struct text key = header->value;
+    if (key.len >= 2 && key.at[0] == '"' && key.at[key.len - 1] == '"')
+        key = (struct text){key.at + 1, key.len - 2};
+    return key;
+}
+
+/* What the body has, or why it cannot be used. */
+static struct fault read_body(struct exchange *x, struct publishing *p)
+{
+    if (!utf8_valid(x->body.at, x->body.len) || !json_valid(x->body.at, x->body.len))
+        return fault_of(400, ERROR_BAD_JSON, "The body must be valid JSON.");
+    struct text body = json_body(x->body);
+    struct text many = body;
+    p->named = body.at[0] == '{';
+    if (p->named)
+        many = messages_of(body);
+    p->key = header_key(x);
+    if (p->named && !many.at) {
+        p->one = body;
+        return fault_of(0, 0, NULL);
+    }
+    if (many.at[0] != '[')
+        return fault_of(400, ERROR_MALFORMED,
+            "Expected an object with \"topic\" and \"data\", or a list of them as \"messages\".");
+    if (p->key.at)
+        return fault_of(400, ERROR_MALFORMED,
+            "Of many messages each has its \"idempotency_key\"; the header is for one.");
+    if (is_too_many(many))
+        return fault_of(400, ERROR_MALFORMED, "These are more than 1000 messages.");
+    p->left = json_walk(many);
+    buf_append_string(&p->results, p->named ? "{\"results\":[" : "[");
+    return fault_of(0, 0, NULL);
+}
+
+void api_publish(struct exchange *x)
+{
+    struct publishing *p = calloc(1, sizeof *p);
+    if (!p) {
+        api_no_memory(x);
+        return;
+    }
+    p->x = x;
+    p->until_ms = clock_ms() + WAIT_MS;
+    p->job.step = publishing_step;
+    struct fault fault = read_body(x, p);
+    if (fault.status)
+        publishing_fail(p, &fault);
+    else
+        api_begin(x->admin->api, &p->job);
+}
