@@ -9,25 +9,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void explain(int code, const char *host, int port, char *error, size_t size)
+static void explain(int code, const struct listen_at *at, int port, char *error, size_t size)
 {
-    const char *name = *host ? host : "all addresses";
+    const char *name = *at->host ? at->host : "all addresses";
     switch (code) {
     case EACCES:
     case EPERM:
         snprintf(error, size,
-            "port %d may not be bound by this user: choose another (WS_PORT=8080), or allow it"
+            "port %d may not be bound by this user: choose another (%s=8080), or allow it"
             " (setcap cap_net_bind_service=+ep, or sysctl net.ipv4.ip_unprivileged_port_start)",
-            port);
+            port, at->port_setting);
         break;
     case EADDRINUSE:
         snprintf(error, size,
-            "port %d on %s is in use: stop the program that has it, or choose another (WS_PORT)",
-            port, name);
+            "port %d on %s is in use: stop the program that has it, or choose another (%s)", port,
+            name, at->port_setting);
         break;
     case EADDRNOTAVAIL:
-        snprintf(error, size, "%s is no address of this machine: correct WS_HOST, or leave it out",
-            name);
+        snprintf(error, size, "%s is no address of this machine: correct %s, or leave it out", name,
+            at->host_setting);
         break;
     default:
         snprintf(error, size, "cannot listen on port %d of %s: %s", port, name, strerror(code));
@@ -67,16 +67,17 @@ static int port_of(int fd)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
-static int listen_everywhere(int *fd, int *port, int backlog, char *error, size_t size)
+static int listen_everywhere(
+    const struct listen_at *at, int *port, int *fd, char *error, size_t size)
 {
     struct sockaddr_in6 v6 = {
         .sin6_family = AF_INET6, .sin6_port = htons((in_port_t)*port), .sin6_addr = in6addr_any};
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((in_port_t)*port)};
-    *fd = listen_one((struct sockaddr *)&v6, sizeof v6, 1, backlog);
+    *fd = listen_one((struct sockaddr *)&v6, sizeof v6, 1, at->backlog);
     if (*fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
-        *fd = listen_one((struct sockaddr *)&v4, sizeof v4, 0, backlog);
+        *fd = listen_one((struct sockaddr *)&v4, sizeof v4, 0, at->backlog);
     if (*fd < 0) {
-        explain(errno, "", *port, error, size);
+        explain(errno, at, *port, error, size);
         return -1;
     }
     *port = port_of(*fd);
@@ -84,15 +85,16 @@ static int listen_everywhere(int *fd, int *port, int backlog, char *error, size_
 }
 
 int listen_open(
-    int *fds, int most, const char *host, int *port, int backlog, char *error, size_t error_size)
+    const struct listen_at *at, int *port, int *fds, int most, char *error, size_t error_size)
 {
-    if (*host == '\0')
-        return listen_everywhere(fds, port, backlog, error, error_size);
+    if (*at->host == '\0')
+        return listen_everywhere(at, port, fds, error, error_size);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found;
-    int code = getaddrinfo(host, NULL, &hints, &found);
+    int code = getaddrinfo(at->host, NULL, &hints, &found);
     if (code != 0) {
-        snprintf(error, error_size, "WS_HOST=%s cannot be resolved: %s", host, gai_strerror(code));
+        snprintf(error, error_size, "%s=%s cannot be resolved: %s", at->host_setting, at->host,
+            gai_strerror(code));
         return -1;
     }
     int count = 0;
@@ -104,9 +106,9 @@ int listen_open(
             ((struct sockaddr_in6 *)(void *)each->ai_addr)->sin6_port = wanted;
         else
             continue;
-        fds[count] = listen_one(each->ai_addr, each->ai_addrlen, 0, backlog);
+        fds[count] = listen_one(each->ai_addr, each->ai_addrlen, 0, at->backlog);
         if (fds[count] < 0) {
-            explain(errno, host, *port, error, error_size);
+            explain(errno, at, *port, error, error_size);
             while (count > 0)
                 close(fds[--count]);
             count = -1;
@@ -116,6 +118,7 @@ int listen_open(
     }
     freeaddrinfo(found);
     if (count == 0)
-        snprintf(error, error_size, "WS_HOST=%s has no IPv4 or IPv6 address", host);
+        snprintf(
+            error, error_size, "%s=%s has no IPv4 or IPv6 address", at->host_setting, at->host);
     return count > 0 ? count : -1;
 }

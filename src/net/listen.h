@@ -4,11 +4,18 @@
 
 #include <stddef.h>
 
-/* Binds to every address that `host` stands for (empty: all of this machine, IPv4 and IPv6 on one
- * socket where the system has IPv6) and listens. Up to `most` descriptors into `fds`; all on one
- * port, which is stored in `*port` (0: any free one). Returns how many, or -1 with one sentence for
- * a person in `error`. */
+struct listen_at {
+    const char *host;         /* empty: all of this machine, IPv4 and IPv6 on one socket where the
+                               * system has IPv6 */
+    const char *host_setting; /* what the person who chose it would have to change */
+    const char *port_setting;
+    int backlog;
+};
+
+/* Binds to every address that the host stands for, and listens. Up to `most` descriptors into
+ * `fds`; all on one port, which is stored in `*port` (0: any free one). Returns how many, or -1
+ * with one sentence for a person in `error`. */
 int listen_open(
-    int *fds, int most, const char *host, int *port, int backlog, char *error, size_t error_size);
+    const struct listen_at *at, int *port, int *fds, int most, char *error, size_t error_size);
 
 #endif

@@ -22,6 +22,7 @@
 #include "net/addresses.h"
 #include "net/byte_log.h"
 #include "net/cidr.h"
+#include "net/conn.h"
 #include "net/outbox.h"
 #include "net/poller.h"
 #include "net/ring.h"
@@ -30,6 +31,7 @@
 #include "proto/ws_in.h"
 #include "session/keys_box.h"
 #include "session/marks.h"
+#include "session/tls_box.h"
 
 struct session;
 struct verifier;
@@ -52,6 +54,7 @@ struct workshop {
     struct route route;
     struct rules_box rules;
     struct keys_box keys;
+    struct tls_box tls;
     uint64_t client_key; /* random: what the clients' ids are made of */
     struct session_limits limits;
     struct logger *logger;
@@ -130,6 +133,9 @@ struct worker {
     struct verifier *verifier; /* of those; NULL, too, when there was no memory for it */
     struct wheel bearers;      /* when their tokens expire */
     bool other_rules;          /* or keys: to be taken before the next turn */
+    struct tls_config *tls;    /* for new sessions; NULL: there is no port for TLS */
+    struct list securing;      /* sessions whose TLS handshake can go on, */
+    struct list insecure;      /* and those where it can begin */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
     struct list asked; /* struct presence: questions that are not answered yet */
@@ -146,7 +152,7 @@ struct worker {
     bool draining;
     bool closing;
     struct metrics metrics;
-    char buffer[READ_BUFFER];
+    char buffer[READ_BUFFER + CONN_READ_MORE];
 };
 
 /* Makes the loop and what is on it; a libuv error code or 0. On an error nothing is left. */

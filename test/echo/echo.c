@@ -53,8 +53,8 @@ bool echo_open(struct echo *e, uv_loop_t *loop, const char *host, int port, size
     }
     /* What is to be waited for at the end are the clients' timers. */
     uv_unref((uv_handle_t *)&e->poller.handle);
-    e->listener_count =
-        listen_open(fds, ECHO_LISTENERS, host, &e->port, BACKLOG, error, error_size);
+    struct listen_at at = {host, "the host", "--port", BACKLOG};
+    e->listener_count = listen_open(&at, &e->port, fds, ECHO_LISTENERS, error, error_size);
     if (e->listener_count < 0) {
         echo_fini(e);
         return false;

@@ -233,7 +233,7 @@ static inline void client_connect(
         setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
     *c = (struct client){.peer = {.fd = fds[1]}};
     atomic_fetch_add(&r->shop.connections, 1);
-    session_open(w, fds[0], why, NULL);
+    session_open(w, &(struct connection){.fd = fds[0], .refusal = why});
     struct rig_search search = {.fd = fds[0]};
     slab_each(&w->sessions, rig_is_it, &search);
     c->session = search.found;

@@ -18,6 +18,13 @@
 
 enum { MOST = 8, BACKLOG = 16 };
 
+static int listen_on(
+    const char *host, int *port, int *fds, int most, char *error, size_t error_size)
+{
+    struct listen_at at = {host, "WS_HOST", "WS_PORT", BACKLOG};
+    return listen_open(&at, port, fds, most, error, error_size);
+}
+
 static int option(int fd, int level, int name)
 {
     int value = -1;
@@ -69,7 +76,7 @@ static void any_free_port_is_found_and_told(void **state)
     int fds[MOST];
     char error[256];
     int port = 0;
-    int count = listen_open(fds, MOST, "127.0.0.1", &port, BACKLOG, error, sizeof error);
+    int count = listen_on("127.0.0.1", &port, fds, MOST, error, sizeof error);
     assert_int_equal(count, 1);
     assert_in_range(port, 1, 65535);
     assert_true(fcntl(fds[0], F_GETFL) & O_NONBLOCK);
@@ -88,7 +95,7 @@ static void without_a_host_both_families_are_served(void **state)
     int fds[MOST];
     char error[256];
     int port = 0;
-    int count = listen_open(fds, MOST, "", &port, BACKLOG, error, sizeof error);
+    int count = listen_on("", &port, fds, MOST, error, sizeof error);
     assert_int_equal(count, 1);
     int fd = accepted(fds[0], port, AF_INET);
     assert_true(fd >= 0);
@@ -105,7 +112,7 @@ static void all_addresses_of_a_name_get_one_port(void **state)
     int fds[MOST];
     char error[256];
     int port = 0;
-    int count = listen_open(fds, MOST, "localhost", &port, BACKLOG, error, sizeof error);
+    int count = listen_on("localhost", &port, fds, MOST, error, sizeof error);
     assert_in_range(count, 1, MOST);
     for (int i = 0; i < count; i++) {
         int fd = accepted(fds[i], port, option(fds[i], SOL_SOCKET, SO_DOMAIN));
@@ -114,7 +121,7 @@ static void all_addresses_of_a_name_get_one_port(void **state)
     }
     close_all(fds, count);
     port = 0;
-    assert_int_equal(listen_open(fds, 1, "localhost", &port, BACKLOG, error, sizeof error), 1);
+    assert_int_equal(listen_on("localhost", &port, fds, 1, error, sizeof error), 1);
     close_all(fds, 1);
 }
 
@@ -123,7 +130,7 @@ static void assert_refused(const char *host, int port, const char *said)
 {
     int fds[MOST];
     char error[256] = "";
-    assert_int_equal(listen_open(fds, MOST, host, &port, BACKLOG, error, sizeof error), -1);
+    assert_int_equal(listen_on(host, &port, fds, MOST, error, sizeof error), -1);
     if (!strstr(error, said))
         fail_msg("%s", error);
     assert_null(strchr(error, '\n'));
@@ -136,7 +143,7 @@ static void what_is_wrong_is_said(void **state)
     char error[256];
     char said[32];
     int port = 0;
-    int count = listen_open(fds, MOST, "127.0.0.1", &port, BACKLOG, error, sizeof error);
+    int count = listen_on("127.0.0.1", &port, fds, MOST, error, sizeof error);
     assert_int_equal(count, 1);
     snprintf(said, sizeof said, "port %d on 127.0.0.1 is in use", port);
     assert_refused("127.0.0.1", port, said);
@@ -157,8 +164,7 @@ static void a_port_that_was_closed_is_free_at_once(void **state)
     int port = 0;
     for (int i = 0; i < 3; i++) {
         int before = port;
-        assert_int_equal(
-            listen_open(fds, MOST, "127.0.0.1", &port, BACKLOG, error, sizeof error), 1);
+        assert_int_equal(listen_on("127.0.0.1", &port, fds, MOST, error, sizeof error), 1);
         assert_true(before == 0 || before == port);
         int client = connected(port, AF_INET);
         int fd = accept4(fds[0], NULL, NULL, SOCK_CLOEXEC);
