@@ -72,7 +72,7 @@ static int reload_rules(struct hermes *h)
 static int reload_certificates(struct hermes *h)
 {
     struct tls_report report;
-    if (!h->tls || certificates_reload(&h->certificates, &report) != CERTIFICATES_BAD)
+    if (!h->tls || tls_source_reload(&h->tls_source, &report) != TLS_SOURCE_BAD)
         return HERMES_OK;
     snprintf(h->error, sizeof h->error, "%s", report.error);
     return HERMES_INVALID;

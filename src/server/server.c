@@ -144,7 +144,7 @@ static void workers_fini(struct hermes *h)
 static void look_after_certificate(void *user)
 {
     struct hermes *h = user;
-    if (certificates_look(&h->certificates) == CERTIFICATES_NEW)
+    if (tls_source_look(&h->tls_source) == TLS_SOURCE_NEW)
         hermes_tell_workers(h);
 }
 
@@ -254,7 +254,7 @@ static void shop_fini(struct hermes *h)
     keys_box_fini(&h->shop.keys);
     tls_box_fini(&h->shop.tls);
     if (h->tls)
-        certificates_fini(&h->certificates);
+        tls_source_fini(&h->tls_source);
 }
 
 static void warn_of_ignored(struct hermes *h)
@@ -298,14 +298,14 @@ static int load_certificate(struct hermes *h, unsigned workers, struct tls_repor
 {
     if (!h->tls)
         return HERMES_OK;
-    if (!certificates_init(&h->certificates, hermes_text(h, SETTING_tls_cert),
+    if (!tls_source_init(&h->tls_source, hermes_text(h, SETTING_tls_cert),
             hermes_text(h, SETTING_tls_key), hermes_text(h, SETTING_tls_client_ca), workers,
             &h->logger)) {
         h->tls = false;
         snprintf(h->error, sizeof h->error, "out of memory");
         return HERMES_NO_MEMORY;
     }
-    if (certificates_load(&h->certificates, &h->shop.tls, report))
+    if (tls_source_load(&h->tls_source, &h->shop.tls, report))
         return HERMES_OK;
     snprintf(h->error, sizeof h->error, "%s", report->error);
     return HERMES_INVALID;
@@ -365,7 +365,7 @@ int hermes_start(struct hermes *h)
     if (*hermes_text(h, SETTING_config))
         hermes_log_rules(h, rule_count);
     if (h->tls)
-        certificates_log(&h->certificates, &report);
+        tls_source_log(&h->tls_source, &report);
     hermes_log_keys(h, keys); /* the box holds them still: nobody else reloads */
     log_listening(h, workers);
     log_way_of_sending(h, workers);

@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "hermes/hermes.h"
 #include "net/acceptor.h"
-#include "server/certificates.h"
 #include "server/settings.h"
+#include "server/tls_source.h"
 #include "session/worker.h"
 
 struct hermes {
@@ -22,7 +22,7 @@ struct hermes {
     struct addresses addresses;
     struct workshop shop;
     struct acceptor acceptor;
-    struct certificates certificates; /* where `tls` */
+    struct tls_source tls_source; /* where `tls` */
     bool tls;
     struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
     _Atomic unsigned running; /* threads */

@@ -5,7 +5,7 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-enum { SLICE_NS = 2000000, USER_MAX = CLAIMS_USER_MAX + 1 };
+enum { USER_MAX = CLAIMS_USER_MAX + 1 };
 
 void session_secure(struct session *s)
 {
@@ -90,14 +90,14 @@ static void step(struct session *s)
     }
 }
 
-bool worker_secure(struct worker *w)
+bool worker_secure(struct worker *w, uint64_t slice_ns)
 {
     uint64_t start = 0;
     struct list *queue;
     while (!list_empty(queue = list_empty(&w->securing) ? &w->insecure : &w->securing)) {
         uint64_t now = uv_hrtime();
         start = start ? start : now;
-        if (now - start > SLICE_NS)
+        if (now - start > slice_ns)
             return false;
         struct session *s = LIST_ITEM(queue->next, struct session, securing);
         list_remove(&s->securing);

@@ -12,6 +12,7 @@
 #define HERMES_SESSION_SECURE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct session;
 struct worker;
@@ -22,8 +23,9 @@ void session_secure(struct session *s);
 /* It ends: it is in no queue any more. */
 void session_forget_secure(struct session *s);
 
-/* One slice of what is queued; false when there is more. */
-bool worker_secure(struct worker *w);
+/* Goes on with what is queued, for about so long and one step at least; false when there is more.
+ */
+bool worker_secure(struct worker *w, uint64_t slice_ns);
 
 /* Takes the certificate that is in force, for sessions that begin from now on. */
 void worker_take_tls(struct worker *w);

@@ -81,7 +81,7 @@ static void worker_turn(uv_prepare_t *prepare)
         finished &= !worker_catch_up(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
-    finished &= worker_secure(w);
+    finished &= worker_secure(w, WORKER_SECURE_NS);
     let_waiters_go(w);
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));

@@ -72,8 +72,14 @@ struct workshop {
 };
 
 /* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
- * `relief` may rise by before that, or by what one session more costs. */
-enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512, WORKER_RELIEF = 100000 };
+ * `relief` may rise by before that, or by what one session more costs. WORKER_SECURE_NS: time for
+ * TLS handshakes in a turn. */
+enum {
+    READ_BUFFER = 64 * 1024,
+    WORKER_FLUSH_SLICE = 512,
+    WORKER_RELIEF = 100000,
+    WORKER_SECURE_NS = 2000000
+};
 
 struct flush_queue {
     struct session **sessions; /* NULL: ended meanwhile */

@@ -1,4 +1,4 @@
-#include "server/certificates.h"
+#include "server/tls_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,10 +6,10 @@
 
 enum { CERTIFICATE, KEY, CLIENT_CA };
 
-bool certificates_init(struct certificates *c, const char *certificate, const char *key,
+bool tls_source_init(struct tls_source *c, const char *certificate, const char *key,
     const char *client_ca, unsigned workers, struct logger *logger)
 {
-    *c = (struct certificates){.workers = workers, .logger = logger};
+    *c = (struct tls_source){.workers = workers, .logger = logger};
     lock_init(&c->lock, LOCK_RELOAD);
     c->paths[CERTIFICATE] = strdup(certificate);
     c->paths[KEY] = strdup(*key ? key : certificate);
@@ -17,13 +17,13 @@ bool certificates_init(struct certificates *c, const char *certificate, const ch
         c->paths[CLIENT_CA] = strdup(client_ca);
     if (c->paths[CERTIFICATE] && c->paths[KEY] && (!*client_ca || c->paths[CLIENT_CA]))
         return true;
-    certificates_fini(c);
+    tls_source_fini(c);
     return false;
 }
 
-void certificates_fini(struct certificates *c)
+void tls_source_fini(struct tls_source *c)
 {
-    for (int i = 0; i < CERTIFICATE_FILES; i++) {
+    for (int i = 0; i < TLS_SOURCE_FILES; i++) {
         free(c->paths[i]);
         c->paths[i] = NULL;
     }
@@ -35,16 +35,16 @@ void certificates_fini(struct certificates *c)
 /* --- the files -------------------------------------------------------------------------------- */
 
 /* What is not there looks like nothing at all. */
-static void look(const struct certificates *c, struct stat seen[CERTIFICATE_FILES])
+static void look(const struct tls_source *c, struct stat seen[TLS_SOURCE_FILES])
 {
-    for (int i = 0; i < CERTIFICATE_FILES; i++)
+    for (int i = 0; i < TLS_SOURCE_FILES; i++)
         if (!c->paths[i] || stat(c->paths[i], &seen[i]) != 0)
             seen[i] = (struct stat){0};
 }
 
 static bool same(const struct stat *a, const struct stat *b)
 {
-    for (int i = 0; i < CERTIFICATE_FILES; i++)
+    for (int i = 0; i < TLS_SOURCE_FILES; i++)
         if (a[i].st_dev != b[i].st_dev || a[i].st_ino != b[i].st_ino ||
             a[i].st_size != b[i].st_size || a[i].st_mtim.tv_sec != b[i].st_mtim.tv_sec ||
             a[i].st_mtim.tv_nsec != b[i].st_mtim.tv_nsec ||
@@ -56,7 +56,7 @@ static bool same(const struct stat *a, const struct stat *b)
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-static void log_current(struct certificates *c) REQUIRES(c->lock)
+static void log_current(struct tls_source *c) REQUIRES(c->lock)
 {
     struct tls_about about;
     struct tm tm;
@@ -70,14 +70,13 @@ static void log_current(struct certificates *c) REQUIRES(c->lock)
         LOG_STRING("client_certificates", c->paths[CLIENT_CA] ? "required" : "none"));
 }
 
-static void warn(struct certificates *c, const struct tls_report *report)
+static void warn(struct tls_source *c, const struct tls_report *report)
 {
     if (*report->warning)
         LOG_LINE(c->logger, LOG_WARN, "certificate", LOG_STRING("reason", report->warning));
 }
 
-static enum certificates_news load(struct certificates *c, struct tls_report *report)
-    REQUIRES(c->lock)
+static enum tls_source_news load(struct tls_source *c, struct tls_report *report) REQUIRES(c->lock)
 {
     struct tls_config *configs[MAILBOX_WAITERS_MAX + 1];
     struct tls_paths paths = {c->paths[CERTIFICATE], c->paths[KEY], c->paths[CLIENT_CA]};
@@ -86,7 +85,7 @@ static enum certificates_news load(struct certificates *c, struct tls_report *re
     *report = (struct tls_report){0};
     /* One more than there are workers, to compare with. */
     if (!tls_config_load(&paths, configs, c->workers + 1, report))
-        return CERTIFICATES_BAD;
+        return TLS_SOURCE_BAD;
     bool is_new = !c->current || !tls_config_same(c->current, configs[c->workers]);
     if (is_new) {
         tls_config_drop(c->current);
@@ -96,19 +95,19 @@ static enum certificates_news load(struct certificates *c, struct tls_report *re
         for (unsigned i = 0; i <= c->workers; i++)
             tls_config_drop(configs[i]);
     }
-    return is_new ? CERTIFICATES_NEW : CERTIFICATES_SAME;
+    return is_new ? TLS_SOURCE_NEW : TLS_SOURCE_SAME;
 }
 
-bool certificates_load(struct certificates *c, struct tls_box *box, struct tls_report *report)
+bool tls_source_load(struct tls_source *c, struct tls_box *box, struct tls_report *report)
 {
     c->box = box;
     lock_take(&c->lock);
-    enum certificates_news news = load(c, report);
+    enum tls_source_news news = load(c, report);
     lock_give(&c->lock);
-    return news == CERTIFICATES_NEW;
+    return news == TLS_SOURCE_NEW;
 }
 
-void certificates_log(struct certificates *c, const struct tls_report *report)
+void tls_source_log(struct tls_source *c, const struct tls_report *report)
 {
     lock_take(&c->lock);
     log_current(c);
@@ -116,35 +115,35 @@ void certificates_log(struct certificates *c, const struct tls_report *report)
     warn(c, report);
 }
 
-static enum certificates_news reload(struct certificates *c, struct tls_report *report)
+static enum tls_source_news reload(struct tls_source *c, struct tls_report *report)
     REQUIRES(c->lock)
 {
-    enum certificates_news news = load(c, report);
-    if (news == CERTIFICATES_BAD)
+    enum tls_source_news news = load(c, report);
+    if (news == TLS_SOURCE_BAD)
         LOG_LINE(c->logger, LOG_ERROR, "certificate not loaded, the old one stays",
             LOG_STRING("reason", report->error));
-    else if (news == CERTIFICATES_NEW)
+    else if (news == TLS_SOURCE_NEW)
         log_current(c);
     else
         LOG_LINE(c->logger, LOG_INFO, "certificate unchanged");
-    if (news != CERTIFICATES_BAD)
+    if (news != TLS_SOURCE_BAD)
         warn(c, report);
     return news;
 }
 
-enum certificates_news certificates_reload(struct certificates *c, struct tls_report *report)
+enum tls_source_news tls_source_reload(struct tls_source *c, struct tls_report *report)
 {
     lock_take(&c->lock);
-    enum certificates_news news = reload(c, report);
+    enum tls_source_news news = reload(c, report);
     lock_give(&c->lock);
     return news;
 }
 
-enum certificates_news certificates_look(struct certificates *c)
+enum tls_source_news tls_source_look(struct tls_source *c)
 {
-    struct stat seen[CERTIFICATE_FILES];
+    struct stat seen[TLS_SOURCE_FILES];
     struct tls_report report;
-    enum certificates_news news = CERTIFICATES_SAME;
+    enum tls_source_news news = TLS_SOURCE_SAME;
     look(c, seen);
     lock_take(&c->lock);
     if (!same(seen, c->loaded) && same(seen, c->last_seen))
