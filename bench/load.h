@@ -178,13 +178,35 @@ static inline bool load_parse(const unsigned char *b, size_t have, struct load_i
     return have >= in->size;
 }
 
+struct load_conn;
+
+/* What is between a connection and its socket, see load_tls.h. As recv and send, errno too; what is
+ * received is all that has come. */
+struct load_wire {
+    ssize_t (*receive)(struct load_conn *c, void *bytes, size_t len);
+    ssize_t (*send)(struct load_conn *c, const void *bytes, size_t len);
+    void (*close)(struct load_conn *c);
+};
+
 /* One connection, with the bytes that came but are not yet a whole frame. */
 struct load_conn {
     int fd;
     uint32_t have;
     uint32_t cap;
     unsigned char *bytes;
+    const struct load_wire *wire; /* NULL: nothing */
+    void *of;                     /* the wire's own */
 };
+
+static inline ssize_t load_receive(struct load_conn *c, void *bytes, size_t len)
+{
+    return c->wire ? c->wire->receive(c, bytes, len) : recv(c->fd, bytes, len, 0);
+}
+
+static inline ssize_t load_send(struct load_conn *c, const void *bytes, size_t len)
+{
+    return c->wire ? c->wire->send(c, bytes, len) : send(c->fd, bytes, len, MSG_NOSIGNAL);
+}
 
 static inline void load_keep(struct load_conn *c, const unsigned char *bytes, size_t len)
 {
@@ -208,17 +230,17 @@ static inline void load_more(struct load_conn *c)
         load_die("an answer of more than %zu bytes while connecting", sizeof buffer / 2);
     if (c->have)
         memcpy(buffer, c->bytes, c->have);
-    ssize_t n = recv(c->fd, buffer + c->have, sizeof buffer - c->have, 0);
+    ssize_t n = load_receive(c, buffer + c->have, sizeof buffer - c->have);
     if (n <= 0)
         load_die("while connecting: %s", n ? strerror(errno) : "the server closed the connection");
     load_keep(c, buffer, c->have + (size_t)n);
 }
 
-static inline void load_send_all(int fd, const void *bytes, size_t len)
+static inline void load_send_all(struct load_conn *c, const void *bytes, size_t len)
 {
     const char *at = bytes;
     while (len) {
-        ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        ssize_t n = load_send(c, at, len);
         if (n < 0)
             load_die("send: %s", strerror(errno));
         at += n;
@@ -226,17 +248,14 @@ static inline void load_send_all(int fd, const void *bytes, size_t len)
     }
 }
 
-/* Connects and sends the handshake; load_upgraded waits for its answer. The index spreads
- * connections over the source addresses 127.0.0.2 to .5: one address has about 28,000 ports to one
- * server. The socket blocks, with a time limit. `protocol` is asked for, unless NULL. */
-static inline struct load_conn load_connect_to(
-    uint16_t port, unsigned index, const char *path, const char *protocol)
+/* The index spreads connections over the source addresses 127.0.0.2 to .5: one address has about
+ * 28,000 ports to one server. The socket blocks, with a time limit. */
+static inline struct load_conn load_dial(uint16_t port, unsigned index)
 {
     struct load_conn c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
     struct timeval patience = {.tv_sec = LOAD_PATIENCE_SECONDS};
-    char request[512];
-    int len, on = 1;
+    int on = 1;
 
     if (c.fd < 0)
         load_die("socket: %s", strerror(errno));
@@ -250,12 +269,27 @@ static inline struct load_conn load_connect_to(
     if (bind(c.fd, (struct sockaddr *)&from, sizeof from) ||
         connect(c.fd, (struct sockaddr *)&to, sizeof to))
         load_die("connection %u to port %u: %s", index, port, strerror(errno));
-    len = snprintf(request, sizeof request,
+    return c;
+}
+
+/* Sends the handshake; load_upgraded waits for its answer. `protocol` is asked for, unless NULL. */
+static inline void load_ask(
+    struct load_conn *c, uint16_t port, const char *path, const char *protocol)
+{
+    char request[512];
+    int len = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: " LOAD_KEY "\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
         path, port, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
         protocol ? "\r\n" : "");
-    load_send_all(c.fd, request, (size_t)len);
+    load_send_all(c, request, (size_t)len);
+}
+
+static inline struct load_conn load_connect_to(
+    uint16_t port, unsigned index, const char *path, const char *protocol)
+{
+    struct load_conn c = load_dial(port, index);
+    load_ask(&c, port, path, protocol);
     return c;
 }
 
@@ -274,6 +308,8 @@ static inline void load_upgraded(struct load_conn *c)
 
 static inline void load_close(struct load_conn *c)
 {
+    if (c->wire)
+        c->wire->close(c);
     close(c->fd);
     free(c->bytes);
     *c = (struct load_conn){.fd = -1};

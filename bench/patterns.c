@@ -127,7 +127,7 @@ static void wave_end(struct wave *w)
 {
     if (w->count == 0)
         return;
-    load_send_all(w->conn->fd, w->frames, w->len);
+    load_send_all(w->conn, w->frames, w->len);
     expect(w->conn, "{\"type\":\"ack_subscribe\"", w->count);
     w->len = w->count = 0;
 }
@@ -242,7 +242,7 @@ static void batch(struct bench *b, unsigned topics, unsigned inflight)
         len += load_frame(b->out + len, LOAD_TEXT, item, (size_t)item_len);
     }
     len += load_frame(b->out + len, LOAD_PING, "", 0);
-    load_send_all(b->publisher.fd, b->out, len);
+    load_send_all(&b->publisher, b->out, len);
     while (b->deliveries < owed || b->pongs < pongs) {
         int n = epoll_wait(b->epoll, events, 64, LOAD_PATIENCE_SECONDS * 1000);
         if (n <= 0)

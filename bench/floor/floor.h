@@ -47,6 +47,7 @@ struct span {
 struct peer {
     int fd;
     bool upgraded, waits_to_write;
+    struct peer_tls *tls;           /* NULL: plain */
     uint32_t first_span, last_span; /* 0: none */
     uint32_t member_count, member_cap;
     struct member *members, one; /* most have one topic */
@@ -68,6 +69,7 @@ struct floor {
     uint32_t span_count, span_cap; /* span 0 is none */
     struct peer **touched;         /* those with spans */
     uint32_t touched_count, touched_cap;
+    struct floor_tls *tls; /* NULL: plain */
 };
 
 /* The first byte has the mask's byte `phase`. */
@@ -128,7 +130,19 @@ void floor_publish(struct floor *f, struct topic *topic, const unsigned char *da
 void floor_route(struct floor *f); /* runs to spans */
 void floor_flush(struct floor *f);
 void peer_send(struct floor *f, struct peer *p, const void *bytes, size_t len);
+void peer_put(struct floor *f, struct peer *p, const void *bytes, size_t len); /* below TLS */
 void peer_gather(struct floor *f, struct peer *p); /* sends its spans by one send */
 void peer_write(struct floor *f, struct peer *p);  /* what was not taken */
+
+/* ---- tls.c ---- */
+
+struct floor_tls *floor_tls_new(const char *certificate, const char *key);
+void peer_secure(struct floor *f, struct peer *p);
+
+/* As recv with room for `len` bytes, but 0 is nothing yet and -1 the end; sets `more` when there
+ * may be more. */
+ssize_t peer_unseal(struct floor *f, struct peer *p, unsigned char *to, size_t len, bool *more);
+void peer_seal(struct floor *f, struct peer *p, const unsigned char *bytes, size_t len);
+void peer_unsecure(struct peer *p);
 
 #endif

@@ -11,12 +11,14 @@
  *    a read comes back short). At the end of the round each subscriber that has something in it
  * gets it by one send, in the order of the batch, whatever the number of its topics;
  *  - what a socket does not take is kept, and EPOLLOUT continues from it, so that nothing is lost;
- *  - answers pings and close frames.
+ *  - answers pings and close frames;
+ *  - with a certificate and its key, all that within TLS, by mbedTLS: tls.c.
  *
  * What it does not: read JSON (a command has to be written exactly as the generators and the client
  * library write it), check masks, UTF-8 or limits, join fragments, take frames over 256 KiB, remove
  * topics, queue, count, time out, log, or bound the memory that a stalled subscriber pins.
  *
+ * Called as "floor" or "floor CERTIFICATE KEY", PEM files.
  * Prints "port=N" on stderr once it listens on 127.0.0.1, on a port that the system gave. */
 #define _GNU_SOURCE
 #include "floor.h"
@@ -34,6 +36,8 @@ static void floor_accept(struct floor *f)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, fd, &e))
             load_die("epoll_ctl: %s", strerror(errno));
+        if (f->tls)
+            peer_secure(f, &f->peers[fd]);
     }
     if (errno != EAGAIN && errno != ECONNABORTED)
         load_die("accept: %s", strerror(errno));
@@ -43,9 +47,24 @@ static void peer_drop(struct peer *p)
 {
     floor_forget(p);
     p->first_span = 0;
+    if (p->tls)
+        peer_unsecure(p);
     close(p->fd);
     free(p->rest.bytes);
     free(p->out);
+}
+
+/* As peer_unseal. */
+static ssize_t peer_receive(
+    struct floor *f, struct peer *p, unsigned char *to, size_t len, bool *more)
+{
+    if (p->tls)
+        return peer_unseal(f, p, to, len, more);
+    ssize_t got = recv(p->fd, to, len, 0);
+    *more = (size_t)got == len;
+    if (got < 0 && errno == EAGAIN)
+        return 0;
+    return got > 0 ? got : -1;
 }
 
 /* False when the peer is gone. */
@@ -56,12 +75,12 @@ static bool peer_read(struct floor *f, struct peer *p)
         ptrdiff_t n;
         if (have)
             memcpy(f->in, p->rest.bytes, have);
-        ssize_t got = recv(p->fd, f->in + have, READ_BYTES - have, 0);
-        if (got < 0 && errno == EAGAIN)
-            return true;
-        if (got <= 0)
+        bool more = false;
+        ssize_t got = peer_receive(f, p, f->in + have, READ_BYTES - have, &more);
+        if (got < 0)
             return false;
-        bool more = (size_t)got == READ_BYTES - have;
+        if (got == 0)
+            return true;
         have += (size_t)got;
         if (!p->upgraded) {
             const unsigned char *end = memmem(f->in, have, "\r\n\r\n", 4);
@@ -100,7 +119,7 @@ static void floor_round(struct floor *f)
     floor_flush(f);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -118,6 +137,10 @@ int main(void)
     };
     struct epoll_event e = {.events = EPOLLIN, .data.fd = f.listener};
 
+    if (argc != 1 && argc != 3)
+        load_die("usage: floor [CERTIFICATE KEY]");
+    if (argc == 3)
+        f.tls = floor_tls_new(argv[1], argv[2]);
     if (!f.peers || !f.buckets || !f.batch || !f.in)
         load_die("no memory");
     f.spans = floor_grow(NULL, &f.span_cap, sizeof *f.spans);

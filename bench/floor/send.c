@@ -81,7 +81,7 @@ static void peer_keep_unsent(
     }
 }
 
-void peer_send(struct floor *f, struct peer *p, const void *bytes, size_t len)
+void peer_put(struct floor *f, struct peer *p, const void *bytes, size_t len)
 {
     ssize_t n = 0;
     if (!p->waits_to_write) {
@@ -93,6 +93,14 @@ void peer_send(struct floor *f, struct peer *p, const void *bytes, size_t len)
         n = n < 0 ? 0 : n;
     }
     peer_keep_unsent(f, p, (const unsigned char *)bytes + n, len - (size_t)n);
+}
+
+void peer_send(struct floor *f, struct peer *p, const void *bytes, size_t len)
+{
+    if (p->tls)
+        peer_seal(f, p, bytes, len);
+    else
+        peer_put(f, p, bytes, len);
 }
 
 void peer_write(struct floor *f, struct peer *p)

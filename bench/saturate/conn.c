@@ -13,7 +13,7 @@ enum {
 static void conn_send(const struct load *l, struct conn *c, const void *item, size_t len)
 {
     unsigned char frame[ITEM_BYTES + 14];
-    load_send_all(c->rest.fd, frame, load_frame(frame, l->dialect->opcode, item, len));
+    load_send_all(&c->rest, frame, load_frame(frame, l->dialect->opcode, item, len));
 }
 
 static void conn_pong(struct conn *c, const struct load_in *in)
@@ -21,7 +21,7 @@ static void conn_pong(struct conn *c, const struct load_in *in)
     unsigned char pong[140];
     if (in->len > 125)
         load_die("a ping of %zu bytes", in->len);
-    load_send_all(c->rest.fd, pong, load_frame(pong, LOAD_PONG, in->payload, in->len));
+    load_send_all(&c->rest, pong, load_frame(pong, LOAD_PONG, in->payload, in->len));
 }
 
 static __attribute__((noreturn)) void die_unexpected(const struct load_in *in)
@@ -74,7 +74,10 @@ static void wave_open(const struct load *l, struct opening *wave, size_t count)
         char path[128] = "/";
         if (d->path)
             d->path(path, sizeof path, o->role, o->topics[0]);
-        *o->conn = (struct conn){.rest = load_connect_to(l->port, o->index, path, d->protocol)};
+        *o->conn = (struct conn){.rest = load_dial(l->port, o->index)};
+        if (l->tls)
+            load_tls_shake(l->tls, &o->conn->rest);
+        load_ask(&o->conn->rest, l->port, path, d->protocol);
     }
     for (struct opening *o = wave; o < wave + count; o++) {
         load_upgraded(&o->conn->rest);
@@ -149,7 +152,7 @@ void conn_read(struct load *l, struct conn *c, struct subscriber *s)
     struct load_in in;
     if (have)
         memcpy(l->in, c->rest.bytes, have);
-    ssize_t n = recv(c->rest.fd, l->in + have, READ_BYTES - have, 0);
+    ssize_t n = load_receive(&c->rest, l->in + have, READ_BYTES - have);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0)

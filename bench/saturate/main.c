@@ -16,8 +16,8 @@ enum { FIRST_MEMORY = 3, MODES = sizeof modes / sizeof *modes };
 static __attribute__((noreturn)) void usage(void)
 {
     fprintf(stderr,
-        "usage: saturate MODE --port N --pid N[,N...] [--dialect level1|level2|nchan|mqtt|nats] "
-        "...\n"
+        "usage: saturate MODE --port N --pid N[,N...] [--tls]\n"
+        "                [--dialect level1|level2|nchan|mqtt|nats] ...\n"
         "  fanout  [--subscribers 1000] [--publishers 1]\n"
         "  pairs   [--pairs 100]\n"
         "  topics  [--topics 10000] [--subscribers 5000] [--each 10] [--publishers 4]\n"
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
         {"pairs", 1, NULL, 'a'}, {"topics", 1, NULL, 'T'}, {"prefix", 1, NULL, 'x'},
         {"each", 1, NULL, 'k'}, {"payload", 1, NULL, 'b'}, {"inflight", 1, NULL, 'd'},
         {"warmup", 1, NULL, 'w'}, {"seconds", 1, NULL, 't'}, {"connections", 1, NULL, 'N'},
-        {"commands", 0, NULL, 'c'}, {NULL, 0, NULL, 0}};
+        {"commands", 0, NULL, 'c'}, {"tls", 0, NULL, 'S'}, {NULL, 0, NULL, 0}};
     static struct load l = {
         .dialect = &dialect_level1, .prefix = "bench-", .topic_count = 10000, .slot_count = 10};
     struct cell cell = {256, 32, 0.3, 2};
@@ -151,6 +151,8 @@ int main(int argc, char **argv)
             connections = count_read("--connections", optarg, 900000);
         else if (o == 'c')
             commands = true;
+        else if (o == 'S')
+            l.tls = load_tls_new();
         else
             usage();
     }

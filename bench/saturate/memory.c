@@ -64,7 +64,8 @@ static void clients_open(
     conn_open_all(l, openings, count);
     for (unsigned i = 0; i < count; i++) {
         free(clients[i].rest.bytes);
-        clients[i].rest = (struct load_conn){.fd = clients[i].rest.fd};
+        clients[i].rest.bytes = NULL;
+        clients[i].rest.have = clients[i].rest.cap = 0;
     }
     free(openings);
     free(names);
@@ -76,9 +77,9 @@ static void client_leave(struct conn *c)
 {
     unsigned char frame[16];
     char answer[256];
-    load_send_all(c->rest.fd, frame, load_frame(frame, LOAD_CLOSE, "\x03\xe8", 2));
+    load_send_all(&c->rest, frame, load_frame(frame, LOAD_CLOSE, "\x03\xe8", 2));
     shutdown(c->rest.fd, SHUT_WR);
-    while (recv(c->rest.fd, answer, sizeof answer, 0) > 0)
+    while (load_receive(&c->rest, answer, sizeof answer) > 0)
         ;
     conn_close(c);
 }

@@ -69,7 +69,7 @@ static struct edge load_edge(const struct load *l)
 static void publisher_write(struct load *l, struct publisher *p)
 {
     while (p->out_at < p->out_len) {
-        ssize_t n = send(p->conn.rest.fd, p->out + p->out_at, p->out_len - p->out_at, MSG_NOSIGNAL);
+        ssize_t n = load_send(&p->conn.rest, p->out + p->out_at, p->out_len - p->out_at);
         if (n < 0 && errno != EAGAIN)
             load_die("publisher: %s", strerror(errno));
         if (n < 0)

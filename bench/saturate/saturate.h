@@ -5,7 +5,7 @@
 #ifndef HERMES_BENCH_SATURATE_SATURATE_H
 #define HERMES_BENCH_SATURATE_SATURATE_H
 
-#include "../load.h"
+#include "../load_tls.h"
 #include "dialect.h"
 
 enum {
@@ -65,6 +65,7 @@ enum mode { MODE_FANOUT, MODE_PAIRS, MODE_TOPICS };
 struct load {
     const struct dialect *dialect;
     uint16_t port;
+    struct load_tls *tls; /* NULL: plain */
     pid_t pids[MAX_PIDS];
     int pid_count;
     pid_t softirqs[MAX_PROCESSORS];

@@ -57,8 +57,9 @@ struct hermes_client_group;
 /* What the functions below answer. */
 enum hermes_client_result {
     HERMES_CLIENT_OK = 0,
-    HERMES_CLIENT_BAD_URL = -1,    /* not ws://host[:port][/path] */
-    HERMES_CLIENT_NO_TLS = -2,     /* wss:// */
+    HERMES_CLIENT_BAD_URL = -1,    /* not ws:// or wss://host[:port][/path] */
+    HERMES_CLIENT_BAD_TLS = -2,    /* a file that tls_... names is no good, or the system has no
+                                    * authorities: hermes_client_group_problem tells */
     HERMES_CLIENT_BAD_OPTION = -3, /* a source that is no address, a subprotocol that is none,
                                     * a token with bytes that no header may have */
     HERMES_CLIENT_BAD_TOPIC = -4,  /* empty, not UTF-8, or with control characters */
@@ -90,6 +91,9 @@ HERMES_API struct hermes_client_group *hermes_client_group_new(
 /* To be called once; takes effect when the last of its clients is freed and the loop has run on.
  * NULL is ignored. */
 HERMES_API void hermes_client_group_free(struct hermes_client_group *group);
+
+/* Why hermes_client_new answered HERMES_CLIENT_BAD_TLS last: one line, which names the file. */
+HERMES_API const char *hermes_client_group_problem(const struct hermes_client_group *group);
 
 /* ---- what a client tells ---- */
 
@@ -234,6 +238,20 @@ struct hermes_published {
     size_t text_len;
 };
 
+/* What was wrong with TLS. */
+enum hermes_tls_problem {
+    HERMES_TLS_FINE,
+    HERMES_TLS_NAME,    /* the server's certificate is for another host, */
+    HERMES_TLS_TRUST,   /* not of an authority that is believed (see tls_ca), */
+    HERMES_TLS_DATES,   /* expired or not valid yet, */
+    HERMES_TLS_WEAK,    /* or no good otherwise */
+    HERMES_TLS_OWN,     /* the server wants a certificate (tls_certificate), or another */
+    HERMES_TLS_REFUSED, /* the server has no version, cipher or host that would fit */
+    HERMES_TLS_PLAIN,   /* the server does not speak TLS there */
+    HERMES_TLS_CLOSED,  /* the server hung up during the handshake */
+    HERMES_TLS_OTHER,
+};
+
 struct hermes_close {
     int code;           /* the server's, HERMES_CLOSE_NO_CODE or HERMES_CLOSE_LOST */
     const char *reason; /* the server's, or why there is no connection; not terminated */
@@ -244,6 +262,7 @@ struct hermes_close {
                     * connections in a row broke while it was sent, or memory ran out */
     bool will_retry;
     unsigned retry_ms; /* until the next attempt */
+    enum hermes_tls_problem tls;
 };
 
 /* All may be NULL. With neither on_data nor on_answer (nor any of level 2) no text is looked into.
@@ -281,9 +300,10 @@ struct hermes_client_events {
 
 /* Times in milliseconds. 0 and NULL stand for the default, HERMES_CLIENT_NEVER for "not at all". */
 struct hermes_client_options {
-    const char *url;         /* ws://host[:port][/path]; an IPv6 address in brackets; port 80 */
-    const char *source;      /* address to connect from; any */
-    const char *subprotocol; /* asked for; none */
+    const char *url;    /* ws://host[:port][/path]; an IPv6 address in brackets; port 80. Or wss://,
+                         * which is the same through TLS (1.2 or 1.3); port 443 */
+    const char *source; /* address to connect from; any */
+    const char *subprotocol;                   /* asked for; none */
     const struct hermes_client_events *events; /* borrowed for the client's life */
     void *user;
     uint32_t connect_ms; /* for each address: connection and handshake; 10 s */
@@ -295,10 +315,19 @@ struct hermes_client_options {
     size_t max_queued_bytes; /* 16 MiB */
     unsigned level;    /* 1 (which 0 stands for) or 2, which is a subprotocol: name no other then */
     const char *token; /* a JWT that says who this is, sent with each handshake; none */
+    /* For wss://. Files are in PEM; they are read by hermes_client_new, and before a connection
+     * when they have changed (what is no good then is not taken). Clients of a group that name the
+     * same files share what is read. */
+    const char *tls_ca; /* authorities one of which the server's certificate has to be from; those
+                         * that the system believes */
+    const char *tls_certificate; /* shown to a server that asks for one: its issuers behind it */
+    const char *tls_key;         /* its key; it is in the same file */
+    bool tls_insecure; /* any certificate is believed, so that whoever is on the way can read and
+                        * change everything: for health checks and tests only */
 };
 
-/* Checks and copies the options. HERMES_CLIENT_BAD_URL, _NO_TLS, _BAD_OPTION, _NO_MEMORY; `*out` is
- * NULL then. The group must not have been freed. */
+/* Checks and copies the options. HERMES_CLIENT_BAD_URL, _BAD_TLS, _BAD_OPTION, _NO_MEMORY; `*out`
+ * is NULL then. The group must not have been freed. */
 HERMES_API int hermes_client_new(struct hermes_client **out, struct hermes_client_group *group,
     const struct hermes_client_options *options);
 
@@ -307,7 +336,9 @@ HERMES_API int hermes_client_new(struct hermes_client **out, struct hermes_clien
  * that doubles or, at level 2, when the server has told it to, but no later than retry_max_ms. It
  * does not where the server forbids it (close codes 4500 to 4999, an HTTP answer that says the
  * request is at fault) or it makes no sense (1002, 1003, 1007; 4001 without a token that is newer
- * than the one that expired). HERMES_CLIENT_BUSY when it is open. */
+ * than the one that expired; TLS that the server's certificate, or this client's, is not good for:
+ * HERMES_TLS_NAME, _TRUST, _WEAK, _OWN, _REFUSED. Dates get right by themselves, or are put right).
+ * HERMES_CLIENT_BUSY when it is open. */
 HERMES_API int hermes_client_open(struct hermes_client *c);
 
 /* Ends a connection in order: what is queued goes out, then a close frame; on_close comes when the

@@ -63,16 +63,17 @@ HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value)
  * for programs that hand over a whole environment. */
 HERMES_API void hermes_ignore(struct hermes *h, const char *name);
 
-/* Reads the rules file (WS_CONFIG) and what tokens are checked with (WS_JWT_...), binds, starts the
- * threads and returns when connections are accepted. On an error nothing runs. */
+/* Reads the rules file (WS_CONFIG), what tokens are checked with (WS_JWT_...) and the certificate
+ * (WS_TLS_...), which it looks at each second from then on; binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
 /* Reads the rules file anew, which hermes_set may have given another name; with an empty one there
  * are no rules any more. They hold for hermes_publish from then on, for clients in a moment. So are
  * the files that tokens are checked with: for tokens that come from then on; of those that are in
- * use only what the deny list names ends. HERMES_INVALID (what is in a file), HERMES_SYSTEM (it
- * cannot be read) and HERMES_NO_MEMORY leave the old rules, or the old keys, in force, whichever it
- * was; logged either way. HERMES_STOPPED changes nothing. */
+ * use only what the deny list names ends. And the certificate, by the names it had at hermes_start,
+ * for TLS connections to come. HERMES_INVALID (what is in a file), HERMES_SYSTEM (it cannot be
+ * read) and HERMES_NO_MEMORY leave the old rules, keys or certificate in force, whichever it was;
+ * logged either way. HERMES_STOPPED changes nothing. */
 HERMES_API int hermes_reload(struct hermes *h);
 
 /* The last error of hermes_set, hermes_start or hermes_reload: one line without a newline. Valid
@@ -81,6 +82,9 @@ HERMES_API const char *hermes_error(const struct hermes *h);
 
 /* The port that is listened on (the one found, when 0 was asked for); 0 before hermes_start. */
 HERMES_API int hermes_port(const struct hermes *h);
+
+/* The port for TLS: that of WS_TLS_PORT, or without one hermes_port; 0 without a certificate. */
+HERMES_API int hermes_tls_port(const struct hermes *h);
 
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
  * of one thread keep their order. Whom the topic's rule lets publish does not matter. Copies both;

@@ -147,6 +147,13 @@ static struct claims *claims_new(const struct reading *r)
     return c;
 }
 
+struct claims *claims_of_user(struct text user)
+{
+    struct reading r = {
+        .claims = {.user = user, .id = TEXT(""), .expires = CLAIMS_NEVER, .presence = true}};
+    return claims_new(&r);
+}
+
 void claims_drop(struct claims *claims)
 {
     if (claims && --claims->references == 0)

@@ -49,6 +49,10 @@ enum auth_result claims_read(
 enum auth_result claims_check_time(
     const struct auth_keys *keys, const struct claims *claims, uint64_t now);
 
+/* Those of a user who has shown who it is by other means, and is limited in nothing; NULL: no
+ * memory. */
+struct claims *claims_of_user(struct text user);
+
 static inline void claims_hold(struct claims *claims)
 {
     claims->references++;

@@ -1,4 +1,5 @@
 #include "client/client.h"
+#include "client/trust.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +33,12 @@ static int options_check(const struct hermes_client_options *o)
     struct sockaddr_storage address;
     if (!o->url || !hermes_url_parse(&url, o->url))
         return HERMES_CLIENT_BAD_URL;
-    if (strcmp(url.scheme, "wss") == 0)
-        return HERMES_CLIENT_NO_TLS;
-    if (strcmp(url.scheme, "ws") != 0)
+    if (strncmp(url.scheme, "ws", 2) != 0)
         return HERMES_CLIENT_BAD_URL;
     if (o->source && uv_ip4_addr(o->source, 0, (struct sockaddr_in *)&address) != 0 &&
         uv_ip6_addr(o->source, 0, (struct sockaddr_in6 *)&address) != 0)
         return HERMES_CLIENT_BAD_OPTION;
-    if (!o->events || o->level > 2 ||
+    if (!o->events || o->level > 2 || (o->tls_key && !o->tls_certificate) ||
         (o->subprotocol && (o->level == 2 || !name_valid(o->subprotocol))) ||
         (o->token && !token_valid(o->token, strlen(o->token))))
         return HERMES_CLIENT_BAD_OPTION;
@@ -80,6 +79,12 @@ static bool settings_copy(struct client_settings *s, const struct hermes_client_
     return true;
 }
 
+static bool url_secure(const char *text)
+{
+    struct hermes_url url;
+    return hermes_url_parse(&url, text) && strcmp(url.scheme, "wss") == 0;
+}
+
 int hermes_client_new(struct hermes_client **out, struct hermes_client_group *group,
     const struct hermes_client_options *options)
 {
@@ -88,10 +93,21 @@ int hermes_client_new(struct hermes_client **out, struct hermes_client_group *gr
     if (code != HERMES_CLIENT_OK)
         return code;
     struct hermes_client *c = calloc(1, sizeof *c);
+    if (c && url_secure(options->url)) {
+        c->trust =
+            trust_find(group, &(struct tls_client_paths){options->tls_ca, options->tls_certificate,
+                                  options->tls_key, options->tls_insecure});
+        if (!c->trust) {
+            free(c);
+            return HERMES_CLIENT_BAD_TLS;
+        }
+    }
     if (!c || (options->token && !token_keep(c, options->token, strlen(options->token))) ||
         !settings_copy(&c->settings, options)) {
-        if (c)
+        if (c) {
             token_forget(c);
+            trust_drop(group, c->trust);
+        }
         free(c);
         return HERMES_CLIENT_NO_MEMORY;
     }
@@ -117,6 +133,8 @@ static void release(struct hermes_client *c)
     wanted_fini(&c->wanted);
     free(c->peer_reason);
     token_forget(c);
+    secure_free(c->secure);
+    trust_drop(group, c->trust);
     free(c->settings.url);
     free(c);
     group_leave(group);
@@ -165,6 +183,8 @@ static void handle_closed(uv_handle_t *handle)
 
 void client_close_handle(struct hermes_client *c)
 {
+    secure_free(c->secure);
+    c->secure = NULL;
     if (c->handle && !uv_is_closing((uv_handle_t *)&c->tcp))
         uv_close((uv_handle_t *)&c->tcp, handle_closed);
 }
@@ -278,9 +298,9 @@ const char *hermes_client_error(int result)
     case HERMES_CLIENT_OK:
         return "no error";
     case HERMES_CLIENT_BAD_URL:
-        return "the URL is not of the form ws://host[:port][/path]";
-    case HERMES_CLIENT_NO_TLS:
-        return "TLS is not built in yet: use ws:// instead of wss://";
+        return "the URL is not of the form ws://host[:port][/path] or wss://...";
+    case HERMES_CLIENT_BAD_TLS:
+        return "a certificate or key cannot be used";
     case HERMES_CLIENT_BAD_OPTION:
         return "an option has a value that may not be";
     case HERMES_CLIENT_BAD_TOPIC:

@@ -14,6 +14,7 @@
 #include "client/answers.h"
 #include "client/group.h"
 #include "client/pending.h"
+#include "client/secure.h"
 #include "client/wanted.h"
 #include "hermes/client.h"
 
@@ -33,6 +34,9 @@ struct backlog {
     uv_write_t request;
     struct hermes_client *client;
     struct buf bytes; /* begins with a frame's first byte */
+    /* TLS, see client/secure.c. */
+    bool secure;
+    struct veiled veiled;
 };
 
 struct client_settings {
@@ -48,6 +52,9 @@ struct client_settings {
     uint32_t retry_max_ms;
 };
 
+struct trust;
+struct secure;
+
 struct hermes_client {
     uv_tcp_t tcp;
     struct hermes_client_group *group;
@@ -56,6 +63,8 @@ struct hermes_client {
     struct list due;
     struct deadline deadline; /* one for every state, see client_deadline */
     struct dial *dial;        /* while dialling */
+    struct trust *trust;      /* NULL: no TLS */
+    struct secure *secure;    /* TLS of the connection; goes with the handle */
     struct ws_reader *reader;
     struct backlog *backlog;
     struct buf out;         /* frames to write; without a connection, to write on the next */
@@ -75,6 +84,7 @@ struct hermes_client {
     uint8_t peer_reason_len;
     uint8_t state;
     uint8_t level;
+    uint8_t tls;    /* enum hermes_tls_problem, for on_close */
     uint8_t busy;   /* callbacks that run */
     bool told_when; /* the server said when to come back: after `after_ms` */
     uint32_t after_ms;
@@ -117,6 +127,12 @@ void dial_bytes(struct hermes_client *c, const char *bytes, size_t len);
 /* The connection broke before the handshake was done, by an error of libuv's: the next address. */
 void dial_failed(struct hermes_client *c, int error);
 
+/* TLS broke before that: the next address, or the end, as it may change. */
+void dial_distrusted(struct hermes_client *c, const char *problem);
+
+/* TLS is ready: sends the request; an error of libuv's. */
+int dial_request(struct hermes_client *c);
+
 /* Takes the next step: resolve, or connect to the next address. The handle must be closed. */
 void dial_go(struct hermes_client *c);
 
@@ -140,6 +156,9 @@ void connection_open(struct hermes_client *c, char *bytes, size_t len);
 /* Writes what is queued. */
 void connection_flush(struct hermes_client *c);
 
+/* All that was queued is written; calls back. */
+void connection_drained(struct hermes_client *c);
+
 /* The silence was long, or closing does not get on. */
 void connection_deadline(struct hermes_client *c);
 
@@ -154,6 +173,9 @@ void connection_feed(struct hermes_client *c, char *bytes, size_t len);
 
 /* Starts reading, for the handshake too; an error of libuv's. */
 int connection_read(struct hermes_client *c);
+
+/* Nothing more comes: an error of libuv's, UV_EOF among them. */
+void connection_lost(struct hermes_client *c, int error);
 
 /* ---- client/send.c ---- */
 

@@ -12,7 +12,7 @@ enum { LASTED_MS = 5000 }; /* a connection that lasted this long ends a row of f
 
 /* ---- writing ---- */
 
-static void drained(struct hermes_client *c)
+void connection_drained(struct hermes_client *c)
 {
     c->cut = false;
     if (c->events->on_drain)
@@ -38,7 +38,7 @@ static void written(uv_write_t *request, int status)
         if (client_connected(c) && c->out.len > 0)
             connection_flush(c);
         else if (client_connected(c))
-            drained(c);
+            connection_drained(c);
     } else {
         connection_end(c, uv_strerror(status), true);
         buf_fini(&b->bytes);
@@ -51,6 +51,10 @@ void connection_flush(struct hermes_client *c)
 {
     if (c->backlog || c->out.len == 0)
         return;
+    if (c->secure) {
+        secure_flush(c);
+        return;
+    }
     uv_buf_t bytes = uv_buf_init(c->out.data, (unsigned)c->out.len);
     int code = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
     if (code < 0 && code != UV_EAGAIN) {
@@ -60,7 +64,7 @@ void connection_flush(struct hermes_client *c)
     size_t sent = code > 0 ? (size_t)code : 0;
     if (sent == c->out.len) {
         group_take_back(c->group, &c->out);
-        drained(c);
+        connection_drained(c);
         return;
     }
     struct backlog *b = calloc(1, sizeof *b);
@@ -82,6 +86,8 @@ void connection_flush(struct hermes_client *c)
 
 static size_t backlog_sent(const struct hermes_client *c)
 {
+    if (c->backlog->secure)
+        return secure_sent(c, c->backlog);
     return c->backlog->bytes.len - uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
 }
 
@@ -218,6 +224,7 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         .opened = c->opened,
         /* A server echoes the code: another one is a close of its own that met ours. */
         .clean = c->peer_code && c->peer_code == c->close_code,
+        .tls = (enum hermes_tls_problem)c->tls,
     };
     client_enter(c);
     if (c->opened) {
@@ -246,6 +253,7 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
     }
     c->told_when = false;
     client_set_deadline(c, why.will_retry ? why.retry_ms : HERMES_CLIENT_NEVER);
+    secure_goodbye(c);
     client_close_handle(c);
     list_remove(&c->due);
     dial_free(c->dial);
@@ -256,6 +264,7 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
     c->peer_reason = NULL;
     c->peer_reason_len = 0;
     c->peer_code = c->close_code = 0;
+    c->tls = HERMES_TLS_FINE;
     c->opened = c->pinged = c->overdue = false;
     c->ending = NULL;
     if (c->events->on_close)

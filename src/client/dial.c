@@ -14,6 +14,9 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
+/* What a TLS server answers to a plain request. */
+enum { FIRST_OF_ALERT = 0x15 };
+
 /* A lookup cannot be called off once it runs, so it outlives the attempt it was for. */
 struct lookup {
     uv_getaddrinfo_t request;
@@ -29,7 +32,8 @@ struct dial {
     struct sockaddr_storage literal_address;
     struct sockaddr_storage source;
     bool resolved;
-    int error; /* the last, of libuv's */
+    int error;         /* the last, of libuv's */
+    char problem[160]; /* with TLS; empty: it was something else */
     char accept[29];
     struct buf in; /* the server's half of the handshake, as far as it has come */
 };
@@ -69,9 +73,9 @@ void dial_free(struct dial *d)
 static void give_up(struct hermes_client *c)
 {
     const struct dial *d = c->dial;
-    char why[400];
+    char why[500];
     snprintf(why, sizeof why, d->resolved ? "cannot connect to %s port %u: %s" : "%s port %u: %s",
-        d->url.host, d->url.port, uv_strerror(d->error));
+        d->url.host, d->url.port, *d->problem ? d->problem : uv_strerror(d->error));
     connection_end(c, why, true);
 }
 
@@ -125,8 +129,16 @@ static void resolve(struct hermes_client *c)
     client_set_deadline(c, c->settings.connect_ms);
 }
 
+/* A new socket takes a few hundred bytes at once. */
+static int write_all(struct hermes_client *c, const struct buf *out)
+{
+    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
+    int written = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
+    return written < 0 ? written : (size_t)written < out->len ? UV_ENOBUFS : 0;
+}
+
 /* The opening handshake, RFC 6455 section 4.1. */
-static int request_write(struct hermes_client *c)
+int dial_request(struct hermes_client *c)
 {
     struct dial *d = c->dial;
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -146,7 +158,7 @@ static int request_write(struct hermes_client *c)
     buf_clear(out);
     buf_appendf(out, "GET %s%s HTTP/1.1\r\n", *d->url.target == '/' ? "" : "/", d->url.target);
     buf_appendf(out, d->url.ipv6 ? "Host: [%s]" : "Host: %s", d->url.host);
-    if (d->url.port != 80)
+    if (d->url.port != (c->trust ? 443 : 80))
         buf_appendf(out, ":%u", d->url.port);
     buf_appendf(out,
         "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
@@ -159,13 +171,11 @@ static int request_write(struct hermes_client *c)
     buf_append_string(out, "\r\n");
     if (out->failed)
         return UV_ENOMEM;
-    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
-    int written = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
+    int code = c->secure ? secure_write(c, out) : write_all(c, out);
     c->fresh = false;
     if (c->token)
         explicit_bzero(out->data, out->len);
-    /* A new socket takes a few hundred bytes at once. */
-    return written < 0 ? written : (size_t)written < out->len ? UV_ENOBUFS : 0;
+    return code;
 }
 
 static void connected(uv_connect_t *request, int status)
@@ -177,7 +187,7 @@ static void connected(uv_connect_t *request, int status)
         return;
     client_enter(c);
     if (status == 0)
-        status = request_write(c);
+        status = c->trust ? secure_start(c, c->dial->url.host) : dial_request(c);
     if (status == 0)
         status = connection_read(c);
     if (status != 0)
@@ -225,6 +235,8 @@ void dial_go(struct hermes_client *c)
         const struct addrinfo *to = d->next;
         d->next = to->ai_next;
         buf_clear(&d->in);
+        *d->problem = 0;
+        c->tls = HERMES_TLS_FINE;
         int code = c->settings.source && d->source.ss_family != to->ai_family ? UV_EAFNOSUPPORT
                                                                               : connect_to(c, to);
         if (code == 0) {
@@ -248,6 +260,23 @@ void dial_failed(struct hermes_client *c, int error)
         give_up(c);
     else
         client_close_handle(c);
+}
+
+/* Who shows a certificate that is no good, or wants another of ours, will do so again. */
+static bool tls_may_change(int problem)
+{
+    return problem == HERMES_TLS_DATES || problem == HERMES_TLS_PLAIN ||
+           problem == HERMES_TLS_OTHER;
+}
+
+void dial_distrusted(struct hermes_client *c, const char *problem)
+{
+    if (c->tls != HERMES_TLS_CLOSED) {
+        connection_end(c, problem, tls_may_change(c->tls));
+        return;
+    }
+    snprintf(c->dial->problem, sizeof c->dial->problem, "%s", problem);
+    dial_failed(c, UV_ECONNRESET);
 }
 
 /* What the server says to this request it will say again, unless it is about the moment. */
@@ -275,7 +304,10 @@ void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
         connection_end(c, why, may_change(r.status));
         return;
     case RESPONSE_BAD:
-        snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
+        if (!c->trust && *d->in.data == FIRST_OF_ALERT)
+            snprintf(why, sizeof why, "the server speaks TLS there: wss://");
+        else
+            snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
         connection_end(c, why, true);
         return;
     case RESPONSE_OPEN:

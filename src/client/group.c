@@ -6,6 +6,7 @@
 
 #include "base/die.h"
 #include "client/client.h"
+#include "client/trust.h"
 #include "hermes/client.h"
 
 enum { DEFAULT_MESSAGE_BYTES = 64 << 20, FRAGMENTS_MAX = 1 << 20, SPARE_READERS = 16 };
@@ -68,6 +69,7 @@ static void handle_closed(struct hermes_client_group *g)
         return;
     for (unsigned i = 0; i < g->spare_count; i++)
         buf_fini(&g->spares[i]);
+    trust_fini(g);
     buf_fini(&g->text);
     buf_fini(&g->rows);
     buf_fini(&g->names);
@@ -99,6 +101,11 @@ void hermes_client_group_free(struct hermes_client_group *group)
         return;
     group->freed = true;
     close_when_unused(group);
+}
+
+const char *hermes_client_group_problem(const struct hermes_client_group *group)
+{
+    return group->problem;
 }
 
 void group_leave(struct hermes_client_group *g)

@@ -21,7 +21,10 @@ enum {
     GROUP_SPARES = 64,
     GROUP_SPARE_BYTES = 65536, /* a larger buffer is not kept */
     GROUP_RANDOM_BYTES = 4096,
+    GROUP_PROBLEM = 512,
 };
+
+struct trust;
 
 struct hermes_client_group {
     uv_loop_t *loop;
@@ -35,9 +38,11 @@ struct hermes_client_group {
     struct buf names;                /* what was decoded of one text at level 2 */
     struct buf spares[GROUP_SPARES]; /* empty outgoing buffers with their memory */
     unsigned spare_count;
+    struct trust *trusts; /* see client/trust.h */
     unsigned clients;
     unsigned open_handles;
     bool freed;
+    char problem[GROUP_PROBLEM]; /* of the TLS options that were named last and are no good */
     size_t random_used;
     uint8_t random[GROUP_RANDOM_BYTES];
     char bytes[GROUP_READ_BYTES]; /* what was read last */

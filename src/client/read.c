@@ -92,6 +92,14 @@ static const char *fault_text(int code)
     }
 }
 
+/* What the socket takes at once. */
+static size_t write_some(struct hermes_client *c)
+{
+    uv_buf_t rest = uv_buf_init(c->out.data, (unsigned)c->out.len);
+    int written = uv_try_write((uv_stream_t *)&c->tcp, &rest, 1);
+    return written > 0 ? (size_t)written : 0;
+}
+
 void connection_feed(struct hermes_client *c, char *bytes, size_t len)
 {
     if (c->peer_code)
@@ -104,11 +112,8 @@ void connection_feed(struct hermes_client *c, char *bytes, size_t len)
     if (code == 0)
         return;
     uint8_t body[2] = {(uint8_t)(code >> 8), (uint8_t)code};
-    if (!c->backlog && send_frame(c, WS_CLOSE, body, sizeof body)) {
-        uv_buf_t rest = uv_buf_init(c->out.data, (unsigned)c->out.len);
-        int written = uv_try_write((uv_stream_t *)&c->tcp, &rest, 1);
-        c->out_sent = written > 0 ? (size_t)written : 0;
-    }
+    if (!c->backlog && send_frame(c, WS_CLOSE, body, sizeof body))
+        c->out_sent = c->secure ? secure_try(c) : write_some(c);
     connection_end(c, c->ending ? c->ending : fault_text(code), true);
 }
 
@@ -117,6 +122,16 @@ static void give_bytes(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     (void)suggested;
     struct hermes_client *c = handle->data;
     *out = uv_buf_init(c->group->bytes, sizeof c->group->bytes);
+}
+
+void connection_lost(struct hermes_client *c, int error)
+{
+    if (c->state == CLIENT_DIALLING)
+        dial_failed(c, error == UV_EOF ? UV_ECONNRESET : error);
+    else
+        connection_end(c,
+            error == UV_EOF ? "the server ended the connection without a word" : uv_strerror(error),
+            true);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
@@ -133,18 +148,13 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
             dial_bytes(c, bytes->base, (size_t)len);
         else
             connection_feed(c, bytes->base, (size_t)len);
-    } else if (dialling) {
-        dial_failed(c, len == UV_EOF ? UV_ECONNRESET : (int)len);
     } else {
-        connection_end(c,
-            len == UV_EOF ? "the server ended the connection without a word"
-                          : uv_strerror((int)len),
-            true);
+        connection_lost(c, (int)len);
     }
     client_leave(c);
 }
 
 int connection_read(struct hermes_client *c)
 {
-    return uv_read_start((uv_stream_t *)&c->tcp, give_bytes, on_read);
+    return uv_read_start((uv_stream_t *)&c->tcp, give_bytes, c->secure ? secure_on_read : on_read);
 }

@@ -11,8 +11,10 @@
 
 /* The order of all locks there are. */
 enum lock_rank {
+    LOCK_RELOAD,    /* who reads the certificate's files */
     LOCK_RULES,     /* which rules are in force */
     LOCK_KEYS,      /* which keys tokens are checked against */
+    LOCK_TLS,       /* what new TLS sessions are made with */
     LOCK_PATTERNS,  /* the index of patterns */
     LOCK_STRIPE,    /* one stripe of the topic registry */
     LOCK_ADDRESSES, /* connections per address */

@@ -9,9 +9,10 @@
 
 #include "base/die.h"
 #include "base/list.h"
+#include "net/connection.h"
 #include "net/listen.h"
 
-enum { RETRY_MS = 100, BUSY_NS = 1000000, REST_NS = 500000 };
+enum { RETRY_MS = 100, TICK_MS = 1000, BUSY_NS = 1000000, REST_NS = 500000 };
 
 static void accept_ready(uv_poll_t *poll, int status, int events);
 
@@ -58,13 +59,13 @@ static enum connection_refusal count(
 }
 
 /* Hands one socket out. */
-static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
+static void hand_over(
+    struct acceptor *a, const struct listener *by, int fd, const struct sockaddr *from)
 {
     const struct acceptor_settings *s = &a->settings;
     struct endpoint peer = endpoint_of(from);
     char text[ENDPOINT_TEXT_MAX];
-    enum connection_refusal refusal;
-    struct address *address = NULL;
+    struct connection connection = {.fd = fd, .tls = by->tls};
     int64_t others = atomic_fetch_add(s->connections, 1);
     if (others >= s->max_connections + s->refusals) {
         atomic_fetch_sub(s->connections, 1);
@@ -76,32 +77,27 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *from)
         return;
     }
     if (others >= s->max_connections)
-        refusal = REFUSAL_FULL;
+        connection.refusal = REFUSAL_FULL;
     else if (!within_rate(a))
-        refusal = REFUSAL_RATE;
+        connection.refusal = REFUSAL_RATE;
     else
-        refusal = count(a, &peer.ip, &address);
-    struct mail mail = {
-        .kind = MAIL_CONNECTION,
-        .item = address,
-        .word = (uint64_t)refusal << 32 | (uint32_t)fd,
-    };
-    if (!mailbox_post(s->boxes[a->next], mail)) {
+        connection.refusal = count(a, &peer.ip, &connection.address);
+    if (!mailbox_post(s->boxes[a->next], connection_mail(&connection))) {
         atomic_fetch_sub(s->connections, 1);
-        address_drop(s->addresses, address);
+        address_drop(s->addresses, connection.address);
         close(fd);
     }
     a->next = (a->next + 1) % s->workers;
 }
 
 /* True when there may be more. */
-static bool accept_one(struct acceptor *a, int listener)
+static bool accept_one(struct acceptor *a, const struct listener *listener)
 {
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
-    int fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listener->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        hand_over(a, fd, (struct sockaddr *)&from);
+        hand_over(a, listener, fd, (struct sockaddr *)&from);
         return true;
     }
     switch (errno) {
@@ -140,9 +136,9 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
     struct acceptor *a = poll->data;
     (void)status;
     (void)events;
-    int fd = LIST_ITEM(poll, struct listener, poll)->fd;
+    const struct listener *listener = LIST_ITEM(poll, struct listener, poll);
     int accepted = 0;
-    while (accepted < ACCEPTS_A_WAKE && accept_one(a, fd))
+    while (accepted < ACCEPTS_A_WAKE && accept_one(a, listener))
         accepted++;
     if (accepted < ACCEPTS_A_WAKE)
         rest(a);
@@ -158,6 +154,7 @@ static void close_listeners(struct acceptor *a)
     }
     uv_close((uv_handle_t *)&a->retry, NULL);
     uv_close((uv_handle_t *)&a->delay, NULL);
+    uv_close((uv_handle_t *)&a->tick, NULL);
     mailbox_close(&a->box);
 }
 
@@ -197,45 +194,75 @@ static void acceptor_main(void *user)
     a->settings.ended(a->settings.user);
 }
 
+static void close_sockets(struct acceptor *a)
+{
+    while (a->listener_count > 0)
+        close(a->listeners[--a->listener_count].fd);
+}
+
+static bool bind_all(struct acceptor *a, int *port, bool tls, char *error, size_t error_size)
+{
+    int fds[LISTENERS_MAX];
+    struct listen_at at = {
+        .host = a->settings.host,
+        .host_setting = "WS_HOST",
+        .port_setting = port == &a->tls_port ? "WS_TLS_PORT" : "WS_PORT",
+        .backlog = a->settings.backlog,
+    };
+    int room = LISTENERS_MAX - (int)a->listener_count;
+    int count = listen_open(&at, port, fds, room, error, error_size);
+    for (int i = 0; i < count; i++)
+        a->listeners[a->listener_count++] = (struct listener){.fd = fds[i], .tls = tls};
+    return count > 0;
+}
+
 int acceptor_open(
     struct acceptor *a, const struct acceptor_settings *settings, char *error, size_t error_size)
 {
-    int fds[LISTENERS_MAX];
     *a = (struct acceptor){
         .settings = *settings,
         .port = settings->port,
+        .tls_port = settings->tls_port,
         .allowance = settings->max_per_second * 1000,
     };
-    struct listen_at at = {settings->host, "WS_HOST", "WS_PORT", settings->backlog};
-    int count = listen_open(&at, &a->port, fds, LISTENERS_MAX, error, error_size);
-    if (count < 0)
+    if (!bind_all(a, &a->port, settings->tls, error, error_size) ||
+        (a->tls_port >= 0 && !bind_all(a, &a->tls_port, true, error, error_size))) {
+        close_sockets(a);
         return -1;
+    }
     int code = uv_loop_init(&a->loop);
     if (code == 0 && (code = mailbox_open(&a->box, &a->loop, mail_came, a)) != 0)
         uv_loop_close(&a->loop);
     if (code != 0) {
         snprintf(error, error_size, "cannot make an event loop: %s", uv_strerror(code));
-        while (count > 0)
-            close(fds[--count]);
+        close_sockets(a);
         return -1;
     }
     uv_timer_init(&a->loop, &a->retry);
     uv_timer_init(&a->loop, &a->delay);
+    uv_timer_init(&a->loop, &a->tick);
     a->retry.data = a;
     a->delay.data = a;
-    for (int i = 0; i < count; i++) {
-        struct listener *listener = &a->listeners[a->listener_count++];
-        listener->fd = fds[i];
-        uv_poll_init(&a->loop, &listener->poll, fds[i]);
-        listener->poll.data = a;
+    a->tick.data = a;
+    for (size_t i = 0; i < a->listener_count; i++) {
+        uv_poll_init(&a->loop, &a->listeners[i].poll, a->listeners[i].fd);
+        a->listeners[i].poll.data = a;
     }
     MUST(mailbox_sleep(&a->box));
     return 0;
 }
 
+static void ticked(uv_timer_t *timer)
+{
+    const struct acceptor *a = timer->data;
+    a->settings.tick(a->settings.user);
+}
+
 int acceptor_start(struct acceptor *a)
 {
     listen_on(a, true);
+    if (a->settings.tick)
+        uv_timer_start(&a->tick, ticked, TICK_MS, TICK_MS);
     return uv_thread_create(&a->thread, acceptor_main, a);
 }
 

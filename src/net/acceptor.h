@@ -23,6 +23,8 @@ enum { LISTENERS_MAX = 16, ACCEPTS_A_WAKE = 64 };
 struct acceptor_settings {
     const char *host; /* empty: all addresses, IPv4 and IPv6 */
     int port;         /* 0: any free one */
+    bool tls;         /* that port is for TLS */
+    int tls_port;     /* another, for TLS; -1: none */
     int backlog;
     uint64_t drain_delay_ms; /* between acceptor_drain and the end of accepting */
     int64_t max_connections; /* more are answered 503; a few more than that are just closed */
@@ -35,6 +37,7 @@ struct acceptor_settings {
     bool proxy_head;                 /* all come from proxies, which tell that first of all */
     _Atomic int64_t *connections;
     struct logger *logger;
+    void (*tick)(void *user);  /* each second, on the thread; NULL */
     void (*ended)(void *user); /* the last thing on the thread */
     void *user;
 };
@@ -42,6 +45,7 @@ struct acceptor_settings {
 struct listener {
     uv_poll_t poll;
     int fd;
+    bool tls;
 };
 
 struct acceptor {
@@ -52,9 +56,11 @@ struct acceptor {
     struct tray tray;
     uv_timer_t retry; /* accepting again after descriptors ran out */
     uv_timer_t delay;
+    uv_timer_t tick;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
     int port;
+    int tls_port;
     unsigned next;         /* worker */
     uint64_t woken;        /* when it last had something to accept, ns */
     int64_t allowance;     /* connections that may still come, in thousandths */

@@ -12,12 +12,13 @@
 #include "loop/lock.h"
 #include "net/endpoint.h"
 
-/* Why a connection is to be answered 503. */
+/* Why a connection is to be refused once its request is there. */
 enum connection_refusal {
     REFUSAL_NONE,
     REFUSAL_FULL,
     REFUSAL_ADDRESS,
     REFUSAL_RATE,
+    REFUSAL_PLAIN,     /* it does not speak TLS, and has to */
     REFUSAL_UNDECIDED, /* not counted yet: a proxy will tell whose connection it is */
 };
 

@@ -84,9 +84,9 @@ ssize_t conn_flush(struct conn *c)
     return c->tls ? tls_flush(c->tls) : 0;
 }
 
-bool conn_pending(const struct conn *c)
+bool conn_owes(const struct conn *c)
 {
-    return c->tls && tls_pending(c->tls);
+    return tls_pending(c->tls);
 }
 
 size_t conn_unacknowledged(struct conn *c)

@@ -47,19 +47,20 @@ ssize_t conn_read(struct conn *c, void *bytes, size_t len);
  * Through TLS the last record counts as written even if the socket took but a part of it: then
  * conn_pending. Such a connection has to be watched for writing and conn_flush called when it is
  * writable, though its owner has nothing left to send; conn_write does it as well, before anything
- * else. A session's:
- *   session_flushed, OUTBOX_DONE: with conn_pending, do what OUTBOX_BLOCKED does instead;
- *   session_flush: with conn_pending, conn_flush first. CONN_AGAIN: it stays blocked, nothing else
- *     is done; CONN_BROKEN: as OUTBOX_BROKEN; 0: on with what waits, maybe nothing;
- *   write_now (a fresh socket always has room): with conn_pending behind it, it has failed. */
+ * else. */
 ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count);
 
 /* Sends what conn_write and conn_finish could not: 0 when nothing is left, CONN_AGAIN or
  * CONN_BROKEN. */
 ssize_t conn_flush(struct conn *c);
 
+bool conn_owes(const struct conn *c);
+
 /* Whether there is something left for conn_flush: at most a record of 16 KiB. */
-bool conn_pending(const struct conn *c);
+static inline bool conn_pending(const struct conn *c)
+{
+    return c->tls && conn_owes(c);
+}
 
 /* What an errno of a send means: CONN_AGAIN or CONN_BROKEN. */
 ssize_t conn_write_failed(int code);

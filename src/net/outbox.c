@@ -249,6 +249,21 @@ static int written(struct byte_log *log, struct outbox *box, struct write *w, ss
     return bytes < w->len ? OUTBOX_BLOCKED : FLUSH_ON;
 }
 
+/* Nothing is left in here; but a connection through TLS may owe the rest of a record, and its
+ * outbox is a blocked one then. */
+static enum outbox_state done(struct byte_log *log, struct outbox *box, struct conn *conn)
+{
+    if (conn_pending(conn)) {
+        ssize_t state = conn_flush(conn);
+        if (state == CONN_AGAIN && block(log, box))
+            return OUTBOX_BLOCKED;
+        if (state != 0)
+            return OUTBOX_BROKEN;
+    }
+    more_release(log, box);
+    return OUTBOX_DONE;
+}
+
 enum outbox_state outbox_flush(
     struct byte_log *log, struct outbox *box, struct conn *conn, struct outbox_sent *sent)
 {
@@ -261,10 +276,8 @@ enum outbox_state outbox_flush(
             block(log, box); /* cannot fail: there is more of it already */
             return OUTBOX_FENCED;
         }
-        if (count == 0) {
-            more_release(log, box);
-            return OUTBOX_DONE;
-        }
+        if (count == 0)
+            return done(log, box, conn);
         /* The last of a full row is not sent now, so that no frame's header is cut off from it. */
         w.all = count < PIECES_MAX;
         if (!w.all)
@@ -274,7 +287,7 @@ enum outbox_state outbox_flush(
             w.len += pieces[i].iov_len;
         state = written(log, box, &w, conn_write(conn, pieces, count), sent);
     } while (state == FLUSH_ON);
-    return (enum outbox_state)state;
+    return state == OUTBOX_DONE ? done(log, box, conn) : (enum outbox_state)state;
 }
 
 struct iovec outbox_piece(const struct byte_log *log, const struct outbox *box)

@@ -25,7 +25,7 @@ struct outbox {
 };
 
 enum outbox_state {
-    OUTBOX_DONE,    /* all is sent */
+    OUTBOX_DONE,    /* all is sent, by the connection, too */
     OUTBOX_BLOCKED, /* the socket takes no more: now a holder, flush again when it is writable */
     OUTBOX_BROKEN,  /* the connection is gone */
     OUTBOX_FENCED,  /* all before the fence is sent */

@@ -73,7 +73,7 @@ static void push(struct tls *t)
 const char *tls_failure_text(enum tls_failure failure)
 {
     static const char *const texts[] = {
-#define TLS_FAILURE(name, text) text,
+#define TLS_FAILURE(name, metric, text) text,
 #include "net/tls_failures.def"
 #undef TLS_FAILURE
     };

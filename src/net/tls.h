@@ -18,7 +18,7 @@ struct tls;
 struct tls_config;
 
 enum tls_failure {
-#define TLS_FAILURE(name, text) TLS_FAULT_##name,
+#define TLS_FAILURE(name, metric, text) TLS_FAULT_##name,
 #include "net/tls_failures.def"
 #undef TLS_FAILURE
 };

@@ -4,24 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/buf.h"
-#include "net/tls_library.h"
+#include "net/tls_trust.h"
 
-enum { NAME_ADDRESS = 7, PROBLEM = 160 };
-
-struct tls_trust {
-    mbedtls_ssl_config ssl;
-    mbedtls_x509_crt ca;
-    mbedtls_x509_crt chain;
-    mbedtls_pk_context key;
-    unsigned users;
-};
+enum { NAME_ADDRESS = 7, PROBLEM = 160, KEPT_MOST = 128 << 10, ALERT_CERTIFICATE_REQUIRED = 116 };
 
 struct tls_client {
     mbedtls_ssl_context ssl;
     struct tls_trust *trust;
+    struct tls_places places;
     struct buf in;
     size_t in_at;
     struct buf out;
@@ -30,102 +21,34 @@ struct tls_client {
     size_t address_len;  /* when that is an address and no name */
     bool in_ended;
     bool broken;
+    enum tls_client_problem kind;
     char problem[PROBLEM];
 };
 
-/* --- trust ------------------------------------------------------------------------------------ */
-
-/* Where Debian and Alpine, Fedora, and others keep the bundle. */
-static const char *system_bundle(void)
-{
-    static const char *const bundles[] = {
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/cert.pem",
-    };
-    for (size_t i = 0; i < sizeof bundles / sizeof bundles[0]; i++)
-        if (access(bundles[i], R_OK) == 0)
-            return bundles[i];
-    return bundles[0];
-}
-
-static bool trust_ca(struct tls_trust *t, const char *path, struct tls_report *report)
-{
-    struct tls_pem pem;
-    bool system = !path;
-    if (system)
-        path = system_bundle();
-    if (!tls_pem_read(&pem, path, report))
-        return false;
-    /* Some of the many that the system believes may be of a kind that the library does not know. */
-    bool good = system ? mbedtls_x509_crt_parse(&t->ca, pem.at, pem.len) >= 0
-                       : tls_read_certificates(&t->ca, &pem, path, report);
-    if (system && !good)
-        snprintf(report->error, sizeof report->error, "%s: cannot be understood", path);
-    tls_pem_free(&pem);
-    return good;
-}
-
-static bool trust_pair(
-    struct tls_trust *t, const struct tls_client_paths *paths, struct tls_report *report)
-{
-    struct tls_pem pem;
-    struct tls_pem key = {NULL, 0};
-    bool good =
-        tls_pem_read(&pem, paths->certificate, report) && tls_pem_read(&key, paths->key, report) &&
-        tls_read_pair(&t->chain, &t->key, &pem, &key, paths->certificate, paths->key, report);
-    tls_pem_free(&pem);
-    tls_pem_free(&key);
-    return good;
-}
-
-static bool trust_fill(
-    struct tls_trust *t, const struct tls_client_paths *paths, struct tls_report *report)
-{
-    if (!trust_ca(t, paths->ca, report) || (paths->certificate && !trust_pair(t, paths, report)))
-        return false;
-    int code = tls_common_config(&t->ssl, MBEDTLS_SSL_IS_CLIENT);
-    if (code == 0 && paths->certificate)
-        code = mbedtls_ssl_conf_own_cert(&t->ssl, &t->chain, &t->key);
-    mbedtls_ssl_conf_ca_chain(&t->ssl, &t->ca, NULL);
-    mbedtls_ssl_conf_authmode(&t->ssl, MBEDTLS_SSL_VERIFY_REQUIRED);
-    if (code != 0)
-        snprintf(report->error, sizeof report->error, "mbedTLS does not start (-0x%04x)",
-            (unsigned)-code);
-    return code == 0;
-}
-
-struct tls_trust *tls_trust_load(const struct tls_client_paths *paths, struct tls_report *report)
-{
-    *report = (struct tls_report){{0}, {0}};
-    struct tls_trust *t = tls_library_start() ? calloc(1, sizeof *t) : NULL;
-    if (!t) {
-        snprintf(report->error, sizeof report->error, "mbedTLS does not start");
-        return NULL;
-    }
-    t->users = 1;
-    mbedtls_ssl_config_init(&t->ssl);
-    mbedtls_x509_crt_init(&t->ca);
-    mbedtls_x509_crt_init(&t->chain);
-    mbedtls_pk_init(&t->key);
-    if (trust_fill(t, paths, report))
-        return t;
-    tls_trust_drop(t);
-    return NULL;
-}
-
-void tls_trust_drop(struct tls_trust *t)
-{
-    if (!t || --t->users > 0)
-        return;
-    mbedtls_ssl_config_free(&t->ssl);
-    mbedtls_x509_crt_free(&t->ca);
-    mbedtls_x509_crt_free(&t->chain);
-    mbedtls_pk_free(&t->key);
-    free(t);
-}
-
 /* --- bytes, as the library sees them ---------------------------------------------------------- */
+
+/* A buffer has memory only while bytes are in it. */
+static void keep(struct buf *b, struct buf *spare, const void *bytes, size_t len)
+{
+    if (b->cap == 0 && spare->cap > 0) {
+        *b = *spare;
+        *spare = (struct buf){0};
+    }
+    buf_append(b, bytes, len);
+}
+
+static void kept_enough(struct buf *b, size_t *at, struct buf *spare)
+{
+    if (*at < b->len)
+        return;
+    *at = b->len = 0;
+    if (spare->cap == 0 && b->cap <= KEPT_MOST) {
+        *spare = *b;
+        *b = (struct buf){0};
+    } else {
+        buf_fini(b);
+    }
+}
 
 static int receive(void *of, unsigned char *bytes, size_t len)
 {
@@ -136,15 +59,14 @@ static int receive(void *of, unsigned char *bytes, size_t len)
     size_t part = len < left ? len : left;
     memcpy(bytes, c->in.data + c->in_at, part);
     c->in_at += part;
-    if (c->in_at == c->in.len)
-        c->in_at = c->in.len = 0;
+    kept_enough(&c->in, &c->in_at, &c->trust->spare_in);
     return (int)part;
 }
 
 static int transmit(void *of, const unsigned char *bytes, size_t len)
 {
     struct tls_client *c = of;
-    buf_append(&c->out, bytes, len);
+    keep(&c->out, &c->trust->spare_out, bytes, len);
     return c->out.failed ? MBEDTLS_ERR_SSL_ALLOC_FAILED : (int)len;
 }
 
@@ -208,46 +130,97 @@ bool tls_client_feed(struct tls_client *c, const void *bytes, size_t len)
     if (len == 0)
         c->in_ended = true;
     else
-        buf_append(&c->in, bytes, len);
+        keep(&c->in, &c->trust->spare_in, bytes, len);
     return !c->in.failed;
 }
 
-static const char *distrust(uint32_t flags)
+static int broken(struct tls_client *c, enum tls_client_problem kind, const char *problem)
 {
-    if (flags & MBEDTLS_X509_BADCERT_CN_MISMATCH)
-        return "the server's certificate is for another host";
-    if (flags & MBEDTLS_X509_BADCERT_EXPIRED)
-        return "the server's certificate has expired";
-    if (flags & MBEDTLS_X509_BADCERT_FUTURE)
-        return "the server's certificate is not valid yet";
-    if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
-        return "the server's certificate is not from an authority that is trusted here";
-    return "the server's certificate is not good";
+    c->broken = true;
+    c->kind = kind;
+    snprintf(c->problem, PROBLEM, "%s", problem);
+    return TLS_CLIENT_BROKEN;
 }
 
-static int broken(struct tls_client *c, int code)
+static int distrusted(struct tls_client *c)
 {
-    if (c->broken)
-        return TLS_CLIENT_BROKEN;
-    c->broken = true;
+    uint32_t flags = mbedtls_ssl_get_verify_result(&c->ssl);
+    if (flags & MBEDTLS_X509_BADCERT_CN_MISMATCH)
+        return broken(c, TLS_PROBLEM_NAME, "the server's certificate is for another host");
+    if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
+        return broken(c, TLS_PROBLEM_STRANGER,
+            "the server's certificate is not from an authority that is trusted here");
+    if (flags & MBEDTLS_X509_BADCERT_EXPIRED)
+        return broken(c, TLS_PROBLEM_DATES, "the server's certificate has expired");
+    if (flags & MBEDTLS_X509_BADCERT_FUTURE)
+        return broken(c, TLS_PROBLEM_DATES, "the server's certificate is not valid yet");
+    if (flags &
+        (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY))
+        return broken(c, TLS_PROBLEM_WEAK,
+            "the server's certificate has a key or a signature that is too weak");
+    return broken(c, TLS_PROBLEM_WEAK, "the server's certificate is not one for a server");
+}
+
+static int refused_ours(struct tls_client *c)
+{
+    return broken(c, TLS_PROBLEM_OWN,
+        mbedtls_pk_get_type(&c->trust->key) == MBEDTLS_PK_NONE
+            ? "the server wants a certificate of the client"
+            : "the server does not accept the client's certificate");
+}
+
+/* What the server said before it hung up. Which alert says that a certificate is missing, and
+ * which that it is not liked, differs from one server to the next. */
+static int alerted(struct tls_client *c)
+{
+    int alert = c->ssl.TLS_PRIVATE(in_msg)[1];
+    char text[PROBLEM];
+    switch (alert) {
+    case MBEDTLS_SSL_ALERT_MSG_NO_CERT:
+    case MBEDTLS_SSL_ALERT_MSG_BAD_CERT:
+    case MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT:
+    case MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED:
+    case MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED:
+    case MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN:
+    case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA:
+    case MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED:
+    case ALERT_CERTIFICATE_REQUIRED:
+        return refused_ours(c);
+    case MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE:
+        if (c->ssl.TLS_PRIVATE(state) > MBEDTLS_SSL_SERVER_HELLO)
+            return refused_ours(c);
+        return broken(
+            c, TLS_PROBLEM_REFUSED, "the server has no TLS cipher in common with this client");
+    case MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION:
+        return broken(c, TLS_PROBLEM_REFUSED, "the server speaks neither TLS 1.2 nor 1.3");
+    case MBEDTLS_SSL_ALERT_MSG_UNRECOGNIZED_NAME:
+        return broken(c, TLS_PROBLEM_REFUSED, "the server knows no host of that name");
+    case MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL:
+        return broken(c, TLS_PROBLEM_REFUSED, "the server speaks no HTTP/1.1 there");
+    default:
+        snprintf(text, sizeof text, "the server ended TLS with alert %d", alert);
+        return broken(c, TLS_PROBLEM_OTHER, text);
+    }
+}
+
+static int broke(struct tls_client *c, int code)
+{
+    char text[PROBLEM];
     switch (code) {
     case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
-        snprintf(c->problem, PROBLEM, "%s", distrust(mbedtls_ssl_get_verify_result(&c->ssl)));
-        break;
+        return distrusted(c);
+    case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+        return alerted(c);
     case MBEDTLS_ERR_SSL_CONN_EOF:
     case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
-        snprintf(c->problem, PROBLEM, "the server closed the connection during the TLS handshake");
-        break;
-    case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-        snprintf(c->problem, PROBLEM, "the server refused the TLS handshake");
-        break;
+        return broken(
+            c, TLS_PROBLEM_CLOSED, "the server closed the connection during the TLS handshake");
     case MBEDTLS_ERR_SSL_INVALID_RECORD:
-        snprintf(c->problem, PROBLEM, "the server does not speak TLS there");
-        break;
+        return broken(c, TLS_PROBLEM_PLAIN, "the server does not speak TLS there");
     default:
-        snprintf(c->problem, PROBLEM, "TLS failed (mbedTLS -0x%04x)", (unsigned)-code);
+        snprintf(text, sizeof text, "TLS failed (mbedTLS -0x%04x)", (unsigned)-code);
+        return broken(c, TLS_PROBLEM_OTHER, text);
     }
-    return TLS_CLIENT_BROKEN;
 }
 
 int tls_client_shake(struct tls_client *c)
@@ -255,14 +228,17 @@ int tls_client_shake(struct tls_client *c)
     if (c->broken)
         return TLS_CLIENT_BROKEN;
     int code = mbedtls_ssl_handshake(&c->ssl);
-    if (code == 0)
-        return 0;
-    return code == MBEDTLS_ERR_SSL_WANT_READ ? TLS_CLIENT_AGAIN : broken(c, code);
+    if (code == MBEDTLS_ERR_SSL_WANT_READ)
+        return TLS_CLIENT_AGAIN;
+    if (code != 0)
+        return broke(c, code);
+    tls_return(&c->trust->lender, &c->places, &c->ssl);
+    return 0;
 }
 
-ssize_t tls_client_read(struct tls_client *c, void *bytes, size_t len)
+static ssize_t read_lent(struct tls_client *c, void *bytes, size_t len)
 {
-    while (!c->broken) {
+    for (;;) {
         int got = mbedtls_ssl_read(&c->ssl, bytes, len);
         if (got > 0)
             return got;
@@ -273,32 +249,57 @@ ssize_t tls_client_read(struct tls_client *c, void *bytes, size_t len)
         if (got == 0 || got == MBEDTLS_ERR_SSL_CONN_EOF || got == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
             return 0;
         if (got != MBEDTLS_ERR_SSL_WANT_READ)
-            return broken(c, got);
+            return broke(c, got);
         if (c->in.len == 0 && !c->in_ended)
             return TLS_CLIENT_AGAIN;
     }
-    return TLS_CLIENT_BROKEN;
+}
+
+ssize_t tls_client_read(struct tls_client *c, void *bytes, size_t len)
+{
+    if (c->broken)
+        return TLS_CLIENT_BROKEN;
+    if (!tls_lend(&c->trust->lender, &c->places, &c->ssl, LEND_BOTH))
+        return broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
+    ssize_t got = read_lent(c, bytes, len);
+    tls_return(&c->trust->lender, &c->places, &c->ssl);
+    return got;
 }
 
 bool tls_client_write(struct tls_client *c, const void *bytes, size_t len)
 {
     const unsigned char *at = bytes;
+    if (c->broken)
+        return false;
+    if (!tls_lend(&c->trust->lender, &c->places, &c->ssl, LEND_OUT)) {
+        broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
+        return false;
+    }
     while (len > 0 && !c->broken) {
         int wrote = mbedtls_ssl_write(&c->ssl, at, len);
         if (wrote <= 0) {
-            broken(c, wrote);
+            broke(c, wrote);
             break;
         }
         at += wrote;
         len -= (size_t)wrote;
     }
+    tls_return(&c->trust->lender, &c->places, &c->ssl);
     return !c->broken;
+}
+
+size_t tls_client_record(const struct tls_client *c)
+{
+    int most = mbedtls_ssl_get_max_out_record_payload(&c->ssl);
+    return most > 0 ? (size_t)most : 1;
 }
 
 void tls_client_finish(struct tls_client *c)
 {
-    if (!c->broken)
-        mbedtls_ssl_close_notify(&c->ssl);
+    if (c->broken || !tls_lend(&c->trust->lender, &c->places, &c->ssl, LEND_OUT))
+        return;
+    mbedtls_ssl_close_notify(&c->ssl);
+    tls_return(&c->trust->lender, &c->places, &c->ssl);
 }
 
 struct text tls_client_output(const struct tls_client *c)
@@ -309,11 +310,12 @@ struct text tls_client_output(const struct tls_client *c)
 void tls_client_sent(struct tls_client *c, size_t len)
 {
     c->out_at += len;
-    if (c->out_at == c->out.len)
-        c->out_at = c->out.len = 0;
+    kept_enough(&c->out, &c->out_at, &c->trust->spare_out);
 }
 
-const char *tls_client_problem(const struct tls_client *c)
+const char *tls_client_problem(const struct tls_client *c, enum tls_client_problem *kind)
 {
+    if (kind)
+        *kind = c->kind;
     return c->problem;
 }

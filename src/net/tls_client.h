@@ -5,7 +5,8 @@
  *   bytes were fed until it is done, then reading and writing. Behind each call that is not
  *   tls_client_read, and behind that too, what tls_client_output says has to be sent.
  * Ownership: tls_trust is counted, each connection holds it. tls_client is its maker's.
- * Memory: some 40 KiB a connection; output that is not sent yet, and input that was not read.
+ * Memory: some 40 KiB a connection during its handshake; then 3 to 4 KiB while nothing is half read
+ *   (see net/tls_lend.h), and output that is not sent yet.
  * Threads: one at a time for a tls_trust and all that is made with it. */
 #ifndef HERMES_NET_TLS_CLIENT_H
 #define HERMES_NET_TLS_CLIENT_H
@@ -21,7 +22,8 @@
 struct tls_client_paths {
     const char *ca;          /* whom to believe; NULL: whom the system believes */
     const char *certificate; /* to show to who asks; NULL: none */
-    const char *key;
+    const char *key;         /* NULL: in the same file */
+    bool insecure;           /* believe any certificate: whoever is in between can read all */
 };
 
 struct tls_trust;
@@ -53,6 +55,10 @@ ssize_t tls_client_read(struct tls_client *c, void *bytes, size_t len);
 /* Takes all; false when it is broken. */
 bool tls_client_write(struct tls_client *c, const void *bytes, size_t len);
 
+/* How many bytes at most go into one record: what is written at once is cut into records of this
+ * length and a rest, which all grow by as much. */
+size_t tls_client_record(const struct tls_client *c);
+
 /* Says that nothing more is written. */
 void tls_client_finish(struct tls_client *c);
 
@@ -60,7 +66,20 @@ void tls_client_finish(struct tls_client *c);
 struct text tls_client_output(const struct tls_client *c);
 void tls_client_sent(struct tls_client *c, size_t len);
 
-/* Why it is broken, for people: one line without the host's name. */
-const char *tls_client_problem(const struct tls_client *c);
+enum tls_client_problem {
+    TLS_PROBLEM_NONE,
+    TLS_PROBLEM_NAME,     /* the server's certificate is for another host, */
+    TLS_PROBLEM_STRANGER, /* of an authority that is not trusted, */
+    TLS_PROBLEM_DATES,    /* expired or not valid yet, */
+    TLS_PROBLEM_WEAK,     /* or no good otherwise */
+    TLS_PROBLEM_OWN,      /* the server wants a certificate, or another */
+    TLS_PROBLEM_REFUSED,  /* the server has no version, cipher or host that would fit */
+    TLS_PROBLEM_PLAIN,    /* what came is no TLS */
+    TLS_PROBLEM_CLOSED,   /* the connection ended during the handshake */
+    TLS_PROBLEM_OTHER,
+};
+
+/* Why it is broken, for people: one line without the host's name. `kind` may be NULL. */
+const char *tls_client_problem(const struct tls_client *c, enum tls_client_problem *kind);
 
 #endif

@@ -1,4 +1,5 @@
-/* Who may connect, and whom proxies are believed to speak for: settings to what sessions ask. */
+/* Who may connect and how, and whom proxies are believed to speak for: settings to what sessions
+ * ask. */
 #include <stdio.h>
 
 #include "server/server.h"
@@ -42,6 +43,25 @@ int hermes_read_callers(struct hermes *h)
         return no_memory(h);
     return refuse(h, "WS_TRUSTED_PROXIES", wrong,
         "no address or network: give such as 10.1.2.3, 10.0.0.0/8 or ::1, with commas between");
+}
+
+int hermes_check_tls(struct hermes *h)
+{
+    static const struct {
+        enum setting setting;
+        const char *variable;
+    } others[] = {{SETTING_tls_key, "WS_TLS_KEY"}, {SETTING_tls_client_ca, "WS_TLS_CLIENT_CA"}};
+    const char *lonely = hermes_number(h, SETTING_tls_port) != PORT_OFF ? "WS_TLS_PORT" : NULL;
+    h->tls = *hermes_text(h, SETTING_tls_cert) != '\0';
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (*hermes_text(h, others[i].setting))
+            lonely = others[i].variable;
+    if (h->tls || !lonely)
+        return HERMES_OK;
+    snprintf(h->error, sizeof h->error,
+        "%s is set, but WS_TLS_CERT is not: give the file with the server's certificate, too",
+        lonely);
+    return HERMES_INVALID;
 }
 
 void hermes_forget_callers(struct hermes *h)

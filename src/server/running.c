@@ -65,6 +65,22 @@ static int reload_rules(struct hermes *h)
     return HERMES_OK;
 }
 
+static int reload_certificates(struct hermes *h)
+{
+    struct tls_report report;
+    if (!h->tls || tls_source_reload(&h->tls_source, &report) != TLS_SOURCE_BAD)
+        return HERMES_OK;
+    snprintf(h->error, sizeof h->error, "%s", report.error);
+    return HERMES_INVALID;
+}
+
+void hermes_tell_workers(struct hermes *h)
+{
+    const struct workshop *shop = &h->shop;
+    for (unsigned i = 0; i < shop->count; i++)
+        mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
+}
+
 int hermes_reload(struct hermes *h)
 {
     struct workshop *shop = &h->shop;
@@ -72,12 +88,14 @@ int hermes_reload(struct hermes *h)
         snprintf(h->error, sizeof h->error, "the broker does not run");
         return HERMES_STOPPED;
     }
-    int keys_code = reload_keys(h); /* of both, the error that is told is the last one */
-    int rules_code = reload_rules(h);
-    if (keys_code == HERMES_OK || rules_code == HERMES_OK)
-        for (unsigned i = 0; i < shop->count; i++)
-            mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
-    return rules_code == HERMES_OK ? keys_code : rules_code;
+    /* The error that is told is the last one. */
+    int codes[] = {reload_certificates(h), reload_keys(h), reload_rules(h)};
+    int code = HERMES_OK;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i] != HERMES_OK)
+            code = codes[i];
+    hermes_tell_workers(h);
+    return code;
 }
 
 int hermes_publish(

@@ -58,6 +58,13 @@ int hermes_port(const struct hermes *h)
     return h->started ? h->acceptor.port : 0;
 }
 
+int hermes_tls_port(const struct hermes *h)
+{
+    if (!h->started || !h->tls)
+        return 0;
+    return h->acceptor.tls_port >= 0 ? h->acceptor.tls_port : h->acceptor.port;
+}
+
 void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user)
 {
     h->stopped = stopped;
@@ -133,11 +140,22 @@ static void workers_fini(struct hermes *h)
     shop->count = 0;
 }
 
+/* On the acceptor's thread. */
+static void look_after_certificate(void *user)
+{
+    struct hermes *h = user;
+    if (tls_source_look(&h->tls_source) == TLS_SOURCE_NEW)
+        hermes_tell_workers(h);
+}
+
 static int accepting_init(struct hermes *h)
 {
+    uint64_t tls_port = hermes_number(h, SETTING_tls_port);
     struct acceptor_settings settings = {
         .host = hermes_text(h, SETTING_host),
         .port = (int)hermes_number(h, SETTING_port),
+        .tls = h->tls && tls_port == PORT_OFF,
+        .tls_port = tls_port == PORT_OFF ? -1 : (int)tls_port,
         .backlog = (int)hermes_number(h, SETTING_backlog),
         .drain_delay_ms = hermes_number(h, SETTING_drain_delay_ms),
         .max_connections = connections_allowed(h, h->shop.count),
@@ -150,6 +168,7 @@ static int accepting_init(struct hermes *h)
         .proxy_head = h->shop.proxy_head,
         .connections = &h->shop.connections,
         .logger = &h->logger,
+        .tick = h->tls ? look_after_certificate : NULL,
         .ended = thread_ended,
         .user = h,
     };
@@ -224,6 +243,7 @@ static void shop_init(struct hermes *h, unsigned workers)
     route_init(&shop->route, workers, hermes_number(h, SETTING_history_bytes));
     rules_box_init(&shop->rules);
     keys_box_init(&shop->keys);
+    tls_box_init(&shop->tls);
 }
 
 static void shop_fini(struct hermes *h)
@@ -232,6 +252,9 @@ static void shop_fini(struct hermes *h)
     rules_box_fini(&h->shop.rules);
     hermes_forget_callers(h);
     keys_box_fini(&h->shop.keys);
+    tls_box_fini(&h->shop.tls);
+    if (h->tls)
+        tls_source_fini(&h->tls_source);
 }
 
 static void warn_of_ignored(struct hermes *h)
@@ -258,13 +281,46 @@ static void log_way_of_sending(struct hermes *h, unsigned workers)
             LOG_NUMBER("workers", workers - rings), LOG_STRING("reason", reason));
 }
 
+static void log_listening(struct hermes *h, unsigned workers)
+{
+    const struct acceptor *a = &h->acceptor;
+    const char *host = *hermes_text(h, SETTING_host) ? hermes_text(h, SETTING_host) : "*";
+    LOG_LINE(&h->logger, LOG_INFO, "listening", LOG_STRING("host", host),
+        LOG_NUMBER("port", a->port), LOG_STRING("tls", a->settings.tls ? "yes" : "no"),
+        LOG_NUMBER("workers", workers), LOG_NUMBER("max_connections", a->settings.max_connections),
+        LOG_STRING("version", HERMES_VERSION));
+    if (a->tls_port >= 0)
+        LOG_LINE(&h->logger, LOG_INFO, "listening", LOG_STRING("host", host),
+            LOG_NUMBER("port", a->tls_port), LOG_STRING("tls", "yes"));
+}
+
+static int load_certificate(struct hermes *h, unsigned workers, struct tls_report *report)
+{
+    if (!h->tls)
+        return HERMES_OK;
+    if (!tls_source_init(&h->tls_source, hermes_text(h, SETTING_tls_cert),
+            hermes_text(h, SETTING_tls_key), hermes_text(h, SETTING_tls_client_ca), workers,
+            &h->logger)) {
+        h->tls = false;
+        snprintf(h->error, sizeof h->error, "out of memory");
+        return HERMES_NO_MEMORY;
+    }
+    if (tls_source_load(&h->tls_source, &h->shop.tls, report))
+        return HERMES_OK;
+    snprintf(h->error, sizeof h->error, "%s", report->error);
+    return HERMES_INVALID;
+}
+
 int hermes_start(struct hermes *h)
 {
     MUST(!h->started);
     struct rules *rules;
     struct auth_keys *keys;
     json_object_seed(0); /* once a process, and not by two threads at a time */
-    int code = hermes_read_callers(h);
+    int code = hermes_check_tls(h);
+    if (code != HERMES_OK)
+        return code;
+    code = hermes_read_callers(h);
     if (code != HERMES_OK)
         return code;
     code = hermes_read_keys(h, &keys);
@@ -290,6 +346,10 @@ int hermes_start(struct hermes *h)
     shop_init(h, workers);
     rules_box_put(&h->shop.rules, rules);
     keys_box_put(&h->shop.keys, keys);
+    struct tls_report report = {0};
+    code = load_certificate(h, workers, &report);
+    if (code != HERMES_OK)
+        goto no_workers;
     code = workers_init(h, workers);
     if (code != HERMES_OK)
         goto no_workers;
@@ -304,12 +364,10 @@ int hermes_start(struct hermes *h)
     warn_of_ignored(h);
     if (*hermes_text(h, SETTING_config))
         hermes_log_rules(h, rule_count);
+    if (h->tls)
+        tls_source_log(&h->tls_source, &report);
     hermes_log_keys(h, keys); /* the box holds them still: nobody else reloads */
-    LOG_LINE(&h->logger, LOG_INFO, "listening",
-        LOG_STRING("host", *hermes_text(h, SETTING_host) ? hermes_text(h, SETTING_host) : "*"),
-        LOG_NUMBER("port", h->acceptor.port), LOG_NUMBER("workers", workers),
-        LOG_NUMBER("max_connections", h->acceptor.settings.max_connections),
-        LOG_STRING("version", HERMES_VERSION));
+    log_listening(h, workers);
     log_way_of_sending(h, workers);
     return HERMES_OK;
 

@@ -13,6 +13,7 @@
 #include "hermes/hermes.h"
 #include "net/acceptor.h"
 #include "server/settings.h"
+#include "server/tls_source.h"
 #include "session/worker.h"
 
 struct hermes {
@@ -21,6 +22,8 @@ struct hermes {
     struct addresses addresses;
     struct workshop shop;
     struct acceptor acceptor;
+    struct tls_source tls_source; /* where `tls` */
+    bool tls;
     struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
     _Atomic unsigned running; /* threads */
     bool started;
@@ -46,6 +49,13 @@ static inline const char *hermes_text(const struct hermes *h, enum setting which
  * HERMES_OK, or another, the fault in h->error, and nothing to forget. */
 int hermes_read_callers(struct hermes *h);
 void hermes_forget_callers(struct hermes *h);
+
+/* callers.c: sees that the settings of TLS go together. HERMES_OK, or another and the fault in
+ * h->error. */
+int hermes_check_tls(struct hermes *h);
+
+/* running.c: tells the workers that there is something new for them. */
+void hermes_tell_workers(struct hermes *h);
 
 /* running.c: what WS_CONFIG says, with a reference; when it is empty there are none, and at the
  * start NULL. HERMES_OK, or another and the fault in h->error. */

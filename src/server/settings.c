@@ -94,7 +94,7 @@ static bool parse(size_t which, const char *value, uint64_t *out)
         return units_time(value, out);
     case PORT:
         *out = PORT_OFF;
-        return !*value || strcmp(value, "off") == 0 || units_number(value, out);
+        return strcmp(value, "off") == 0 || units_number(value, out);
     case CHOICE:
         return choose(texts[which].help, value, out);
     case STRING:

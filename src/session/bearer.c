@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "auth/keys.h"
@@ -11,6 +10,7 @@
 #include "hermes/protocol.h"
 #include "proto/reply.h"
 #include "session/answer.h"
+#include "session/carried.h"
 #include "session/catch_up.h"
 #include "session/worker.h"
 
@@ -86,7 +86,7 @@ static enum auth_result bearer_new(
     }
     *b = (struct bearer){.session = s, .claims = claims, .grants = grants};
     deadline_init(&b->deadline);
-    bearer_time(b, s->worker->keys->leeway, now);
+    bearer_time(b, s->worker->keys ? s->worker->keys->leeway : 0, now);
     *out = b;
     return AUTH_OK;
 }
@@ -153,87 +153,10 @@ static enum auth_result bear(struct session *s, struct text token)
 
 /* --- tokens of a handshake -------------------------------------------------------------------- */
 
-struct carried {
-    unsigned count;
-    struct text token;           /* the last one */
-    char decoded[HTTP_HEAD_MAX]; /* of the query's, if it is that */
-};
-
-static void carry(struct carried *c, struct text token)
+bool session_certified(struct session *s, struct text user)
 {
-    c->count++;
-    c->token = token;
-}
-
-static void carry_authorization(struct carried *c, struct text value)
-{
-    static const char scheme[] = "Bearer";
-    size_t len = sizeof scheme - 1;
-    if (value.len < len || strncasecmp(value.at, scheme, len) != 0 ||
-        (value.len > len && value.at[len] != ' '))
-        return;
-    while (len < value.len && value.at[len] == ' ')
-        len++;
-    carry(c, (struct text){value.at + len, value.len - len});
-}
-
-static void carry_subprotocol(struct carried *c, struct text list)
-{
-    struct text offer;
-    struct text prefix = TEXT("token.");
-    while (http_list_next(&list, &offer))
-        if (text_starts_with(offer, prefix))
-            carry(c, (struct text){offer.at + prefix.len, offer.len - prefix.len});
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'                 ? c - '0'
-           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                : -1;
-}
-
-/* What is no escape stays as it is, and makes a token that nobody can read. */
-static struct text decode(char *out, struct text value)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < value.len; i++) {
-        char byte = value.at[i];
-        if (byte == '%' && value.len - i > 2 && hex(value.at[i + 1]) >= 0 &&
-            hex(value.at[i + 2]) >= 0) {
-            byte = (char)(hex(value.at[i + 1]) << 4 | hex(value.at[i + 2]));
-            i += 2;
-        }
-        out[len++] = byte;
-    }
-    return (struct text){out, len};
-}
-
-static void carry_query(struct carried *c, struct text query)
-{
-    struct text name = TEXT("token=");
-    while (query.len > 0) {
-        const char *end = memchr(query.at, '&', query.len);
-        size_t len = end ? (size_t)(end - query.at) : query.len;
-        struct text field = {query.at, len};
-        if (text_starts_with(field, name))
-            carry(c, decode(c->decoded, (struct text){field.at + name.len, len - name.len}));
-        len += end != NULL;
-        query = (struct text){query.at + len, query.len - len};
-    }
-}
-
-static void find_tokens(struct carried *c, const struct http_head *head)
-{
-    c->count = 0;
-    for (size_t i = 0; i < head->header_count; i++) {
-        const struct http_header *header = &head->headers[i];
-        if (http_is_named(header, "Authorization"))
-            carry_authorization(c, header->value);
-        else if (http_is_named(header, "Sec-WebSocket-Protocol"))
-            carry_subprotocol(c, header->value);
-    }
-    carry_query(c, head->query);
+    struct claims *claims = claims_of_user(user);
+    return claims && bearer_new(s, claims, since_1970_ms(), &s->bearer) == AUTH_OK;
 }
 
 bool session_admit(struct session *s, const struct http_head *head, struct admission *refusal)
@@ -241,7 +164,12 @@ bool session_admit(struct session *s, const struct http_head *head, struct admis
     struct carried carried;
     if (!s->worker->keys)
         return true;
-    find_tokens(&carried, head);
+    if (s->bearer && deny_has(&s->worker->keys->deny.users, s->bearer->claims->user)) {
+        count(s->worker, AUTH_DENIED);
+        *refusal = (struct admission){401, auth_result_text(AUTH_DENIED)};
+        return false;
+    }
+    carried_find(&carried, head);
     if (carried.count == 0)
         return true;
     if (carried.count > 1) {

@@ -1,4 +1,4 @@
-/* Who a session is and what it may do, by its token.
+/* Who a session is and what it may do, by its token or its certificate.
  *
  * A session without one is nobody in particular: what the rules let everyone do, it may do. Whoever
  * has one may do that and what the rules let its kind do, but of either only what the token grants.
@@ -29,6 +29,10 @@ struct admission {
     int status;
     const char *text;
 };
+
+/* Its certificate names that user, who may do what any that is authenticated may. A token in its
+ * request replaces that. False when there is no memory. */
+bool session_certified(struct session *s, struct text user);
 
 /* Looks for a token in a request and makes the session its bearer. True to let it in, without a
  * token too; false, and why not. */

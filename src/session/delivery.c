@@ -329,11 +329,12 @@ static size_t deliver_next(struct worker *w)
     case MAIL_MESSAGE:
         return ((const struct message *)mail.item)->count > 0 ? deliver_messages(w)
                                                               : deliver_event(w);
-    case MAIL_CONNECTION:
+    case MAIL_CONNECTION: {
+        struct connection connection = connection_of(mail);
         w->tray.at++;
-        session_open(w, (int)(mail.word & 0xffffffff), (enum connection_refusal)(mail.word >> 32),
-            mail.item);
+        session_open(w, &connection);
         return 16;
+    }
     case MAIL_RESUME:
         w->tray.at++;
         worker_resume_all(w);

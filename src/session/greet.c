@@ -24,7 +24,7 @@ static bool write_now(struct session *s, const struct buf *b)
     struct metrics *metrics = &s->worker->metrics;
     metric_add(metrics, METRIC_writes_total, 1);
     metric_add(metrics, METRIC_bytes_sent_total, wrote > 0 ? wrote : 0);
-    return wrote == (ssize_t)b->len;
+    return wrote == (ssize_t)b->len && !conn_pending(&s->conn);
 }
 
 /* Answers and ends the stream; the peer has until the deadline to end its side, so that the answer
@@ -115,6 +115,11 @@ static void answer_request(
     struct admission refusal;
     struct worker *w = s->worker;
     bool unready = atomic_load_explicit(&w->shop->unready, memory_order_relaxed);
+    if (s->refusal == REFUSAL_PLAIN) {
+        refuse(s, METRIC_refused_plain_total, 400,
+            "This port is for TLS: connect to it by wss:// or https://.", request->head_only);
+        return;
+    }
     switch (request->kind) {
     case REQUEST_HEALTHZ:
         metric_add(&w->metrics, METRIC_http_requests_total, 1);

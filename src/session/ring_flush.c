@@ -20,7 +20,7 @@ static size_t fill(struct worker *w, size_t most)
             continue;
         s->queued = 0;
         struct iovec piece = {NULL, 0};
-        if (!s->unremembered)
+        if (!s->unremembered && !s->conn.tls)
             piece = outbox_piece(&w->log, &s->out);
         ring_add(ring, &s->conn, piece, s);
         sends += piece.iov_len > 0;

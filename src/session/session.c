@@ -8,6 +8,7 @@
 #include "proto/ws_out.h"
 #include "session/bearer.h"
 #include "session/facts.h"
+#include "session/secure.h"
 #include "session/slow.h"
 #include "session/worker.h"
 
@@ -31,30 +32,32 @@ static struct session *session_of_conn(struct conn *conn)
     return LIST_ITEM(conn, struct session, conn);
 }
 
-void session_open(
-    struct worker *w, int fd, enum connection_refusal refusal, struct address *address)
+void session_open(struct worker *w, const struct connection *connection)
 {
     struct session *s = w->draining ? NULL : slab_new(&w->sessions);
     if (s) {
         *s = (struct session){
             .worker = w,
-            .refusal = (uint8_t)refusal,
+            .refusal = (uint8_t)connection->refusal,
             .heralded = w->shop->proxy_head,
-            .address = address,
+            .unsecured = connection->tls,
+            .address = connection->address,
         };
-        if (!conn_open(&s->conn, &w->poller, fd)) {
+        if (!conn_open(&s->conn, &w->poller, connection->fd)) {
             slab_free(&w->sessions, s);
             s = NULL;
         }
     }
     if (!s) {
-        close(fd);
-        address_drop(w->shop->addresses, address);
+        close(connection->fd);
+        address_drop(w->shop->addresses, connection->address);
         atomic_fetch_sub(&w->shop->connections, 1);
         return;
     }
     subscriber_init(&s->subscriber);
     deadline_init(&s->deadline);
+    if (s->unsecured)
+        list_init(&s->securing);
     s->deadline.since = wheel_tick(&w->wheel);
     metric_add(&w->metrics, METRIC_connections, 1);
     metric_add(&w->metrics, METRIC_connections_total, 1);
@@ -121,6 +124,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     struct worker *w = s->worker;
     if (s->state == SESSION_ENDED)
         return;
+    session_forget_secure(s);
     session_leave_state(s, reason, outbox_unsent(&s->out));
     if (s->state != SESSION_HEAD)
         ws_release(w->readers, &s->reader);
@@ -234,6 +238,10 @@ static void session_sent_all(struct session *s)
         /* The peer reads our close frame and then the end; its own end is waited for. */
         s->finished = true;
         conn_finish(&s->conn);
+        if (conn_pending(&s->conn)) {
+            set_blocked(s, true);
+            session_watch(s);
+        }
         wheel_set(&w->wheel, &s->deadline, CLOSE_WAIT_MS);
     } else if (s->late_pong && s->state == SESSION_OPEN) {
         buf_clear(&w->scratch);
@@ -326,6 +334,10 @@ static bool session_read(struct session *s)
     struct worker *w = s->worker;
     if (s->heralded)
         return session_read_proxy_head(s);
+    if (s->unsecured) {
+        session_secure(s);
+        return false;
+    }
     /* Less at a time while a mailbox is crowded: a publisher is stopped only between two reads. */
     size_t room = mailbox_crowded(&w->box, w->shop->route.crowded) ? READ_CROWDED : READ_BUFFER;
     ssize_t got = conn_read(&s->conn, w->buffer, room);
@@ -361,7 +373,9 @@ void session_ready(struct conn *conn, int events)
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return;
     }
-    if (events & CONN_WRITABLE)
+    if (events & CONN_WRITABLE && s->unsecured)
+        session_secure(s);
+    else if (events & CONN_WRITABLE)
         session_flush(s);
     if (events & CONN_READABLE && s->state != SESSION_ENDED)
         for (int i = 0; i < READS_A_ROUND && session_read(s); i++)

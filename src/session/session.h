@@ -1,6 +1,6 @@
 /* One client, from the accepted socket to the last byte.
  *
- * Order: HEAD (reading the PROXY header where there has to be one, then the request), OPEN, CLOSING
+ * Order: HEAD (the PROXY header where there has to be one, TLS, then the request), OPEN, CLOSING
  *   (the last frame is queued; input is thrown away), ENDED (until the worker's turn is over).
  *   Nothing frees a session but that last step, so a session stays valid for as long as the
  *   callback runs that ended it.
@@ -19,6 +19,7 @@
 #include "loop/wheel.h"
 #include "net/addresses.h"
 #include "net/conn.h"
+#include "net/connection.h"
 #include "net/outbox.h"
 #include "proto/ws_in.h"
 
@@ -62,6 +63,7 @@ struct session {
     bool heralded : 1;    /* a PROXY header has to come first */
     bool told : 1;        /* a proxy told who the client is */
     bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */
+    bool unsecured : 1;   /* HEAD: TLS comes first, see session/secure.h */
     uint8_t asking;       /* questions about presence that are not answered yet */
     uint16_t catching;    /* topics it catches up with, see session/catch_up.h */
     uint32_t reached;     /* the worker's `choosing` when a delivery last got here */
@@ -81,9 +83,14 @@ struct session {
         struct session *ended_before; /* ENDED */
     };
     struct late_pong *late_pong;
-    struct catch_up *catch_ups; /* those of it, see session/catch_up.h */
-    struct arrears *arrears;    /* gaps it is to be told of, see session/slow.h; NULL: none */
-    uint64_t client;            /* its id for others */
+    union {
+        struct {
+            struct catch_up *catch_ups; /* those of it, see session/catch_up.h */
+            struct arrears *arrears;    /* gaps to tell it of, see session/slow.h; NULL: none */
+        };
+        struct list securing; /* unsecured: in a queue of the worker's */
+    };
+    uint64_t client; /* its id for others */
     union {
         struct address *address; /* what it is counted by; NULL: not counted */
         struct caller *caller;   /* told: that, and who it is */
@@ -94,8 +101,7 @@ struct session {
 _Static_assert(sizeof(struct session) == 192, "three cache lines: there are many of them");
 
 /* A new session on an accepted socket, which it takes over (closing it when there is no memory). */
-void session_open(
-    struct worker *w, int fd, enum connection_refusal refusal, struct address *address);
+void session_open(struct worker *w, const struct connection *connection);
 
 /* Its socket can be read from or written to. */
 void session_ready(struct conn *conn, int events);

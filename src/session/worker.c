@@ -9,6 +9,7 @@
 #include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/inquiry.h"
+#include "session/secure.h"
 #include "session/session.h"
 
 enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
@@ -68,6 +69,7 @@ static void take_rules(struct worker *w)
     w->rules = rules_box_take(&w->shop->rules);
     worker_sweep(w);
     worker_take_keys(w);
+    worker_take_tls(w);
 }
 
 static void worker_turn(uv_prepare_t *prepare)
@@ -82,6 +84,7 @@ static void worker_turn(uv_prepare_t *prepare)
     finished &= worker_inquire(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
+    finished &= worker_secure(w, WORKER_SECURE_NS);
     let_waiters_go(w);
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
@@ -175,8 +178,9 @@ static void drop_mail(struct worker *w)
         else if (mail.kind == MAIL_INQUIRY)
             worker_inquiry_lose(w, mail.item);
         else if (mail.kind == MAIL_CONNECTION) {
-            close((int)(mail.word & 0xffffffff));
-            address_drop(w->shop->addresses, mail.item);
+            struct connection connection = connection_of(mail);
+            close(connection.fd);
+            address_drop(w->shop->addresses, connection.address);
             atomic_fetch_sub(&w->shop->connections, 1);
         }
     }
@@ -243,6 +247,8 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     list_init(&w->asked);
     list_init(&w->inquiries);
     list_init(&w->catching);
+    list_init(&w->securing);
+    list_init(&w->insecure);
     w->other_rules = true;
     shop->route.boxes[index] = &w->box;
     return 0;
@@ -304,6 +310,7 @@ void worker_fini(struct worker *w)
     rules_drop(w->rules);
     verifier_free(w->verifier);
     auth_keys_drop(w->keys);
+    tls_config_drop(w->tls);
     free(w->paused);
     free(w->queue.sessions);
 }

@@ -22,6 +22,7 @@
 #include "net/addresses.h"
 #include "net/byte_log.h"
 #include "net/cidr.h"
+#include "net/conn.h"
 #include "net/outbox.h"
 #include "net/poller.h"
 #include "net/ring.h"
@@ -31,6 +32,7 @@
 #include "session/facts.h"
 #include "session/keys_box.h"
 #include "session/marks.h"
+#include "session/tls_box.h"
 
 struct session;
 struct verifier;
@@ -53,6 +55,7 @@ struct workshop {
     struct route route;
     struct rules_box rules;
     struct keys_box keys;
+    struct tls_box tls;
     uint64_t client_key; /* random: what the clients' ids are made of */
     struct session_limits limits;
     struct logger *logger;
@@ -70,8 +73,14 @@ struct workshop {
 };
 
 /* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
- * `relief` may rise by before that, or by what one session more costs. */
-enum { READ_BUFFER = 64 * 1024, WORKER_FLUSH_SLICE = 512, WORKER_RELIEF = 100000 };
+ * `relief` may rise by before that, or by what one session more costs. WORKER_SECURE_NS: time for
+ * TLS handshakes in a turn. */
+enum {
+    READ_BUFFER = 64 * 1024,
+    WORKER_FLUSH_SLICE = 512,
+    WORKER_RELIEF = 100000,
+    WORKER_SECURE_NS = 2000000
+};
 
 struct flush_queue {
     struct session **sessions; /* NULL: ended meanwhile */
@@ -132,6 +141,9 @@ struct worker {
     struct verifier *verifier; /* of those; NULL, too, when there was no memory for it */
     struct wheel bearers;      /* when their tokens expire */
     bool other_rules;          /* or keys: to be taken before the next turn */
+    struct tls_config *tls;    /* for new sessions; NULL: there is no port for TLS */
+    struct list securing;      /* sessions whose TLS handshake can go on, */
+    struct list insecure;      /* and those where it can begin */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
     struct list asked;     /* struct presence: questions that are not answered yet */
@@ -152,7 +164,7 @@ struct worker {
     bool draining;
     bool closing;
     struct metrics metrics;
-    char buffer[READ_BUFFER];
+    char buffer[READ_BUFFER + CONN_READ_MORE];
 };
 
 /* Makes the loop and what is on it; a libuv error code or 0. On an error nothing is left. */

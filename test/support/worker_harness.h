@@ -59,6 +59,7 @@ static inline void rig_open_with(
     route_init(&r->shop.route, workers, history_bytes);
     rules_box_init(&r->shop.rules);
     keys_box_init(&r->shop.keys);
+    tls_box_init(&r->shop.tls);
     r->shop.client_key = 7;
     r->shop.workers = aligned_alloc(64, bytes);
     assert_non_null(r->shop.workers);
@@ -112,6 +113,7 @@ static inline void rig_close(struct rig *r)
     route_fini(&r->shop.route);
     rules_box_fini(&r->shop.rules);
     keys_box_fini(&r->shop.keys);
+    tls_box_fini(&r->shop.tls);
     addresses_fini(&r->addresses);
     logger_fini(&r->logger);
     close(r->null);
@@ -233,7 +235,7 @@ static inline void client_connect(
         setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
     *c = (struct client){.peer = {.fd = fds[1]}};
     atomic_fetch_add(&r->shop.connections, 1);
-    session_open(w, fds[0], why, NULL);
+    session_open(w, &(struct connection){.fd = fds[0], .refusal = why});
     struct rig_search search = {.fd = fds[0]};
     slab_each(&w->sessions, rig_is_it, &search);
     c->session = search.found;

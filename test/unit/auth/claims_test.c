@@ -39,6 +39,19 @@ static void without_a_hermes_claim_nothing_is_limited(void **state)
     claims_drop(c);
 }
 
+static void a_user_known_by_other_means_is_limited_in_nothing(void **state)
+{
+    (void)state;
+    struct claims *c = claims_of_user(TEXT("Ada"));
+    assert_true(text_equal(c->user, TEXT("Ada")));
+    assert_int_equal(c->id.len, 0);
+    assert_true(c->presence);
+    assert_false(c->subscribe.limited);
+    assert_false(c->publish.limited);
+    assert_true(c->expires == CLAIMS_NEVER);
+    claims_drop(c);
+}
+
 static void claims_are_copied_out(void **state)
 {
     (void)state;
@@ -119,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_hermes_claim_nothing_is_limited),
+        cmocka_unit_test(a_user_known_by_other_means_is_limited_in_nothing),
         cmocka_unit_test(claims_are_copied_out),
         cmocka_unit_test(a_hermes_claim_allows_presence_only_where_it_says_so),
         cmocka_unit_test(a_user_has_at_most_256_bytes),

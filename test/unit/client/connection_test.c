@@ -326,5 +326,5 @@ int main(void)
         cmocka_unit_test(frames_that_may_not_be_end_the_connection),
         cmocka_unit_test(without_retry_the_end_is_the_end),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return WORLD_RUN_BOTH_WAYS(tests);
 }

@@ -21,6 +21,9 @@ static void part_closed(uv_handle_t *handle)
         return;
     buf_fini(&conn->head);
     buf_fini(&conn->slow);
+    buf_fini(&conn->plain);
+    fake_veil_free(conn->veil);
+    conn->veil = NULL;
 }
 
 static void conn_close(struct fake_conn *conn)
@@ -82,9 +85,9 @@ static void one_more(uv_idle_t *idle)
         conn_close(conn);
 }
 
-void fake_bytes(struct fake_conn *conn, const void *bytes, size_t len)
+static void wire_bytes(struct fake_conn *conn, const void *bytes, size_t len)
 {
-    if (conn->closed)
+    if (conn->closed || len == 0)
         return;
     if (!conn->fake->slowly) {
         write_now(conn, bytes, len);
@@ -92,6 +95,32 @@ void fake_bytes(struct fake_conn *conn, const void *bytes, size_t len)
     }
     buf_append(&conn->slow, bytes, len);
     uv_idle_start(&conn->idle, one_more);
+}
+
+void fake_bytes(struct fake_conn *conn, const void *bytes, size_t len)
+{
+    struct buf out = {0};
+    if (conn->closed)
+        return;
+    if (!conn->veil) {
+        wire_bytes(conn, bytes, len);
+        return;
+    }
+    fake_veil_write(conn->veil, bytes, len, &out);
+    wire_bytes(conn, out.data, out.len);
+    buf_fini(&out);
+}
+
+/* Closes it in order. */
+static void conn_finish(struct fake_conn *conn)
+{
+    struct buf out = {0};
+    if (conn->veil)
+        fake_veil_finish(conn->veil, &out);
+    if (out.len > 0 && !conn->fake->slowly)
+        wire_bytes(conn, out.data, out.len);
+    buf_fini(&out);
+    conn_close(conn);
 }
 
 void fake_frame(struct fake_conn *conn, enum ws_opcode opcode, const void *payload, size_t len)
@@ -153,7 +182,7 @@ static bool on_close(void *user, int code, const char *reason, size_t len)
         fake_end(conn, code, "");
         conn->ending = true;
         if (!conn->fake->slowly)
-            conn_close(conn);
+            conn_finish(conn);
     }
     return false;
 }
@@ -179,7 +208,7 @@ static void shake(struct fake_conn *conn)
     MUST(request.kind == REQUEST_UPGRADE);
     if (f->answer) {
         fake_bytes(conn, f->answer, strlen(f->answer));
-        conn_close(conn);
+        conn_finish(conn);
         return;
     }
     struct buf out = {0};
@@ -207,6 +236,41 @@ static void shake(struct fake_conn *conn)
         feed(conn, conn->head.data + used, conn->head.len - used);
 }
 
+static void take(struct fake_conn *conn, char *bytes, size_t len)
+{
+    if (conn->shaken) {
+        feed(conn, bytes, len);
+    } else {
+        buf_append(&conn->head, bytes, len);
+        shake(conn);
+    }
+}
+
+static void take_veiled(struct fake_conn *conn, const char *bytes, size_t len)
+{
+    struct fake *f = conn->fake;
+    struct buf out = {0};
+    bool begun = conn->veil != NULL;
+    if (f->plain || (f->silent && begun)) {
+        if (f->plain)
+            wire_bytes(conn, f->plain, strlen(f->plain));
+        conn_close(conn);
+        return;
+    }
+    if (!begun)
+        conn->veil = fake_veil_new(f->tls);
+    buf_clear(&conn->plain);
+    bool goes_on = fake_veil_feed(conn->veil, bytes, len, &conn->plain, &out);
+    wire_bytes(conn, out.data, out.len);
+    buf_fini(&out);
+    if (conn->plain.len > 0)
+        take(conn, conn->plain.data, conn->plain.len);
+    if (goes_on || conn->closed)
+        return;
+    f->ended_orderly += fake_veil_ended(conn->veil);
+    conn_close(conn);
+}
+
 static void give_bytes(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     struct fake *f = conn_of(handle)->fake;
@@ -217,14 +281,12 @@ static void give_bytes(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
 {
     struct fake_conn *conn = conn_of(stream);
-    if (len < 0) {
+    if (len < 0)
         conn_close(conn);
-    } else if (conn->shaken) {
-        feed(conn, bytes->base, (size_t)len);
-    } else {
-        buf_append(&conn->head, bytes->base, (size_t)len);
-        shake(conn);
-    }
+    else if (conn->fake->tls || conn->fake->plain)
+        take_veiled(conn, bytes->base, (size_t)len);
+    else
+        take(conn, bytes->base, (size_t)len);
 }
 
 void fake_listen(struct fake_conn *conn)
@@ -267,6 +329,16 @@ void fake_open(struct fake *f, uv_loop_t *loop, const char *host)
     snprintf(f->url, sizeof f->url, "ws://%s:%d/x", host, ntohs(address.sin_port));
 }
 
+void fake_secure(struct fake *f, struct fake_tls *tls)
+{
+    fake_tls_free(f->tls);
+    f->tls = tls;
+    if (memcmp(f->url, "wss", 3) != 0) {
+        memmove(f->url + 3, f->url + 2, strlen(f->url + 2) + 1);
+        f->url[2] = 's';
+    }
+}
+
 void fake_close(struct fake *f)
 {
     uv_close((uv_handle_t *)&f->listener, NULL);
@@ -279,4 +351,5 @@ void fake_close(struct fake *f)
         free(conn);
     }
     ws_pool_free(f->frames);
+    fake_tls_free(f->tls);
 }

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "proto/ws_in.h"
+#include "unit/client/fake_tls.h"
 
 struct fake;
 
@@ -17,6 +18,8 @@ struct fake_conn {
     uv_tcp_t tcp;
     struct fake *fake;
     struct ws_reader *reader;
+    struct fake_veil *veil; /* with TLS */
+    struct buf plain;       /* decrypted last */
     struct buf head;
     uv_idle_t idle;
     struct buf slow; /* goes out byte by byte */
@@ -54,9 +57,16 @@ struct fake {
     bool no_info;
     bool no_close; /* does not answer a close frame */
     bool no_pong;
+    struct fake_tls *tls;   /* NULL: plain; owned */
+    bool silent;            /* ends the connection at the client's second flight of TLS */
+    const char *plain;      /* answers this to TLS, as a server without it would */
+    unsigned ended_orderly; /* connections whose TLS the client has ended */
 };
 
 void fake_open(struct fake *f, uv_loop_t *loop, const char *host);
+
+/* From now on with TLS, or with other TLS. */
+void fake_secure(struct fake *f, struct fake_tls *tls);
 void fake_close(struct fake *f);
 
 void fake_bytes(struct fake_conn *conn, const void *bytes, size_t len);

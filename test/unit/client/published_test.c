@@ -200,5 +200,5 @@ int main(void)
         cmocka_unit_test(what_the_queue_refuses_is_not_answered),
         cmocka_unit_test(a_client_may_be_freed_while_it_tells_what_was_lost),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return WORLD_RUN_BOTH_WAYS(tests);
 }

@@ -124,7 +124,11 @@ static void what_was_not_handed_over_comes_on_the_next_connection(void **state)
         for (int i = 0; i < 10; i++)
             uv_run(&w.loop, UV_RUN_NOWAIT);
     } while (hermes_client_queued_bytes(w.client) < before || before == 0);
-    assert_int_equal(hermes_client_confirm(w.client, 1), HERMES_CLIENT_FULL);
+    /* What is too little room for a publish may do for a few of these. */
+    int code = HERMES_CLIENT_OK;
+    for (int i = 0; i < 3 && code == HERMES_CLIENT_OK; i++)
+        code = hermes_client_confirm(w.client, 1);
+    assert_int_equal(code, HERMES_CLIENT_FULL);
     w.fake.deaf = false;
     fake_reset(w.fake.all);
     world_run(&w);
@@ -237,5 +241,5 @@ int main(void)
         cmocka_unit_test(while_paused_nothing_is_read),
         cmocka_unit_test(what_may_not_be_sent_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return WORLD_RUN_BOTH_WAYS(tests);
 }

@@ -277,5 +277,5 @@ int main(void)
         cmocka_unit_test(a_subscription_that_was_refused_is_asked_for_again_as_it_was),
         cmocka_unit_test(who_is_told_when_comes_back_then),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return WORLD_RUN_BOTH_WAYS(tests);
 }

@@ -187,5 +187,5 @@ int main(void)
         cmocka_unit_test(auth_is_answered_with_its_token),
         cmocka_unit_test(one_that_was_accepted_is_no_newer_one),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return WORLD_RUN_BOTH_WAYS(tests);
 }

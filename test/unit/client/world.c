@@ -97,6 +97,13 @@ static void out_of_patience(uv_timer_t *timer)
         w->seen.data);
 }
 
+static bool with_tls;
+
+void world_tls(bool on)
+{
+    with_tls = on;
+}
+
 void world_open(struct world *w)
 {
     *w = (struct world){0};
@@ -116,6 +123,10 @@ void world_open(struct world *w)
         .on_close = on_close};
     w->options = (struct hermes_client_options){
         .url = w->fake.url, .events = &w->events, .user = w, .retry_ms = 1, .retry_max_ms = 1};
+    if (!with_tls)
+        return;
+    fake_secure(&w->fake, fake_tls_new(FAKE_GOOD, false));
+    w->options.tls_ca = fake_tls_ca();
 }
 
 void world_client(struct world *w)

@@ -23,6 +23,14 @@ struct world {
 
 void world_open(struct world *w);
 
+/* Whether worlds that are opened from now on have TLS. */
+void world_tls(bool on);
+
+/* Runs all tests without TLS and with it. Behind cmocka.h only. */
+#define WORLD_RUN_BOTH_WAYS(tests)                                                                 \
+    (cmocka_run_group_tests_name("without TLS", tests, NULL, NULL) +                               \
+        (world_tls(true), cmocka_run_group_tests_name("with TLS", tests, NULL, NULL)))
+
 /* A client with the world's options and events, not yet open. */
 void world_client(struct world *w);
 

@@ -9,15 +9,60 @@ struct wire {
     struct random *r; /* not NULL: takes some number of them at every call */
     unsigned writes;
     bool broken;
+    size_t record; /* not 0: as through TLS, takes all of so many bytes or none, and may owe some */
+    struct buf owed;
 };
+
+static struct wire *wire_of(const struct conn *c)
+{
+    return ((const struct peer *)(const void *)((const char *)c - offsetof(struct peer, conn)))
+        ->wire;
+}
+
+bool conn_owes(const struct conn *c)
+{
+    return wire_of(c)->owed.len > 0;
+}
+
+ssize_t conn_flush(struct conn *c)
+{
+    struct wire *w = wire_of(c);
+    if (w->broken)
+        return CONN_BROKEN;
+    size_t part = w->owed.len < w->room ? w->owed.len : w->room;
+    buf_append(&w->bytes, w->owed.data, part);
+    memmove(w->owed.data, w->owed.data + part, w->owed.len - part);
+    w->owed.len -= part;
+    w->room -= part;
+    return w->owed.len > 0 ? CONN_AGAIN : 0;
+}
+
+static ssize_t write_record(struct conn *c, const struct iovec *pieces, int count)
+{
+    struct wire *w = wire_of(c);
+    ssize_t state = conn_owes(c) ? conn_flush(c) : 0;
+    if (state != 0 || w->room == 0)
+        return state != 0 ? state : CONN_AGAIN;
+    size_t before = w->owed.len;
+    for (int i = 0; i < count && w->owed.len - before < w->record; i++) {
+        size_t most = w->record - (w->owed.len - before);
+        buf_append(
+            &w->owed, pieces[i].iov_base, pieces[i].iov_len < most ? pieces[i].iov_len : most);
+    }
+    size_t took = w->owed.len - before;
+    conn_flush(c);
+    return (ssize_t)took;
+}
 
 ssize_t conn_write(struct conn *c, const struct iovec *pieces, int count)
 {
-    struct wire *w = ((struct peer *)(void *)((char *)c - offsetof(struct peer, conn)))->wire;
+    struct wire *w = wire_of(c);
     w->writes++;
     assert_in_range(count, 1, 64);
     if (w->broken)
         return CONN_BROKEN;
+    if (w->record > 0)
+        return write_record(c, pieces, count);
     size_t room = w->room;
     if (w->r) /* now and then all, even with many pieces; now and then nothing */
         room = (size_t)random_below(w->r, 4) ? (size_t)random_below(w->r, 5000)
@@ -50,7 +95,9 @@ static void wire_open(struct peer *p, struct random *r)
 static void wire_close(struct peer *p)
 {
     struct wire *w = p->wire;
+    p->conn.tls = NULL;
     buf_fini(&w->bytes);
+    buf_fini(&w->owed);
     free(w);
 }
 
@@ -495,6 +542,74 @@ static void a_broken_connection_is_said_to_be_broken(void **state)
     hub_close(&h);
 }
 
+/* Any address that is not NULL tells the outbox that the connection may owe something. */
+static void let_owe(struct peer *p, size_t record)
+{
+    struct wire *w = p->wire;
+    w->record = record;
+    p->conn.tls = p->wire;
+}
+
+static void an_outbox_whose_connection_owes_bytes_is_blocked_until_they_are_sent(void **state)
+{
+    struct hub h;
+    (void)state;
+    hub_open(&h, 2, 21);
+    struct peer *p = &h.peers[0];
+    let_owe(p, SIZE_MAX);
+    give(&h, p, 1000);
+    let(p, 10);
+    assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+    assert_int_equal(outbox_unsent(&p->box), 0);
+    bool holds;
+    assert_ptr_equal(outbox_oldest(&h.log, &holds), &p->box);
+    assert_false(holds);
+    let(p, 10);
+    assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+    /* What comes meanwhile holds the log. */
+    give(&h, p, 50);
+    assert_ptr_equal(outbox_oldest(&h.log, &holds), &p->box);
+    assert_true(holds);
+    log_trim(&h.log, h.log.end);
+    assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+    finish(&h, p);
+    assert_null(outbox_oldest(&h.log, &holds));
+    hub_close(&h);
+}
+
+static void what_is_owed_goes_before_a_last_frame(void **state)
+{
+    struct hub h;
+    (void)state;
+    hub_open(&h, 1, 22);
+    struct peer *p = &h.peers[0];
+    let_owe(p, 600);
+    give(&h, p, 1000);
+    let(p, 10);
+    assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+    give(&h, p, 50);
+    cut(&h, p, last);
+    finish(&h, p);
+    assert_memory_equal(p->stream.data + p->stream.len - last.len, last.at, last.len);
+    hub_close(&h);
+}
+
+static void who_owes_and_is_gone_is_broken(void **state)
+{
+    struct hub h;
+    (void)state;
+    hub_open(&h, 1, 23);
+    struct peer *p = &h.peers[0];
+    let_owe(p, SIZE_MAX);
+    give(&h, p, 1000);
+    let(p, 10);
+    assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+    ((struct wire *)p->wire)->broken = true;
+    assert_int_equal(flush(&h, p), OUTBOX_BROKEN);
+    outbox_clear(&h.log, &p->box);
+    hub_close(&h);
+}
+
 static void all_that_is_there_goes_in_one_write(void **state)
 {
     (void)state;
@@ -539,6 +654,9 @@ int main(void)
         cmocka_unit_test(what_is_excused_does_not_count_as_copied),
         cmocka_unit_test(neighbouring_spans_are_one),
         cmocka_unit_test(a_broken_connection_is_said_to_be_broken),
+        cmocka_unit_test(an_outbox_whose_connection_owes_bytes_is_blocked_until_they_are_sent),
+        cmocka_unit_test(what_is_owed_goes_before_a_last_frame),
+        cmocka_unit_test(who_owes_and_is_gone_is_broken),
         cmocka_unit_test(all_that_is_there_goes_in_one_write),
         cmocka_unit_test(every_peer_receives_what_was_added_for_it),
     };

@@ -151,9 +151,9 @@ static void the_certificate_has_to_be_for_the_host(void **state)
         scene_open(&s, all.ca.pem, 0);
         int came = shake(&s, c, config, ROOM);
         if ((came == 0) != !rows[i].problem)
-            fail_msg("%s: %s", rows[i].host, tls_client_problem(c));
+            fail_msg("%s: %s", rows[i].host, tls_client_problem(c, NULL));
         if (rows[i].problem)
-            assert_non_null(strstr(tls_client_problem(c), rows[i].problem));
+            assert_non_null(strstr(tls_client_problem(c, NULL), rows[i].problem));
         tls_client_free(c);
         scene_close(&s);
     }
@@ -190,8 +190,8 @@ static void who_is_not_known_or_too_old_is_not_believed(void **state)
         struct tls_client *c = tls_client_new(trust, "localhost");
         scene_open(&s, all.ca.pem, 0);
         assert_int_equal(shake(&s, c, by, ROOM), TLS_CLIENT_BROKEN);
-        if (!strstr(tls_client_problem(c), rows[i].problem))
-            fail_msg("%s", tls_client_problem(c));
+        if (!strstr(tls_client_problem(c, NULL), rows[i].problem))
+            fail_msg("%s", tls_client_problem(c, NULL));
         assert_int_equal(tls_client_read(c, copy, 1), TLS_CLIENT_BROKEN);
         assert_false(tls_client_write(c, copy, 1));
         tls_client_free(c);
@@ -211,7 +211,7 @@ static void a_certificate_of_its_own_is_shown_to_who_asks(void **state)
     certificates_write(&all.files, path, "own.pem", own.pem, NULL);
     certificates_write(&all.files, key, "own.key", own.key, NULL);
     struct tls_config *asking = config_load(&all.asking);
-    struct tls_trust *with = trust_load(&(struct tls_client_paths){all.ca_path, path, key});
+    struct tls_trust *with = trust_load(&(struct tls_client_paths){all.ca_path, path, key, false});
     struct scene s;
     struct tls_client *c = tls_client_new(with, "localhost");
     tls_trust_drop(with);
@@ -232,14 +232,14 @@ static void a_server_that_speaks_no_tls_is_told(void **state)
     assert_true(tls_client_output(c).len > 0);
     assert_true(tls_client_feed(c, "HTTP/1.1 400 Bad Request\r\n", 26));
     assert_int_equal(tls_client_shake(c), TLS_CLIENT_BROKEN);
-    assert_string_not_equal(tls_client_problem(c), "");
+    assert_string_not_equal(tls_client_problem(c, NULL), "");
     assert_int_equal(tls_client_shake(c), TLS_CLIENT_BROKEN);
     tls_client_free(c);
     c = tls_client_new(trust, "localhost");
     assert_int_equal(tls_client_shake(c), TLS_CLIENT_AGAIN);
     assert_true(tls_client_feed(c, NULL, 0));
     assert_int_equal(tls_client_shake(c), TLS_CLIENT_BROKEN);
-    assert_non_null(strstr(tls_client_problem(c), "closed"));
+    assert_non_null(strstr(tls_client_problem(c, NULL), "closed"));
     tls_client_free(c);
 }
 
@@ -247,12 +247,14 @@ static void bad_files_are_told(void **state)
 {
     (void)state;
     struct tls_report report;
-    assert_null(tls_trust_load(&(struct tls_client_paths){"/nowhere/ca.pem", NULL, NULL}, &report));
+    assert_null(
+        tls_trust_load(&(struct tls_client_paths){"/nowhere/ca.pem", NULL, NULL, false}, &report));
     assert_non_null(strstr(report.error, "/nowhere/ca.pem: "));
-    assert_null(tls_trust_load(&(struct tls_client_paths){all.key_path, NULL, NULL}, &report));
+    assert_null(
+        tls_trust_load(&(struct tls_client_paths){all.key_path, NULL, NULL, false}, &report));
     assert_non_null(strstr(report.error, "no certificate"));
     assert_null(tls_trust_load(
-        &(struct tls_client_paths){all.ca_path, all.server_path, all.ca_path}, &report));
+        &(struct tls_client_paths){all.ca_path, all.server_path, all.ca_path, false}, &report));
     assert_non_null(strstr(report.error, "no private key"));
     tls_trust_drop(NULL);
     tls_client_free(NULL);
@@ -266,13 +268,13 @@ static void the_system_s_authorities_are_the_default(void **state)
     if (access("/etc/ssl/certs/ca-certificates.crt", R_OK) != 0)
         skip();
     struct tls_trust *system =
-        tls_trust_load(&(struct tls_client_paths){NULL, NULL, NULL}, &report);
+        tls_trust_load(&(struct tls_client_paths){NULL, NULL, NULL, false}, &report);
     assert_non_null(system);
     struct scene s;
     struct tls_client *c = tls_client_new(system, "localhost");
     scene_open(&s, all.ca.pem, 0);
     assert_int_equal(shake(&s, c, config, ROOM), TLS_CLIENT_BROKEN);
-    assert_non_null(strstr(tls_client_problem(c), "authority"));
+    assert_non_null(strstr(tls_client_problem(c, NULL), "authority"));
     tls_client_free(c);
     scene_close(&s);
     tls_trust_drop(system);
@@ -294,7 +296,7 @@ int main(void)
         large[i] = (char)(i * 31 + (i >> 8));
     scenery_open(&all);
     config = config_load(&all.paths);
-    trust = trust_load(&(struct tls_client_paths){all.ca_path, NULL, NULL});
+    trust = trust_load(&(struct tls_client_paths){all.ca_path, NULL, NULL, false});
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tls_trust_drop(trust);
     tls_config_drop(config);

@@ -16,7 +16,7 @@
 #include "hermes/hermes.h"
 
 /* The table once more. */
-enum kind { NUMBER, SIZE, TIME, STRING, SECRET, CHOICE };
+enum kind { NUMBER, SIZE, TIME, PORT, STRING, SECRET, CHOICE };
 
 static const struct row {
     const char *variable;
@@ -201,6 +201,22 @@ static void what_cannot_be_read_is_refused_and_changes_nothing(void **state)
     settings_fini(&s);
 }
 
+static void a_port_may_be_off_and_a_number_not(void **state)
+{
+    (void)state;
+    struct settings s;
+    init(&s);
+    assert_true(s.numbers[SETTING_tls_port] == PORT_OFF);
+    assert_int_equal(set(&s, "WS_TLS_PORT", "8443"), HERMES_OK);
+    assert_true(s.numbers[SETTING_tls_port] == 8443);
+    assert_int_equal(set(&s, "WS_TLS_PORT", "off"), HERMES_OK);
+    assert_true(s.numbers[SETTING_tls_port] == PORT_OFF);
+    assert_int_equal(set(&s, "WS_TLS_PORT", "on"), HERMES_INVALID);
+    assert_non_null(strstr(error, "off or 0 to 65535"));
+    assert_int_equal(set(&s, "WS_PORT", "off"), HERMES_INVALID);
+    settings_fini(&s);
+}
+
 static void choices_are_the_words_of_their_help(void **state)
 {
     (void)state;
@@ -272,6 +288,7 @@ int main(void)
         cmocka_unit_test(there_are_no_other_settings),
         cmocka_unit_test(every_number_has_its_bounds),
         cmocka_unit_test(what_cannot_be_read_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_port_may_be_off_and_a_number_not),
         cmocka_unit_test(choices_are_the_words_of_their_help),
         cmocka_unit_test(a_long_value_does_not_overflow_the_error),
         cmocka_unit_test(the_list_for_help_texts_is_the_table),

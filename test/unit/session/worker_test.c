@@ -225,8 +225,8 @@ static void a_descriptor_that_libuv_refuses_is_closed(void **state)
     size_t before = descriptors();
     rig_open(&r, 1, rig_limits());
     atomic_fetch_add(&r.shop.connections, 1);
-    session_open(
-        &r.shop.workers[0], open("/proc/self/exe", O_RDONLY | O_CLOEXEC), REFUSAL_NONE, NULL);
+    session_open(&r.shop.workers[0],
+        &(struct connection){.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)});
     assert_int_equal(r.shop.workers[0].sessions.used, 0);
     assert_int_equal(atomic_load(&r.shop.connections), 0);
     rig_close(&r);
