@@ -10,33 +10,33 @@ let asking = null;
 let ask = async () => "";
 
 export function whenTokenIsNeeded(question) {
-  ask = question;
+    ask = question;
 }
 
 function read() {
-  try {
-    return sessionStorage.getItem(KEPT) ?? "";
-  } catch {
-    return ""; // storage is switched off: asked for again in each tab
-  }
+    try {
+        return sessionStorage.getItem(KEPT) ?? "";
+    } catch {
+        return ""; // storage is switched off: asked for again in each tab
+    }
 }
 
 function keep(text) {
-  token = text;
-  try {
-    sessionStorage.setItem(KEPT, text);
-  } catch {
-    // as above
-  }
+    token = text;
+    try {
+        sessionStorage.setItem(KEPT, text);
+    } catch {
+        // as above
+    }
 }
 
 // The server answered, and said no.
 export class Refused extends Error {
-  constructor(status, code, message) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
+    constructor(status, code, message) {
+        super(message);
+        this.status = status;
+        this.code = code;
+    }
 }
 
 // The server did not answer, or something else did in its place.
@@ -44,58 +44,58 @@ export class Away extends Error {}
 
 // However many requests find out at once, it is asked for once.
 function tokenAfter(used) {
-  if (token !== used) return Promise.resolve();
-  asking ??= ask(used !== "").then(keep).finally(() => {
-    asking = null;
-  });
-  return asking;
+    if (token !== used) return Promise.resolve();
+    asking ??= ask(used !== "").then(keep).finally(() => {
+        asking = null;
+    });
+    return asking;
 }
 
 async function answer(response) {
-  let body;
-  try {
-    body = await response.json();
-  } catch {
-    throw new Away(`An answer that is not Hermes' (HTTP ${response.status})`);
-  }
-  if (response.ok) return body;
-  const fault = typeof body.error === "object" && body.error ? body.error : body;
-  throw new Refused(response.status, fault.code, fault.message ?? `HTTP ${response.status}`);
+    let body;
+    try {
+        body = await response.json();
+    } catch {
+        throw new Away(`An answer that is not Hermes' (HTTP ${response.status})`);
+    }
+    if (response.ok) return body;
+    const fault = typeof body.error === "object" && body.error ? body.error : body;
+    throw new Refused(response.status, fault.code, fault.message ?? `HTTP ${response.status}`);
 }
 
 async function request(path, body) {
-  for (;;) {
-    const used = token;
-    const headers = {};
-    if (used) headers.Authorization = `Bearer ${used}`;
-    if (body !== undefined) headers["Content-Type"] = "application/json";
-    let response;
-    try {
-      response = await fetch(`api/${path}`, {
-        method: body === undefined ? "GET" : "POST",
-        headers, body, cache: "no-store", credentials: "omit", redirect: "error",
-        signal: AbortSignal.timeout(PATIENCE),
-      });
-    } catch (fault) {
-      throw new Away(fault.name === "TimeoutError" ? "No answer in time" : "No connection");
+    for (;;) {
+        const used = token;
+        const headers = {};
+        if (used) headers.Authorization = `Bearer ${used}`;
+        if (body !== undefined) headers["Content-Type"] = "application/json";
+        let response;
+        try {
+            response = await fetch(`api/${path}`, {
+                method: body === undefined ? "GET" : "POST",
+                headers, body, cache: "no-store", credentials: "omit", redirect: "error",
+                signal: AbortSignal.timeout(PATIENCE),
+            });
+        } catch (fault) {
+            throw new Away(fault.name === "TimeoutError" ? "No answer in time" : "No connection");
+        }
+        if (response.status === 401) {
+            await tokenAfter(used);
+            continue;
+        }
+        return answer(response);
     }
-    if (response.status === 401) {
-      await tokenAfter(used);
-      continue;
-    }
-    return answer(response);
-  }
 }
 
 export function get(path, parameters = {}) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) {
-    if (value !== "" && value !== null && value !== undefined) query.set(name, value);
-  }
-  return request(query.size ? `${path}?${query}` : path);
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(parameters)) {
+        if (value !== "" && value !== null && value !== undefined) query.set(name, value);
+    }
+    return request(query.size ? `${path}?${query}` : path);
 }
 
 // `text` is JSON that goes out as it stands: what was typed as 170.50 is published as 170.50.
 export function post(path, text) {
-  return request(path, text);
+    return request(path, text);
 }

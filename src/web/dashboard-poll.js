@@ -6,12 +6,12 @@ const seen = new WeakMap(); // element → whether any of it is in sight
 const wakers = new Set();
 
 const observer = new IntersectionObserver((entries) => {
-  for (const entry of entries) seen.set(entry.target, entry.isIntersecting);
-  wake();
+    for (const entry of entries) seen.set(entry.target, entry.isIntersecting);
+    wake();
 }, { rootMargin: "100px" });
 
 function wake() {
-  for (const waker of wakers) waker();
+    for (const waker of wakers) waker();
 }
 
 document.addEventListener("visibilitychange", wake);
@@ -20,34 +20,34 @@ document.addEventListener("visibilitychange", wake);
 // all) is in sight. failed(fault) is told what ask() threw, Away excepted: that is the status' matter.
 // Answers a function that asks at once.
 export function poll({ section, pause, ask, failed = console.error }) {
-  let timer;
-  let busy = false;
-  let again = false;
-  if (section) observer.observe(section);
-  const inSight = () => !section || (!document.hidden && seen.get(section));
+    let timer;
+    let busy = false;
+    let again = false;
+    if (section) observer.observe(section);
+    const inSight = () => !section || (!document.hidden && seen.get(section));
 
-  async function go() {
-    clearTimeout(timer);
-    if (busy) {
-      again = true;
-      return;
+    async function go() {
+        clearTimeout(timer);
+        if (busy) {
+            again = true;
+            return;
+        }
+        busy = true;
+        try {
+            do {
+                again = false;
+                await ask();
+            } while (again);
+        } catch (fault) {
+            if (!(fault instanceof Away)) failed(fault);
+        }
+        busy = false;
+        timer = inSight() ? setTimeout(go, pause) : undefined;
     }
-    busy = true;
-    try {
-      do {
-        again = false;
-        await ask();
-      } while (again);
-    } catch (fault) {
-      if (!(fault instanceof Away)) failed(fault);
-    }
-    busy = false;
-    timer = inSight() ? setTimeout(go, pause) : undefined;
-  }
 
-  wakers.add(() => {
-    if (timer === undefined && !busy && inSight()) go();
-  });
-  if (!section) go();
-  return go;
+    wakers.add(() => {
+        if (timer === undefined && !busy && inSight()) go();
+    });
+    if (!section) go();
+    return go;
 }
