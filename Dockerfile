@@ -29,8 +29,9 @@ RUN apt-get -qq update \
     && useradd --system --no-create-home --shell /usr/sbin/nologin hermes
 COPY --from=build /out/usr/bin/hermes /usr/bin/hermes
 USER hermes
-ENV WS_PORT=443
-EXPOSE 443
+# auto: all addresses once WS_ADMIN_TOKEN is set, and only the container itself without.
+ENV WS_PORT=443 WS_ADMIN_HOST=auto
+EXPOSE 443 8090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=2s CMD ["hermes", "health"]
 # No shell in between: the server is process 1 and gets the signals itself.

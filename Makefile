@@ -191,6 +191,9 @@ $(B)/obj/src/%.o: src/%.c $(FOUNDATION)
 	$(SAY) CC $<
 	$(Q)$(call COMPILE,-Isrc)
 
+# The assembler puts these files into it, which -MMD does not see.
+$(B)/obj/src/admin/assets.o: $(wildcard src/web/*)
+
 # Integration tests and bench see what an embedding program sees: the public headers.
 $(B)/obj/test/integration/%.o: test/integration/%.c $(FOUNDATION)
 	@mkdir -p $(@D)

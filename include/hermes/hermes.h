@@ -86,6 +86,10 @@ HERMES_API int hermes_port(const struct hermes *h);
 /* The port for TLS: that of WS_TLS_PORT, or without one hermes_port; 0 without a certificate. */
 HERMES_API int hermes_tls_port(const struct hermes *h);
 
+/* The port of the admin listener (WS_ADMIN_PORT, which is "off" unless it is set); 0: there is none.
+ */
+HERMES_API int hermes_admin_port(const struct hermes *h);
+
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
  * of one thread keep their order. Whom the topic's rule lets publish does not matter. Copies both;
  * returns before the subscribers have it.

@@ -16,23 +16,26 @@
 #include "base/logger.h"
 #include "base/metrics.h"
 #include "loop/mailbox.h"
+#include "loop/wheel.h"
 #include "session/worker.h"
 
-enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64 };
+enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64, ADMIN_READ = 64 * 1024 };
+
+struct api;
+struct inquiry;
 
 /* What the listener knows of the broker, and asks of it. */
 struct admin_settings {
-    const char *host;      /* empty: all addresses */
-    int port;              /* 0: any free one */
-    bool host_local;       /* without a token: only who names localhost or an address is answered */
-    struct text token;     /* empty: everyone may */
-    size_t body_max;       /* bytes of one request */
-    struct workshop *shop; /* of the workers: route, rules, limits, logger */
-    const struct metrics *outside; /* of hermes_publish */
+    const char *host;              /* empty: all addresses */
+    int port;                      /* 0: any free one */
+    struct text token;             /* empty: everyone may who can connect, from this machine */
+    size_t body_max;               /* bytes of one request */
+    struct workshop *shop;         /* the workers: route, rules, limits, logger */
+    const struct metrics *outside; /* of what the program around the broker publishes */
     const struct metrics *acceptor;
     int public_port;
-    bool public_tls;           /* the public port speaks TLS */
-    int tls_port;              /* the other one; 0: none */
+    bool public_tls;           /* that one speaks TLS */
+    int tls_port;              /* the other one that does; 0: none */
     void (*drain)(void *user); /* as SIGTERM does */
     void (*ended)(void *user); /* the last thing on the thread */
     void *user;
@@ -49,22 +52,33 @@ struct admin {
     uv_loop_t loop;
     struct mailbox box; /* answers to inquiries, and the end */
     struct tray tray;
-    uv_timer_t retry; /* accepting again after descriptors ran out */
+    uv_timer_t retry;   /* accepting again after descriptors ran out */
+    struct wheel wheel; /* deadlines of the connections */
     struct admin_listener listeners[ADMIN_LISTENERS_MAX];
     size_t listener_count;
     int port;
-    struct list connections; /* struct http_conn */
+    struct list connections; /* struct http_conn; the idle ones as they became so */
     unsigned connection_count;
-    size_t body_bytes;   /* of all requests that are half there */
+    size_t held_bytes;   /* of requests, in all connections */
+    unsigned asking;     /* inquiries that are not answered yet */
     uint64_t started_ms; /* clock_ms() */
     bool stopping;
-    struct metrics metrics; /* of what is published here, say */
+    bool ending; /* nothing is left: the handles are being closed */
+    struct api *api;
+    struct metrics metrics; /* its own: requests, and what is published through it */
+    char buffer[ADMIN_READ];
 };
 
-/* Binds. 0; or -1 and one sentence for a person in `error`, `*busy` telling whether another
- * program has the port. */
-int admin_open(struct admin *a, const struct admin_settings *settings, bool *busy, char *error,
-    size_t error_size);
+enum admin_fault {
+    ADMIN_OPENED,
+    ADMIN_UNBOUND, /* the address cannot be listened on: another program does, say */
+    ADMIN_EXPOSED, /* others than this machine could connect, and there is no token */
+    ADMIN_NO_LOOP,
+};
+
+/* Binds. On a fault there is one sentence for a person in `error`, and nothing is left. */
+enum admin_fault admin_open(
+    struct admin *a, const struct admin_settings *settings, char *error, size_t error_size);
 
 /* Starts the thread; a libuv error code or 0. */
 int admin_start(struct admin *a);
@@ -73,5 +87,14 @@ void admin_join(struct admin *a);
 
 /* Frees one whose thread has ended or was never started. */
 void admin_fini(struct admin *a);
+
+/* --- on its thread ---------------------------------------------------------------------------- */
+
+/* inquiry_ask, remembered, so that the listener does not end before the answer is there: for all
+ * that it asks. */
+void admin_ask(struct admin *a, struct inquiry *q, const uint64_t *workers);
+
+/* Whether that was the last thing it waited for. */
+void admin_maybe_end(struct admin *a);
 
 #endif

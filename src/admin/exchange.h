@@ -42,6 +42,10 @@ void exchange_json(struct exchange *x, int status, struct buf *body);
 /* {"type":"error","code":CODE,"message":TEXT}. */
 void exchange_error(struct exchange *x, int status, const char *code, const char *message);
 
+/* The same with further header lines, or NULL. */
+void exchange_refuse(
+    struct exchange *x, int status, const char *code, const char *message, const char *headers);
+
 /* --- parameters ------------------------------------------------------------------------------- */
 
 /* Decodes %xx (and where `form`, plus as a space) behind what is in `out`; false: it is malformed,

@@ -30,6 +30,12 @@ static int fault(const char *text)
     return CLI_FAILED;
 }
 
+/* What differs from the defaults of a broker inside another program. */
+static const char *own_default(const struct hermes_setting *setting)
+{
+    return strcmp(setting->variable, "WS_ADMIN_PORT") == 0 ? "auto" : setting->value;
+}
+
 static void print_help(void)
 {
     size_t count;
@@ -41,8 +47,8 @@ static void print_help(void)
         "variable of the environment; the flag wins.\n\n");
     for (size_t i = 0; i < count; i++) {
         printf("  --%s, %s\n      %s", settings[i].flag, settings[i].variable, settings[i].help);
-        if (*settings[i].value)
-            printf(" (default %s)", settings[i].value);
+        if (*own_default(&settings[i]))
+            printf(" (default %s)", own_default(&settings[i]));
         putchar('\n');
     }
     printf(
@@ -65,6 +71,15 @@ static void hide_if_secret(const char *name, char *value)
         if (settings[i].secret && value &&
             (strcmp(settings[i].variable, name) == 0 || strcmp(settings[i].flag, name) == 0))
             explicit_bzero(value, strlen(value));
+}
+
+static void set_own_defaults(struct hermes *h)
+{
+    size_t count;
+    const struct hermes_setting *settings = hermes_settings(&count);
+    for (size_t i = 0; i < count; i++)
+        if (own_default(&settings[i]) != settings[i].value)
+            hermes_set(h, settings[i].variable, own_default(&settings[i]));
 }
 
 static int from_environment(struct hermes *h)
@@ -226,6 +241,7 @@ int cli_serve(int argc, char **argv)
     s.hermes = hermes_new();
     if (!s.hermes)
         return fault("out of memory");
+    set_own_defaults(s.hermes);
     int code = from_environment(s.hermes);
     if (code == CLI_OK)
         code = from_arguments(s.hermes, argc, argv);

@@ -129,6 +129,8 @@ int64_t hermes_metric(struct hermes *h, const char *name)
     if (which == METRIC_COUNT)
         return -1;
     int64_t sum = metric_get(&h->outside, which) + metric_get(&h->acceptor.metrics, which);
+    if (h->admin)
+        sum += metric_get(&h->admin->metrics, which);
     for (unsigned i = 0; i < h->shop.count; i++)
         sum += metric_get(&h->shop.workers[i].metrics, which);
     return sum;

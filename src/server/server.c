@@ -17,6 +17,7 @@ enum {
     REFUSALS = 64,           /* connections past the maximum that are still answered */
     OTHER_DESCRIPTORS = 32,  /* standard streams, listeners, and what libraries open */
     WORKER_DESCRIPTORS = 8,  /* of one loop */
+    ADMIN_DESCRIPTORS = ADMIN_CONNECTIONS_MAX + 16,
 };
 
 const char *hermes_version(void)
@@ -65,6 +66,11 @@ int hermes_tls_port(const struct hermes *h)
     return h->acceptor.tls_port >= 0 ? h->acceptor.tls_port : h->acceptor.port;
 }
 
+int hermes_admin_port(const struct hermes *h)
+{
+    return h->started && h->admin ? h->admin->port : 0;
+}
+
 void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user)
 {
     h->stopped = stopped;
@@ -76,7 +82,10 @@ void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user
 static void thread_ended(void *user)
 {
     struct hermes *h = user;
-    if (atomic_fetch_sub(&h->running, 1) != 1)
+    unsigned running = atomic_fetch_sub(&h->running, 1) - 1;
+    if (running == 1 && h->admin) /* which answers until all others have ended */
+        admin_stop(h->admin);
+    if (running > 0)
         return;
     LOG_LINE(&h->logger, LOG_INFO, "stopped", LOG_NUMBER("port", h->acceptor.port));
     if (h->stopped)
@@ -89,6 +98,8 @@ static int64_t connections_allowed(struct hermes *h, unsigned workers)
     struct rlimit limit;
     int64_t asked = (int64_t)hermes_number(h, SETTING_max_connections);
     int64_t reserve = OTHER_DESCRIPTORS + REFUSALS + WORKER_DESCRIPTORS * (int64_t)workers;
+    if (hermes_number(h, SETTING_admin_port) != PORT_OFF)
+        reserve += ADMIN_DESCRIPTORS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return asked ? asked : INT32_MAX;
     int64_t most = (int64_t)limit.rlim_cur - reserve;
@@ -177,7 +188,8 @@ static int accepting_init(struct hermes *h)
     return HERMES_OK;
 }
 
-/* Starts the workers, then the acceptor, none of which takes signals: those are the program's.
+/* Starts the workers, then whoever asks them and who brings them clients, none of which takes
+ * signals: those are the program's.
  * Should one thread fail to start, those before it are ended as at the end of a broker's life. */
 static int threads_start(struct hermes *h)
 {
@@ -188,9 +200,10 @@ static int threads_start(struct hermes *h)
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    atomic_store(&h->running, shop->count + 1);
+    atomic_store(&h->running, shop->count + 1 + (h->admin != NULL));
     while (started < shop->count && (code = worker_start(&shop->workers[started])) == 0)
         started++;
+    bool admin = code == 0 && h->admin && (code = admin_start(h->admin)) == 0;
     if (code == 0)
         code = acceptor_start(&h->acceptor);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -201,6 +214,10 @@ static int threads_start(struct hermes *h)
         mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_DRAIN});
     for (unsigned i = 0; i < started; i++)
         worker_join(&shop->workers[i]);
+    if (admin) {
+        admin_stop(h->admin);
+        admin_join(h->admin);
+    }
     return HERMES_SYSTEM;
 }
 
@@ -311,6 +328,14 @@ static int load_certificate(struct hermes *h, unsigned workers, struct tls_repor
     return HERMES_INVALID;
 }
 
+static void free_admin(struct hermes *h)
+{
+    if (h->admin)
+        admin_fini(h->admin);
+    free(h->admin);
+    h->admin = NULL;
+}
+
 int hermes_start(struct hermes *h)
 {
     MUST(!h->started);
@@ -356,6 +381,9 @@ int hermes_start(struct hermes *h)
     code = accepting_init(h);
     if (code != HERMES_OK)
         goto no_workers;
+    code = hermes_open_admin(h, thread_ended);
+    if (code != HERMES_OK)
+        goto no_threads;
     code = threads_start(h);
     if (code != HERMES_OK)
         goto no_threads;
@@ -368,10 +396,12 @@ int hermes_start(struct hermes *h)
         tls_source_log(&h->tls_source, &report);
     hermes_log_keys(h, keys); /* the box holds them still: nobody else reloads */
     log_listening(h, workers);
+    hermes_log_admin(h);
     log_way_of_sending(h, workers);
     return HERMES_OK;
 
 no_threads:
+    free_admin(h);
     acceptor_fini(&h->acceptor);
 no_workers:
     workers_fini(h);
@@ -383,13 +413,19 @@ no_workers:
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-void hermes_drain(struct hermes *h)
+void hermes_begin_drain(struct hermes *h)
 {
-    if (!h->started || atomic_exchange(&h->shop.unready, true))
+    if (atomic_exchange(&h->shop.unready, true))
         return;
     LOG_LINE(&h->logger, LOG_INFO, "draining",
         LOG_NUMBER("connections", atomic_load(&h->shop.connections)));
     acceptor_drain(&h->acceptor);
+}
+
+void hermes_drain(struct hermes *h)
+{
+    if (h->started)
+        hermes_begin_drain(h);
 }
 
 void hermes_wait(struct hermes *h)
@@ -399,6 +435,8 @@ void hermes_wait(struct hermes *h)
     acceptor_join(&h->acceptor);
     for (unsigned i = 0; i < h->shop.count; i++)
         worker_join(&h->shop.workers[i]);
+    if (h->admin)
+        admin_join(h->admin);
     h->joined = true;
 }
 
@@ -414,6 +452,7 @@ void hermes_free(struct hermes *h)
         return;
     if (h->started) {
         hermes_stop(h);
+        free_admin(h);
         acceptor_fini(&h->acceptor);
         workers_fini(h);
         shop_fini(h);
@@ -422,6 +461,7 @@ void hermes_free(struct hermes *h)
     }
     settings_fini(&h->settings);
     secret_fini(&h->jwt_secret);
+    secret_fini(&h->admin_token);
     buf_fini(&h->ignored);
     free(h);
 }

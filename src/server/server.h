@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admin/admin.h"
 #include "auth/keys.h"
 #include "base/buf.h"
 #include "hermes/hermes.h"
@@ -22,6 +23,7 @@ struct hermes {
     struct addresses addresses;
     struct workshop shop;
     struct acceptor acceptor;
+    struct admin *admin;          /* NULL: none */
     struct tls_source tls_source; /* where `tls` */
     bool tls;
     struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
@@ -31,7 +33,8 @@ struct hermes {
     void (*stopped)(void *user);
     void *user;
     struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
-    struct buf ignored;       /* names of settings that there are not, each with its terminator */
+    struct secret admin_token;
+    struct buf ignored; /* names of settings that there are not, each with its terminator */
     char error[512];
 };
 
@@ -53,6 +56,15 @@ void hermes_forget_callers(struct hermes *h);
 /* callers.c: sees that the settings of TLS go together. HERMES_OK, or another and the fault in
  * h->error. */
 int hermes_check_tls(struct hermes *h);
+
+/* admin_port.c: opens the admin listener, where one is asked for. HERMES_OK, or another and the
+ * fault in h->error. `ended` as of the other threads. */
+int hermes_open_admin(struct hermes *h, void (*ended)(void *user));
+void hermes_log_admin(struct hermes *h);
+
+/* server.c: hermes_drain, for the broker's own threads, which may run before it counts as started.
+ */
+void hermes_begin_drain(struct hermes *h);
 
 /* running.c: tells the workers that there is something new for them. */
 void hermes_tell_workers(struct hermes *h);

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "hermes/hermes.h"
 
-enum setting_kind { NUMBER, SIZE, TIME, PORT, STRING, SECRET, CHOICE };
+enum setting_kind { NUMBER, SIZE, TIME, PORT, AUTO_PORT, STRING, SECRET, CHOICE };
 
 struct row {
     enum setting_kind kind;
@@ -92,6 +92,11 @@ static bool parse(size_t which, const char *value, uint64_t *out)
         return units_size(value, out);
     case TIME:
         return units_time(value, out);
+    case AUTO_PORT:
+        *out = PORT_AUTO;
+        if (strcmp(value, "auto") == 0)
+            return true;
+        /* fall through */
     case PORT:
         *out = PORT_OFF;
         return strcmp(value, "off") == 0 || units_number(value, out);
@@ -109,7 +114,10 @@ static int refuse(size_t which, const char *value, char *error, size_t size)
 {
     const struct row *row = &rows[which];
     const char *units = row->kind == SIZE ? " (bytes, or with k, m, g)" : "";
-    const char *zero = row->kind == PORT ? "off or " : row->zero && row->least > 0 ? "0 or " : "";
+    const char *zero = row->kind == PORT             ? "off or "
+                       : row->kind == AUTO_PORT      ? "off, auto or "
+                       : row->zero && row->least > 0 ? "0 or "
+                                                     : "";
     const char *variable = texts[which].variable;
     if (row->kind == CHOICE)
         snprintf(error, size, "%s=%s is none of its words: give one of %.*s", variable, value,
@@ -147,8 +155,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
         return 0;
     }
     uint64_t number;
-    if (!parse(i, value, &number) ||
-        (number > rows[i].most && !(rows[i].kind == PORT && number == PORT_OFF)) ||
+    bool port = rows[i].kind == PORT || rows[i].kind == AUTO_PORT;
+    if (!parse(i, value, &number) || (number > rows[i].most && !(port && number >= PORT_AUTO)) ||
         (number < rows[i].least && !(number == 0 && rows[i].zero)))
         return refuse(i, value, error, size);
     s->numbers[i] = number;

@@ -15,10 +15,11 @@ enum setting {
 };
 
 #define PORT_OFF UINT64_MAX
+#define PORT_AUTO (UINT64_MAX - 1)
 
 struct settings {
-    uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, ports or PORT_OFF, or the
-                                      * place of a choice */
+    uint64_t numbers[SETTING_COUNT]; /* numbers, bytes, milliseconds, ports, PORT_OFF or PORT_AUTO,
+                                      * or the place of a choice */
     char *texts[SETTING_COUNT];      /* of those that are texts, never NULL; NULL of the others */
 };
 

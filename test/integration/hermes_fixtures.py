@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import http.client
 import json
 import os
 import pathlib
@@ -25,7 +26,8 @@ if not HERMES.is_absolute():
     HERMES = TOP / HERMES
 ECHO = pathlib.Path(os.environ.get("HERMES_ECHO", HERMES.parent / "test" / "echo"))
 
-REPORT = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
+READMIN_PORT = re.compile(r"admin listener.*?\bport\"?[=:]\s*\"?(\d+)")
+PORT = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
 PORT = re.compile(r"listening.*?\bport\"?[=:]\s*\"?(\d+)|^port=(\d+)")
 
 PR_SET_PDEATHSIG = 1
@@ -168,6 +170,33 @@ class Server:
                                          + "".join(self._lines[-40:]))
                 self._change.wait(left)
 
+    @functools.cached_property
+    def admin_port(self):
+        """Of the admin listener, which the server logs a moment after its own port."""
+        return int(self.wait_log(ADMIN_PORT).group(1))
+
+    def admin(self, method, target, body=None, headers=(), token=None):
+        """One request to the admin listener on a connection of its own: (status, headers, bytes)."""
+        conn = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=DEADLINE)
+        try:
+            sent = dict(headers)
+            if token is not None:
+                sent["Authorization"] = f"Bearer {token}"
+            if body is not None and not isinstance(body, (bytes, str)):
+                body = json.dumps(body)
+            if method == "POST":
+                sent.setdefault("Content-Type", "application/json")
+            conn.request(method, target, body=body, headers=sent)
+            response = conn.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            conn.close()
+
+    def api(self, method, target, body=None, **more):
+        """What the API answers: (status, value)."""
+        status, _, text = self.admin(method, target, body, **more)
+        return status, json.loads(text)
+
     def raw(self, **more):
         conn = raw.Raw(self.port, **more)
         self.clients.append(conn)
@@ -266,7 +295,9 @@ def server_factory():
             pytest.fail(f"{HERMES} is not built")
         # No pings unless asked for: a client that a test leaves unread must not be cut for it,
         # however slow the machine.
-        env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", "WS_PING_SECONDS": "0", **settings(values), **(env or {})}
+        # An admin listener on a port of its own; none where it could not be told from the server's.
+        env = {"WS_PORT": "0", "WS_HOST": "127.0.0.1", "WS_PING_SECONDS": "0",
+               "WS_ADMIN_PORT": "0" if find_port else "off", **settings(values), **(env or {})}
         env = {name: value for name, value in env.items() if value is not None}
         if rules is not None:
             rules_file = pathlib.Path(folder.name) / f"rules-{len(running)}.json"

@@ -16,7 +16,7 @@
 #include "hermes/hermes.h"
 
 /* The table once more. */
-enum kind { NUMBER, SIZE, TIME, PORT, STRING, SECRET, CHOICE };
+enum kind { NUMBER, SIZE, TIME, PORT, AUTO_PORT, STRING, SECRET, CHOICE };
 
 static const struct row {
     const char *variable;
@@ -217,6 +217,24 @@ static void a_port_may_be_off_and_a_number_not(void **state)
     settings_fini(&s);
 }
 
+static void the_port_of_the_admin_listener_may_be_automatic_too(void **state)
+{
+    (void)state;
+    struct settings s;
+    init(&s);
+    assert_true(s.numbers[SETTING_admin_port] == PORT_OFF);
+    assert_int_equal(set(&s, "WS_ADMIN_PORT", "auto"), HERMES_OK);
+    assert_true(s.numbers[SETTING_admin_port] == PORT_AUTO);
+    assert_int_equal(set(&s, "WS_ADMIN_PORT", "0"), HERMES_OK);
+    assert_true(s.numbers[SETTING_admin_port] == 0);
+    assert_int_equal(set(&s, "WS_ADMIN_PORT", "off"), HERMES_OK);
+    assert_true(s.numbers[SETTING_admin_port] == PORT_OFF);
+    assert_int_equal(set(&s, "WS_ADMIN_PORT", "any"), HERMES_INVALID);
+    assert_non_null(strstr(error, "off, auto or 0 to 65535"));
+    assert_int_equal(set(&s, "WS_TLS_PORT", "auto"), HERMES_INVALID);
+    settings_fini(&s);
+}
+
 static void choices_are_the_words_of_their_help(void **state)
 {
     (void)state;
@@ -289,6 +307,7 @@ int main(void)
         cmocka_unit_test(every_number_has_its_bounds),
         cmocka_unit_test(what_cannot_be_read_is_refused_and_changes_nothing),
         cmocka_unit_test(a_port_may_be_off_and_a_number_not),
+        cmocka_unit_test(the_port_of_the_admin_listener_may_be_automatic_too),
         cmocka_unit_test(choices_are_the_words_of_their_help),
         cmocka_unit_test(a_long_value_does_not_overflow_the_error),
         cmocka_unit_test(the_list_for_help_texts_is_the_table),
