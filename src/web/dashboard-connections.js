@@ -15,6 +15,8 @@ const CODES = [
     [1013, "1013, try again later"],
 ];
 
+const HINTS = { client: "its id", user: "the name", address: "IP address, with port or without" };
+
 export function startConnections(section, { explain }) {
     const by = $("#connections-by");
     const find = $("#connections-find");
@@ -75,9 +77,13 @@ export function startConnections(section, { explain }) {
         say($(".page", section), `${count(answer.connections.length)} of ${some(answer.total, "connection")}`);
     }
 
-    const again = poll({
-        section, pause: 2000, ask, failed: (fault) => notice(`Connections: ${fault.message}`, true),
-    });
+    // What cannot be found by is told where the rows would be.
+    function failed(fault) {
+        table.update([], { anew: true, empty: fault.message });
+        say($(".page", section), "");
+    }
+
+    const again = poll({ section, pause: 2000, ask, failed });
 
     function fresh() {
         anew = true;
@@ -89,7 +95,10 @@ export function startConnections(section, { explain }) {
         fresh();
     });
     settled(find, fresh);
-    by.addEventListener("change", fresh);
+    by.addEventListener("change", () => {
+        find.placeholder = HINTS[by.value];
+        fresh();
+    });
     limit.addEventListener("change", fresh);
     $("form", section).addEventListener("submit", (event) => event.preventDefault());
 

@@ -22,7 +22,9 @@ function shown({ title, body, buttons, must }) {
         type: "submit", value, textContent: label, className: kind, formNoValidate: value === "",
     })));
     dialog.returnValue = "";
-    dialog.oncancel = (event) => must && event.preventDefault();
+    dialog.oncancel = (event) => {
+        if (must) event.preventDefault();
+    };
     return new Promise((resolve) => {
         dialog.onclose = () => {
             // Chromium lets a second Escape through, whatever oncancel says.

@@ -36,11 +36,6 @@ export function startLog(section, notice) {
         const asked = level.value;
         const answer = await get("log", { after, level: asked });
         if (level.value !== asked) return; // what is shown has been emptied meanwhile
-        // A server that started anew numbers from the beginning.
-        if (answer.next < after) {
-            after = 0;
-            return again();
-        }
         after = answer.next;
         if (answer.events.length) add(answer.events);
     }

@@ -1,6 +1,6 @@
 // Asks again and again, and only for what somebody can see.
 
-import { Away } from "./dashboard-api.js";
+import { Away, Refused } from "./dashboard-api.js";
 
 const seen = new WeakMap(); // element → whether any of it is in sight
 const wakers = new Set();
@@ -17,9 +17,9 @@ function wake() {
 document.addEventListener("visibilitychange", wake);
 
 // Calls ask() now and `pause` after each end of it, while `section` (or, without one, anything at
-// all) is in sight. failed(fault) is told what ask() threw, Away excepted: that is the status' matter.
+// all) is in sight. failed(fault) is told what the server refused; that it is away: that is the status' matter.
 // Answers a function that asks at once.
-export function poll({ section, pause, ask, failed = console.error }) {
+export function poll({ section, pause, ask, failed }) {
     let timer;
     let busy = false;
     let again = false;
@@ -39,7 +39,8 @@ export function poll({ section, pause, ask, failed = console.error }) {
                 await ask();
             } while (again);
         } catch (fault) {
-            if (!(fault instanceof Away)) failed(fault);
+            if (fault instanceof Refused) failed(fault);
+            else if (!(fault instanceof Away)) reportError(fault); // ours: go on all the same
         }
         busy = false;
         timer = inSight() ? setTimeout(go, pause) : undefined;

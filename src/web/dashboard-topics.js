@@ -67,7 +67,12 @@ export function startTopics(section, { notice, useInConsole }) {
         next.disabled = !more;
     }
 
-    const again = poll({ section, pause: 2000, ask, failed: (fault) => notice(`Topics: ${fault.message}`, true) });
+    function failed(fault) {
+        table.update([], { anew: true, empty: fault.message });
+        [previous.disabled, next.disabled] = [page === 0, true];
+    }
+
+    const again = poll({ section, pause: 2000, ask, failed });
 
     function from(place) {
         page = place;
