@@ -26,8 +26,8 @@ if not HERMES.is_absolute():
     HERMES = TOP / HERMES
 ECHO = pathlib.Path(os.environ.get("HERMES_ECHO", HERMES.parent / "test" / "echo"))
 
-READMIN_PORT = re.compile(r"admin listener.*?\bport\"?[=:]\s*\"?(\d+)")
-PORT = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
+ADMIN_PORT = re.compile(r"admin listener.*?\bport\"?[=:]\s*\"?(\d+)")
+REPORT = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
 PORT = re.compile(r"listening.*?\bport\"?[=:]\s*\"?(\d+)|^port=(\d+)")
 
 PR_SET_PDEATHSIG = 1
