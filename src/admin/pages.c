@@ -1,6 +1,7 @@
 #include "admin/pages.h"
 
 #include "admin/admin.h"
+#include "admin/metrics_text.h"
 
 static void answer_text(struct exchange *x, int status, const char *text)
 {
@@ -18,4 +19,12 @@ void page_readyz(struct exchange *x)
 {
     bool unready = atomic_load_explicit(&x->admin->settings.shop->unready, memory_order_relaxed);
     answer_text(x, unready ? 503 : 200, unready ? "shutting down\n" : "ready\n");
+}
+
+void page_metrics(struct exchange *x)
+{
+    struct buf body = {0};
+    metrics_write(&body, x->admin);
+    exchange_answer(
+        x, 200, "text/plain; version=0.0.4; charset=utf-8", "Cache-Control: no-store\r\n", &body);
 }

@@ -24,7 +24,8 @@ struct message {
     struct match_set *matches;          /* the patterns that match its topic, held; NULL: none */
     const void *except;                 /* compared, never followed: who does not get it, or NULL */
     uint32_t len;
-    char frames[]; /* `len` bytes, ready for the wire: RFC 6455 frames as at level 1 */
+    uint32_t stamp; /* when it was published, for session/pulse.h; 0: nobody wants to know */
+    char frames[];  /* `len` bytes, ready for the wire: RFC 6455 frames as at level 1 */
 };
 
 /* One message with room for a frame of `len` bytes, which the caller fills, and one reference; NULL

@@ -254,6 +254,7 @@ static void shop_init(struct hermes *h, unsigned workers)
     shop->ended = thread_ended;
     shop->user = h;
     shop->route.crowded = CROWDED_BYTES;
+    shop->observed = false;
     shop->io_uring = hermes_number(h, SETTING_io_uring) == 0;
     atomic_store(&shop->connections, 0);
     atomic_store(&shop->unready, false);

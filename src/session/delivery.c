@@ -19,8 +19,9 @@ enum {
 /* --- the flush queue -------------------------------------------------------------------------- */
 
 /* Under steady load the queue may never be empty, so its flushed part is dropped now and then. */
-static void queue_compact(struct flush_queue *q)
+static void queue_compact(struct flush_queue *q, struct pulse *pulse)
 {
+    pulse_shift(pulse, q->at);
     q->count -= q->at;
     memmove(q->sessions, q->sessions + q->at, q->count * sizeof *q->sessions);
     q->at = 0;
@@ -29,12 +30,13 @@ static void queue_compact(struct flush_queue *q)
             q->sessions[i]->queued = (uint32_t)i + 1;
 }
 
-static void queue_reserve(struct flush_queue *q, size_t more)
+static void queue_reserve(struct worker *w, size_t more)
 {
+    struct flush_queue *q = &w->queue;
     if (q->cap - q->count >= more)
         return;
     if (q->at > q->cap / 2) {
-        queue_compact(q);
+        queue_compact(q, &w->pulse);
         if (q->cap - q->count >= more)
             return;
     }
@@ -57,7 +59,7 @@ static inline void touch_reserved(struct worker *w, struct session *s)
 
 void worker_touch(struct worker *w, struct session *s)
 {
-    queue_reserve(&w->queue, 1);
+    queue_reserve(w, 1);
     touch_reserved(w, s);
 }
 
@@ -95,6 +97,7 @@ void worker_flush(struct worker *w, size_t most)
         s->queued = 0;
         session_flush(s);
     }
+    pulse_flush(&w->pulse, q->at);
     if (q->at == q->count)
         q->at = q->count = 0;
 }
@@ -108,7 +111,8 @@ struct run {
     size_t end;    /* where it ends in the tray */
     size_t weight; /* of its mail */
     size_t messages;
-    size_t given; /* spans added so far */
+    size_t given;   /* spans added so far */
+    uint32_t stamp; /* of one of them, or 0 */
 };
 
 static struct message *message_at(const struct worker *w, size_t at)
@@ -131,6 +135,7 @@ static struct run run_find(const struct worker *w)
             break;
         offset += m->count;
         bytes += m->len;
+        run.stamp = run.stamp ? run.stamp : m->stamp;
         run.messages += m->count;
         run.weight += tray->mails[run.end++].weight;
     } while (
@@ -142,7 +147,7 @@ static struct run run_find(const struct worker *w)
 static void give_all(
     struct worker *w, struct run *run, struct place *places, uint32_t count, uint64_t start)
 {
-    queue_reserve(&w->queue, count);
+    queue_reserve(w, count);
     for (uint32_t i = 0; i < count; i++) {
         if (i + PREFETCH < count)
             __builtin_prefetch(session_of(places[i + PREFETCH].subscriber), 1);
@@ -175,7 +180,7 @@ static void note_own(const struct run *run, struct session *s)
 static void give_chosen(
     struct worker *w, struct run *run, struct place *places, uint32_t count, uint64_t start)
 {
-    queue_reserve(&w->queue, count);
+    queue_reserve(w, count);
     for (uint32_t i = 0; i < count; i++) {
         struct session *s = session_of(places[i].subscriber);
         if (!is_chosen(w, run, s)) {
@@ -286,6 +291,8 @@ static size_t deliver_messages(struct worker *w)
     size_t looked = 1 + (matches ? matches->count : 0);
     for (; tray->at < run.end; tray->at++)
         message_drop(message_at(w, tray->at)); /* and the matches with the last of them */
+    if (run.stamp && run.given > 0)
+        pulse_deliver(&w->pulse, run.stamp, w->queue.count);
     mailbox_done(&w->box, run.weight);
     metric_add(&w->metrics, METRIC_deliveries_total, (int64_t)(run.messages * run.given));
     return run.given + looked;

@@ -121,6 +121,7 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
     struct buf *acks = &w->gathered.acks;
     uint32_t count = m->count;
     m->except = quiet ? s : NULL;
+    pulse_publish(&w->pulse, m, &w->loop);
     struct route_result result = route_publish(&w->shop->route, rule, hash, topic, m);
     s->published = w->deliveries + 1;
     if (!result.failed)

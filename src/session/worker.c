@@ -47,6 +47,7 @@ static void close_when_empty(struct worker *w)
     uv_close((uv_handle_t *)&w->drain_timer, NULL);
     uv_close((uv_handle_t *)&w->listing_timer, NULL);
     uv_close((uv_handle_t *)&w->sweeper, NULL);
+    pulse_close(&w->pulse);
     uv_close((uv_handle_t *)&w->auditor, NULL);
 }
 
@@ -75,6 +76,7 @@ static void take_rules(struct worker *w)
 static void worker_turn(uv_prepare_t *prepare)
 {
     struct worker *w = prepare->data;
+    pulse_turn(&w->pulse);
     if (w->other_rules)
         take_rules(w);
     mailbox_take(&w->box, &w->tray);
@@ -191,6 +193,9 @@ static void worker_main(void *user)
 {
     struct worker *w = user;
     worker_open_ring(w);
+    pulse_open(&w->pulse, &w->loop, w->shop->observed);
+    if (pthread_getcpuclockid(pthread_self(), &w->cpu_clock) != 0)
+        w->cpu_clock = CLOCK_REALTIME; /* never a thread's: nothing is known */
     uv_sem_post(&w->begun);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     ring_free(w->ring);
@@ -250,6 +255,8 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     list_init(&w->securing);
     list_init(&w->insecure);
     w->other_rules = true;
+    w->pulse.fd = -1;
+    w->pulse.stamp_ms = UINT64_MAX;
     shop->route.boxes[index] = &w->box;
     return 0;
 

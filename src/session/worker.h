@@ -32,6 +32,7 @@
 #include "session/facts.h"
 #include "session/keys_box.h"
 #include "session/marks.h"
+#include "session/pulse.h"
 #include "session/tls_box.h"
 
 struct session;
@@ -66,6 +67,7 @@ struct workshop {
     struct worker *workers;
     unsigned count;
     bool io_uring;               /* to be tried */
+    bool observed;               /* there is who asks how the workers do, see session/pulse.h */
     _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
     _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
     void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
@@ -163,6 +165,8 @@ struct worker {
     uv_timer_t listing_timer;
     bool draining;
     bool closing;
+    clockid_t cpu_clock; /* of its thread, for others to read */
+    struct pulse pulse;
     struct metrics metrics;
     char buffer[READ_BUFFER + CONN_READ_MORE];
 };
