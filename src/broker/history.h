@@ -67,6 +67,11 @@ void history_expire(struct history *h, uint64_t now_us);
 /* When the oldest message was published; the history is not empty. */
 uint64_t history_oldest_us(const struct history *h);
 
+/* When the message of that offset was published; 0: it is not kept. Costs as much as there are
+ * rows.
+ */
+uint64_t history_when_us(const struct history *h, uint64_t offset);
+
 /* Forgets the oldest block, for the budget's sake; the history is not empty. */
 void history_evict(struct history *h);
 

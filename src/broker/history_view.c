@@ -79,3 +79,21 @@ void history_view_fini(struct history_view *v)
         history_block_drop(b);
     }
 }
+
+uint64_t history_when_us(const struct history *h, uint64_t offset)
+{
+    if (offset < h->oldest || offset - h->oldest >= h->count)
+        return 0;
+    struct history_block *b = h->first;
+    while (b != h->last && b->next->first <= offset)
+        b = b->next;
+    uint64_t next = b->first;
+    for (uint32_t at = 0; at < b->len;) {
+        const struct history_row *row = history_row_at(b, at);
+        if (offset - next < row->count)
+            return row->us;
+        next += row->count;
+        at += b->message ? b->len : history_row_size(row->len);
+    }
+    return 0;
+}

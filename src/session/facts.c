@@ -49,7 +49,7 @@ static struct fact about(const struct session *s, enum fact_kind kind, uint64_t 
 {
     return (struct fact){.client = s->client,
         .hash = hash,
-        .ms = uv_now(&s->worker->loop) & ((UINT64_C(1) << 47) - 1),
+        .ms = uv_now(&s->worker->loop) & ((UINT64_C(1) << 46) - 1),
         .kind = (uint64_t)kind & 0xff};
 }
 
@@ -97,6 +97,7 @@ static struct fact about_catch_up(
     struct fact fact = about(s, kind, place.topic->hash);
     fact.epoch = (uint32_t)place.topic->epoch;
     fact.offset = place.next - 1;
+    fact.apart = true;
     return fact;
 }
 

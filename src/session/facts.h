@@ -45,8 +45,10 @@ struct fact {
     uint64_t offset;  /* 0 with a pattern */
     uint32_t epoch;   /* half of the topic's; 0: not known */
     uint32_t count;   /* UINT32_MAX: so many or more */
-    uint64_t ms : 47; /* of uv_now() */
+    uint64_t ms : 46; /* of uv_now() */
     uint64_t is_pattern : 1;
+    uint64_t
+        apart : 1; /* its offset is not how far the topic had got, but only what it was given */
     uint64_t kind : 8;
     uint64_t why : 8; /* enum policy, enum close_reason, enum error_code */
 };

@@ -1,0 +1,303 @@
+#include "session/verdict.h"
+
+/* Two clocks that are read at different times are only so exact. */
+enum { SLACK_MS = 50 };
+
+/* By their numbers: the message was given to the worker's sessions behind the fact `after`, and in
+ * front of `before`. */
+struct bounds {
+    int64_t after;  /* -1: nothing is known */
+    int64_t before; /* the number of facts: now */
+};
+
+enum position { INSIDE, IN_FRONT, BEHIND, UNKNOWN };
+
+/* One subscription, from one fact to another. */
+struct stretch {
+    const struct reason *reason;
+    const struct fact *begin; /* NULL: forgotten */
+    const struct fact *end;   /* NULL: it is still there */
+    int64_t begin_at;
+    int64_t end_at;
+};
+
+struct search {
+    const struct verdict_case *c;
+    const struct fact_row *row;
+    uint32_t epoch;
+    struct bounds bounds;
+    struct stretch inside; /* these are found when their `reason` is set */
+    struct stretch unknown;
+    struct stretch behind;   /* the last one that ended before the message */
+    struct stretch in_front; /* the first one that began after it */
+};
+
+static int64_t oldest(const struct search *s)
+{
+    return (int64_t)facts_first(s->row);
+}
+
+/* How far the topic had got at a fact of it. */
+static uint64_t reached(const struct fact *fact)
+{
+    return fact->kind == FACT_SUBSCRIBED ? fact->offset + fact->count - 1 : fact->offset;
+}
+
+static bool is_of_topic(const struct search *s, const struct fact *fact)
+{
+    return fact->hash == s->c->reasons[0].hash && !fact->is_pattern && fact->epoch == s->epoch &&
+           fact->kind != FACT_CLOSED_ALL;
+}
+
+/* Of a topic that is gone the epoch is that of whoever asks was there last. */
+static uint32_t epoch_of(const struct verdict_case *c)
+{
+    const struct fact_row *row = &c->facts->subscriptions;
+    if (c->epoch)
+        return (uint32_t)c->epoch;
+    for (uint64_t n = row->count; n-- > facts_first(row);) {
+        const struct fact *fact = facts_at(row, n);
+        if (fact->client == c->client && fact->hash == c->reasons[0].hash && !fact->is_pattern &&
+            fact->kind != FACT_CLOSED_ALL)
+            return fact->epoch;
+    }
+    return 0;
+}
+
+static struct bounds find_bounds(const struct search *s)
+{
+    const struct verdict_case *c = s->c;
+    struct bounds b = {-1, (int64_t)s->row->count};
+    for (uint64_t n = facts_first(s->row); n < s->row->count; n++) {
+        const struct fact *fact = facts_at(s->row, n);
+        if (c->published_ms && fact->ms + SLACK_MS < c->published_ms)
+            b.after = (int64_t)n;
+        if (!is_of_topic(s, fact) || fact->apart)
+            continue;
+        if (reached(fact) < c->offset)
+            b.after = (int64_t)n;
+        else if (b.before > (int64_t)n)
+            b.before = (int64_t)n;
+    }
+    return b;
+}
+
+/* --- where the message lies ------------------------------------------------------------------- */
+
+static enum position behind_fact(const struct search *s, int64_t number)
+{
+    return s->bounds.after >= number ? INSIDE : s->bounds.before <= number ? IN_FRONT : UNKNOWN;
+}
+
+static enum position before_end(const struct search *s, const struct stretch *at)
+{
+    if (s->bounds.before <= at->end_at)
+        return INSIDE;
+    return s->bounds.after >= at->end_at ? BEHIND : UNKNOWN;
+}
+
+/* Of a subscription to the topic offsets tell. */
+static enum position place_by_offset(const struct search *s, const struct stretch *at)
+{
+    uint64_t offset = s->c->offset;
+    if (at->begin && offset < at->begin->offset)
+        return IN_FRONT;
+    if (at->end && at->end->kind != FACT_CLOSED_ALL && offset > at->end->offset)
+        return BEHIND;
+    if (!at->begin && s->bounds.after < oldest(s))
+        return UNKNOWN;
+    if (at->end && at->end->kind == FACT_CLOSED_ALL && !(at->begin && offset <= reached(at->begin)))
+        return before_end(s, at);
+    return INSIDE;
+}
+
+static enum position place_by_order(const struct search *s, const struct stretch *at)
+{
+    enum position begin = behind_fact(s, at->begin ? at->begin_at : oldest(s));
+    enum position end = at->end ? before_end(s, at) : INSIDE;
+    if (!at->begin && begin == IN_FRONT)
+        begin = UNKNOWN; /* it lies further back than the facts go */
+    return begin == IN_FRONT || end == INSIDE ? begin : end == BEHIND ? BEHIND : UNKNOWN;
+}
+
+static void consider(struct search *s, struct stretch at)
+{
+    switch (at.reason->is_pattern ? place_by_order(s, &at) : place_by_offset(s, &at)) {
+    case INSIDE:
+        s->inside = at;
+        break;
+    case UNKNOWN:
+        s->unknown = at;
+        break;
+    case BEHIND:
+        if (!s->behind.reason || at.end_at > s->behind.end_at)
+            s->behind = at;
+        break;
+    case IN_FRONT:
+        if (!s->in_front.reason || at.begin_at < s->in_front.begin_at)
+            s->in_front = at;
+        break;
+    }
+}
+
+static bool is_of(const struct search *s, const struct fact *fact, const struct reason *reason)
+{
+    if (fact->client != s->c->client)
+        return false;
+    if (fact->kind == FACT_CLOSED_ALL)
+        return true;
+    return fact->hash == reason->hash && fact->is_pattern == reason->is_pattern &&
+           (reason->is_pattern || fact->epoch == s->epoch);
+}
+
+/* Goes through the client's subscriptions by one reason. */
+static void walk(struct search *s, const struct reason *reason)
+{
+    struct stretch at = {.reason = reason};
+    for (uint64_t n = facts_first(s->row); n < s->row->count; n++) {
+        const struct fact *fact = facts_at(s->row, n);
+        if (!is_of(s, fact, reason))
+            continue;
+        if (fact->kind == FACT_SUBSCRIBED) {
+            at.begin = fact;
+            at.begin_at = (int64_t)n;
+        } else if (at.begin || fact->kind != FACT_CLOSED_ALL) {
+            at.end = fact;
+            at.end_at = (int64_t)n;
+            consider(s, at);
+            at = (struct stretch){.reason = reason};
+        }
+    }
+    if (reason->now || at.begin)
+        consider(s, at);
+}
+
+/* --- what was lost ---------------------------------------------------------------------------- */
+
+/* The newest fact that the message was not given for, in the time of that subscription. */
+static const struct fact *find_loss(const struct search *s, const struct stretch *at)
+{
+    const struct verdict_case *c = s->c;
+    const struct fact_row *row = &c->facts->losses;
+    for (uint64_t n = row->count; n-- > facts_first(row);) {
+        const struct fact *fact = facts_at(row, n);
+        if (at->begin && fact->ms < at->begin->ms)
+            return NULL;
+        if (fact->kind != FACT_REFUSED && fact->client == c->client &&
+            fact->hash == c->reasons[0].hash && (fact->epoch == 0 || fact->epoch == s->epoch) &&
+            fact->offset <= c->offset && c->offset - fact->offset < fact->count)
+            return fact;
+    }
+    return NULL;
+}
+
+static const struct fact *find_refusal(const struct search *s)
+{
+    const struct verdict_case *c = s->c;
+    const struct fact_row *row = &c->facts->losses;
+    for (uint64_t n = row->count; n-- > facts_first(row);) {
+        const struct fact *fact = facts_at(row, n);
+        if (fact->kind != FACT_REFUSED || fact->client != c->client)
+            continue;
+        for (size_t i = 0; i < c->reason_count; i++)
+            if (fact->hash == c->reasons[i].hash && fact->is_pattern == c->reasons[i].is_pattern)
+                return fact;
+    }
+    return NULL;
+}
+
+/* Whether all losses since the message came are remembered, or there cannot be any. */
+static bool losses_known(const struct search *s, const struct stretch *at)
+{
+    const struct fact_row *row = &s->c->facts->losses;
+    if (facts_first(row) == 0)
+        return true;
+    bool lenient = !at->begin || at->begin->why != POLICY_DISCONNECT ||
+                   (at->reason->now && at->reason->policy != POLICY_DISCONNECT);
+    if (!lenient)
+        return true;
+    uint64_t since = facts_at(row, facts_first(row))->ms;
+    return s->c->published_ms >= since || (at->begin && at->begin->ms >= since) ||
+           (s->bounds.after >= oldest(s) &&
+               facts_at(s->row, (uint64_t)s->bounds.after)->ms >= since);
+}
+
+/* --- the verdict ------------------------------------------------------------------------------ */
+
+static enum verdict_kind kind_of_loss(const struct fact *fact)
+{
+    return fact->kind == FACT_DROPPED     ? VERDICT_DROPPED
+           : fact->kind == FACT_FORGOTTEN ? VERDICT_HISTORY_GONE
+           : fact->kind == FACT_OWN       ? VERDICT_OWN
+                                          : VERDICT_MISSED;
+}
+
+static struct verdict of(enum verdict_kind kind, const struct stretch *at, const struct fact *fact)
+{
+    return (struct verdict){kind, at->reason, at->begin, fact, 0};
+}
+
+static struct verdict judge_inside(const struct search *s)
+{
+    const struct verdict_case *c = s->c;
+    const struct stretch *at = &s->inside;
+    const struct fact *loss = find_loss(s, at);
+    if (loss)
+        return of(kind_of_loss(loss), at, loss);
+    if (!losses_known(s, at))
+        return of(VERDICT_FORGOTTEN, at, NULL);
+    if (at->end)
+        return of(
+            at->end->kind != FACT_LEFT && at->end->count > 0 ? VERDICT_CUT_OFF : VERDICT_DELIVERED,
+            at, at->end);
+    if (c->catching && !at->reason->is_pattern && c->offset >= c->next)
+        return of(VERDICT_CATCHING_UP, at, NULL);
+    if (c->on_its_way)
+        return of(VERDICT_ON_ITS_WAY, at, NULL);
+    return of(c->queued == QUEUED_NO ? VERDICT_DELIVERED : VERDICT_QUEUED, at, NULL);
+}
+
+static struct verdict judge_outside(const struct search *s)
+{
+    const struct fact *refusal = find_refusal(s);
+    if (s->behind.reason)
+        return of(s->behind.end->kind == FACT_LEFT ? VERDICT_LEFT : VERDICT_CLOSED, &s->behind,
+            s->behind.end);
+    if (s->in_front.reason)
+        return of(VERDICT_SUBSCRIBED_LATER, &s->in_front, s->in_front.begin);
+    if (refusal)
+        return of(VERDICT_REFUSED, &(struct stretch){NULL}, refusal);
+    bool known = oldest(s) == 0 || s->bounds.after >= oldest(s);
+    return of(known ? VERDICT_NOT_SUBSCRIBED : VERDICT_FORGOTTEN, &(struct stretch){NULL}, NULL);
+}
+
+static struct verdict judge(struct search *s)
+{
+    const struct verdict_case *c = s->c;
+    const struct stretch nothing = {NULL};
+    if (!c->known)
+        return of(VERDICT_UNKNOWN_CLIENT, &nothing, NULL);
+    if (c->epoch && c->offset > c->newest)
+        return of(VERDICT_NOT_PUBLISHED, &nothing, NULL);
+    if (!c->epoch && s->bounds.before == (int64_t)s->row->count)
+        return of(VERDICT_EPOCH_ENDED, &nothing, NULL);
+    for (size_t i = 0; i < c->reason_count; i++)
+        if (i == 0 || c->by_pattern)
+            walk(s, &c->reasons[i]);
+    if (s->inside.reason)
+        return judge_inside(s);
+    if (!s->unknown.reason)
+        return judge_outside(s);
+    const struct fact *loss = find_loss(s, &s->unknown);
+    return of(loss ? kind_of_loss(loss) : VERDICT_FORGOTTEN, &s->unknown, loss);
+}
+
+struct verdict verdict_find(const struct verdict_case *c)
+{
+    struct search s = {.c = c, .row = &c->facts->subscriptions, .epoch = epoch_of(c)};
+    s.bounds = find_bounds(&s);
+    struct verdict v = judge(&s);
+    if (facts_first(s.row) > 0)
+        v.remembered_ms = facts_at(s.row, facts_first(s.row))->ms;
+    return v;
+}
