@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "admin/api_state.h"
 #include "admin/http_conn.h"
+#include "admin/loads.h"
 #include "base/clock.h"
 #include "base/die.h"
 #include "net/endpoint.h"
@@ -225,7 +227,10 @@ enum admin_fault admin_open(
         uv_poll_init(&a->loop, &listener->poll, fds[i]);
         listener->poll.data = a;
     }
-    if (!api_open(a)) {
+    a->loads = calloc(settings->shop->count, sizeof *a->loads);
+    for (unsigned i = 0; a->loads && i < settings->shop->count; i++)
+        a->loads[i].at_ns = clock_ns();
+    if (!a->loads || !api_open(a)) {
         a->stopping = true;
         close_listeners(a);
         admin_fini(a);
@@ -262,6 +267,7 @@ void admin_fini(struct admin *a)
     }
     if (a->api)
         api_fini(a);
+    free(a->loads);
     tray_fini(&a->tray);
     mailbox_fini(&a->box);
     MUST(uv_loop_close(&a->loop) == 0);

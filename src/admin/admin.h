@@ -23,6 +23,7 @@ enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64, ADMIN_READ = 64 * 1
 
 struct api;
 struct inquiry;
+struct load;
 
 /* What the listener knows of the broker, and asks of it. */
 struct admin_settings {
@@ -65,6 +66,7 @@ struct admin {
     bool stopping;
     bool ending; /* nothing is left: the handles are being closed */
     struct api *api;
+    struct load *loads;     /* one a worker */
     struct metrics metrics; /* its own: requests, and what is published through it */
     char buffer[ADMIN_READ];
 };

@@ -87,6 +87,14 @@ static void write_gauge(struct buf *out, const char *name, const char *help, uin
     buf_appendf(out, "%s %" PRIu64 "\n", name, value);
 }
 
+uint64_t metrics_resident(void)
+{
+    char stat[STAT_MAX];
+    if (!read_file("/proc/self/stat", stat, sizeof stat))
+        return 0;
+    return field(stat, RESIDENT_FIELD) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void metrics_write_process(struct buf *out)
 {
     char stat[STAT_MAX];

@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "admin/admin.h"
+#include "admin/loads.h"
 #include "base/histogram.h"
 
 enum kind { COUNTER, GAUGE };
@@ -76,7 +76,7 @@ static const char *help_of(const struct row *row)
     return "";
 }
 
-static int64_t sum_of(const struct admin *a, enum metric which)
+int64_t metrics_sum(const struct admin *a, enum metric which)
 {
     const struct workshop *shop = a->settings.shop;
     int64_t sum = metric_get(a->settings.outside, which) + metric_get(a->settings.acceptor, which) +
@@ -86,16 +86,26 @@ static int64_t sum_of(const struct admin *a, enum metric which)
     return sum;
 }
 
+int64_t metrics_family(const struct admin *a, const char *family)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; i < METRIC_COUNT; i++)
+        if (strcmp(rows[i].family, family) == 0)
+            sum += metrics_sum(a, (enum metric)i);
+    return sum;
+}
+
 static void write_row(struct buf *out, const struct admin *a, enum metric which)
 {
     const struct row *row = &rows[which];
     const struct workshop *shop = a->settings.shop;
     if (row->labels) {
-        buf_appendf(out, "hermes_%s{%s} %" PRId64 "\n", row->family, row->labels, sum_of(a, which));
+        buf_appendf(
+            out, "hermes_%s{%s} %" PRId64 "\n", row->family, row->labels, metrics_sum(a, which));
         return;
     }
     if (!row->each) {
-        buf_appendf(out, "hermes_%s %" PRId64 "\n", row->family, sum_of(a, which));
+        buf_appendf(out, "hermes_%s %" PRId64 "\n", row->family, metrics_sum(a, which));
         return;
     }
     for (unsigned i = 0; i < shop->count; i++)
@@ -178,8 +188,9 @@ static void write_histograms(struct buf *out, const struct admin *a)
 
 /* --- what is looked up ------------------------------------------------------------------------ */
 
-static uint64_t count_topics(struct registry *r)
+uint64_t metrics_topics(const struct admin *a)
 {
+    struct registry *r = &a->settings.shop->route.registry;
     uint64_t count = 0;
     for (unsigned i = 0; i < REGISTRY_STRIPES; i++) {
         struct stripe *stripe = &r->stripes[i];
@@ -200,8 +211,7 @@ static void write_looked_up(struct buf *out, const struct admin *a)
 {
     struct workshop *shop = a->settings.shop;
     struct registry *registry = &shop->route.registry;
-    write_gauge(
-        out, "topics", "Topics that have subscribers or keep messages", count_topics(registry));
+    write_gauge(out, "topics", "Topics that have subscribers or keep messages", metrics_topics(a));
     write_gauge(out, "history_bytes", "Bytes of messages that topics keep",
         atomic_load_explicit(&registry->budget.used, memory_order_relaxed));
     write_gauge(out, "workers", "Worker threads", shop->count);
@@ -209,12 +219,11 @@ static void write_looked_up(struct buf *out, const struct admin *a)
         atomic_load_explicit(&shop->unready, memory_order_relaxed));
     write_head(out, "worker_cpu_seconds_total", "counter", "Processor time that a worker has used");
     for (unsigned i = 0; i < shop->count; i++) {
-        struct timespec used;
-        if (clock_gettime(shop->workers[i].cpu_clock, &used) != 0 ||
-            shop->workers[i].cpu_clock == CLOCK_REALTIME)
+        uint64_t used;
+        if (!load_cpu(&shop->workers[i], &used))
             continue;
         buf_appendf(out, "hermes_worker_cpu_seconds_total{worker=\"%u\"} ", i);
-        write_seconds(out, (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec);
+        write_seconds(out, used);
     }
     write_head(out, "build_info", "gauge", "1, and what was built as labels");
     buf_appendf(out, "hermes_build_info{version=\"%s\",libuv=\"%s\"} 1\n", HERMES_VERSION,

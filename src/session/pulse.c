@@ -30,6 +30,7 @@ static void rest(struct pulse *p)
     arm(p, 0);
     p->resting = true;
     p->own = p->turns + 1;
+    atomic_store_explicit(&p->lag_ns, 0, memory_order_relaxed);
 }
 
 static void beat(uv_poll_t *poll, int status, int events)
@@ -41,6 +42,7 @@ static void beat(uv_poll_t *poll, int status, int events)
     if (read(p->fd, &missed, sizeof missed) != (ssize_t)sizeof missed)
         return;
     uint64_t now = clock_ns();
+    atomic_store_explicit(&p->lag_ns, now > p->due_ns ? now - p->due_ns : 0, memory_order_relaxed);
     for (uint64_t i = 0; i < missed; i++) {
         if (i < MISSED_MOST && now >= p->due_ns)
             histogram_add(&p->histograms[HISTOGRAM_loop_lag_seconds], now - p->due_ns);

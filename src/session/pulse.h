@@ -9,7 +9,7 @@
  * The time from publish to write is taken of at most one message in SAMPLE_MS: its publisher stamps
  * it, and who delivers it looks at the clock when all sessions that it touched have been flushed.
  *
- * Threads: the worker's, but for the histograms. */
+ * Threads: the worker's, but for the lag and the histograms, which anyone may read. */
 #ifndef HERMES_SESSION_PULSE_H
 #define HERMES_SESSION_PULSE_H
 
@@ -28,14 +28,15 @@ enum { PULSE_MS = 100, SAMPLE_MS = 4 };
 struct pulse {
     int fd; /* a timerfd; -1: nobody wants to know, or there was none to be had */
     uv_poll_t poll;
-    bool resting;      /* until the next turn */
-    uint32_t turns;    /* of the worker, ever */
-    uint32_t beaten;   /* `turns` at the last beat */
-    uint32_t own;      /* the turn that is run for the beat's own sake */
-    uint64_t due_ns;   /* the next beat */
-    uint64_t stamp_ms; /* from when on the next message is stamped */
-    uint32_t stamp;    /* of the message that is on its way; 0: none */
-    size_t until;      /* place in the flush queue by which it has been written */
+    bool resting;            /* until the next turn */
+    uint32_t turns;          /* of the worker, ever */
+    uint32_t beaten;         /* `turns` at the last beat */
+    uint32_t own;            /* the turn that is run for the beat's own sake */
+    uint64_t due_ns;         /* the next beat */
+    uint64_t stamp_ms;       /* from when on the next message is stamped */
+    uint32_t stamp;          /* of the message that is on its way; 0: none */
+    size_t until;            /* place in the flush queue by which it has been written */
+    _Atomic uint64_t lag_ns; /* at the last beat; 0 when it rests */
     struct histogram histograms[HISTOGRAM_COUNT];
 };
 
