@@ -14,6 +14,7 @@ const HIGH_WATER = 1 << 20; // bytes in the socket's buffer, past which publishe
 const DRAIN_MS = 25; // until the buffer is looked at again: no event tells
 const STABLE_MS = 5000; // a connection that lasted this long makes the back-off start anew
 const CLOSE_MS = 3000; // for the server's part of a close
+const FAILED_MS = 100; // from an error to the close that must follow it
 const PROBE_MS = 5000; // for an answer where the network is known to have changed
 const AFTER_MAX_MS = 3600_000; // the most that the server may ask us to stay away
 const HISTORY_PAGE = 1000;
@@ -405,6 +406,11 @@ class Channel {
         return this.pattern === undefined ? { topic: this.topic } : { pattern: this.pattern };
     }
 
+    // Who joins while it is left gets what comes behind the answer to that.
+    takers() {
+        return this.state === LIVE ? [...this.subs] : [];
+    }
+
     // Steps over what we have published ourselves.
     reach(offset) {
         this.offset = offset;
@@ -601,6 +607,9 @@ export class Hermes extends Emitter {
         };
         socket.onerror = (event) => {
             link.cause ??= event.error ?? event.message;
+            // A close follows; but not of a handshake that failed, where the WebSocket is Node 20's own.
+            if (this.#link === link && !link.open)
+                link.failed ??= this.#clock.setTimeout(() => this.#abandon(link, ""), FAILED_MS);
         };
         socket.onclose = ({ code, reason }) => {
             if (this.#link === link) this.#ended(link, code, String(reason ?? ""));
@@ -685,7 +694,7 @@ export class Hermes extends Emitter {
         const link = this.#link;
         this.#link = null;
         if (link)
-            for (const timer of [link.deadline, link.beat, link.probe, link.drain]) this.#clock.clearTimeout(timer);
+            for (const timer of [link.deadline, link.failed, link.beat, link.probe, link.drain]) this.#clock.clearTimeout(timer);
         // In the order in which they went out; what may be asked twice goes to the front again.
         this.#joins.clear();
         const again = [];
@@ -944,7 +953,7 @@ export class Hermes extends Emitter {
             const own = channel.own.delete(offset);
             channel.reach(offset);
             if (own) return;
-            for (const [sub, wish] of [...channel.subs])
+            for (const [sub, wish] of channel.takers())
                 if (wish.held) wish.held.push({ frame, text });
                 else if (offset > wish.from) sub[GIVE](new Message(topic, channel.epoch, frame, text));
             if (offset <= channel.past) return;
@@ -961,7 +970,7 @@ export class Hermes extends Emitter {
         if (channel) {
             channel.replaying = 0;
             if (to > channel.offset) channel.reach(to);
-            for (const [sub, wish] of [...channel.subs]) if (to > wish.from) sub[LOSE](gap);
+            for (const [sub, wish] of channel.takers()) if (to > wish.from) sub[LOSE](gap);
             if (to <= channel.past) return;
         }
         for (const { subs } of this.#matched(topic)) for (const sub of [...subs.keys()]) sub[LOSE](gap);

@@ -93,3 +93,8 @@ def run(script, scenario, start_server, which="ws"):
 @pytest.mark.parametrize("scenario", scenarios("client_live.mjs"))
 def test_with_a_broker(start_server, scenario, which):
     run("client_live.mjs", scenario, start_server, which)
+
+
+@pytest.mark.parametrize("scenario", scenarios("client_alone.mjs"))
+def test_alone(scenario):
+    run("client_alone.mjs", scenario, None)

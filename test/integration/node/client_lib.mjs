@@ -126,6 +126,18 @@ export function next(emitter, event) {
     return new Promise((resolve) => emitter.once(event, (...given) => resolve(given.length > 1 ? given : given[0])));
 }
 
+/** The client is in that state. */
+export function until(one, state) {
+    return new Promise((resolve) => {
+        if (one.state === state) resolve();
+        const off = one.on("state", (now) => {
+            if (now !== state) return;
+            off();
+            resolve();
+        });
+    });
+}
+
 /** Keeps what comes, and waits for so many. */
 export class Heard {
     all = [];
