@@ -31,7 +31,7 @@ static int pause_of(const struct api_rates *r)
 {
     uint64_t took = clock_ms() - r->begun_ms;
     uint64_t every = r->spent_ns / 1000000 * SHARE;
-    if (every < ROUND_MS)
+    if (every < ROUND_MS || !topic_rates_known(&r->rates)) /* somebody waits for the second */
         every = ROUND_MS;
     return took < every ? (int)(every - took) : 0;
 }
