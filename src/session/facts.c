@@ -77,9 +77,10 @@ void session_note_joined(
     fact.is_pattern = key.is_pattern;
     fact.why = (uint64_t)policy & 0xff;
     if (joined) {
-        bool past = joined->past.first <= joined->past.last;
+        const struct history_view *view = &joined->past; /* at level 1 all of it is 0 */
+        bool past = view->first > 0 && view->first <= view->last;
         fact.epoch = (uint32_t)joined->epoch;
-        fact.offset = past ? joined->past.first : joined->offset + 1;
+        fact.offset = past ? view->first : joined->offset + 1;
         fact.count = at_most(joined->offset + 1 - fact.offset);
     }
     facts_add(&s->worker->facts, fact);
