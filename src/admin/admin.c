@@ -49,6 +49,7 @@ static void turn_away(struct admin *a, int fd)
     int len = snprintf(answer, sizeof answer,
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
         "Content-Length: %zu\r\nCache-Control: no-store\r\nRetry-After: 1\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
         "Connection: close\r\n\r\n%s",
         sizeof body - 1, body);
     if (send(fd, answer, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
