@@ -4,7 +4,6 @@ What the API answers is test_api.py's, what the figures are test_metrics.py's.""
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import signal
@@ -14,7 +13,7 @@ import time
 import pytest
 
 import raw
-from hermes_fixtures import HERMES, TOP, eventually, sanitized, within, write_rules
+from hermes_fixtures import TOP, eventually, sanitized, within
 from raw import DEADLINE, SLOW
 from test_start import refuses, run
 
