@@ -17,7 +17,7 @@ fail() {
 packages() {
     case "$2-$1" in
     debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev liburing-dev ;;
-    debian-test) echo libcmocka-dev python3 python3-pytest python3-websockets python3-jwt python3-cryptography nodejs node-ws chromium curl haproxy openssl ;;
+    debian-test) echo libcmocka-dev python3 python3-pytest python3-websockets python3-jwt python3-cryptography nodejs node-ws node-typescript chromium curl haproxy openssl ;;
     debian-lint) echo python3 clang clang-tidy clang-format libclang-rt-dev llvm ;;
     debian-bench | alpine-bench | fedora-bench) echo python3 ;;
     alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev liburing-dev ;;

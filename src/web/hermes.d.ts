@@ -256,3 +256,5 @@ export function connect(options: ConnectOptions): Hermes;
 
 /** Whether a connection that was closed with `code` is worth another; "later": not at once. */
 export function afterClose(code: number): "retry" | "later" | "never";
+
+export {}; // nothing else

@@ -49,9 +49,7 @@ export class Broker {
         return broker;
     }
     async start() {
-        const { port } = await tell({ do: "start", settings: { ...this.settings, port: this.port ?? 0 } });
-        this.port = port;
-        this.url = `ws://127.0.0.1:${port}/`;
+        Object.assign(this, await tell({ do: "start", settings: { ...this.settings, port: this.port ?? 0 } }));
     }
     stop() {
         return tell({ do: "stop" });
