@@ -246,6 +246,7 @@ static void a_lost_interest_by_pattern_is_healed_and_who_has_it_is_closed(void *
     one_round(w);
     assert_int_equal(mismatches(&r), 1);
     client_expect_close(&r, &c, 1012);
+    client_drop(&r, &c);
     client_open2(&r, 0, &c, 0);
     client_subscribe_pattern(&r, &c, "a:*");
     rig_publish_text(&r, "a:b", "2");

@@ -461,7 +461,7 @@ static void take_frames(struct world *w, unsigned client)
 static void change(struct world *w, struct random *random)
 {
     unsigned client = (unsigned)random_below(random, CLIENTS);
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "t:%u", (unsigned)random_below(random, TOPICS));
     bool pattern = random_below(random, 6) == 0;
     const char *key = pattern ? "pattern" : "topic";
@@ -486,13 +486,13 @@ static void verdicts_agree_with_what_clients_got(void **state)
     for (unsigned i = 0; i < CLIENTS; i++)
         client_open2(&w.r, 0, &w.c[i], 0);
     for (unsigned i = 0; i < TOPICS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t:%u", i);
         w.newest[i] = rig_publish_text(&w.r, name, "0").offset; /* it stays, by its history */
     }
     for (int step = 0; step < 700; step++) {
         unsigned topic = (unsigned)random_below(&random, TOPICS);
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t:%u", topic);
         if (random_below(&random, 3) == 0)
             change(&w, &random);
@@ -506,7 +506,7 @@ static void verdicts_agree_with_what_clients_got(void **state)
     for (unsigned i = 0; i < CLIENTS; i++)
         for (unsigned k = 0; k < TOPICS; k++)
             for (uint64_t offset = 1; offset <= w.newest[k]; offset++) {
-                char name[8];
+                char name[16];
                 snprintf(name, sizeof name, "t:%u", k);
                 struct buf text = explain(&w.r, w.c[i].session->client, name, offset);
                 bool forgotten = strstr(text.data, "\"verdict\":\"forgotten\"") != NULL;

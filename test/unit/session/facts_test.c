@@ -86,7 +86,7 @@ static void a_close_is_noted_for_some_topics_and_for_the_rest_at_once(void **sta
     struct rig r;
     struct client few;
     struct client many;
-    char name[8];
+    char name[16];
     rig_open(&r, 1, rig_limits());
     const struct fact_row *row = &facts_of(&r)->subscriptions;
     client_open(&r, 0, &few, 0);
@@ -106,6 +106,8 @@ static void a_close_is_noted_for_some_topics_and_for_the_rest_at_once(void **sta
     assert_int_equal(row->count - before, FACTS_CLOSED_MOST + 1);
     expect_fact(last(row, 0), FACT_CLOSED_ALL, &many, 0, 0);
     expect_fact(last(row, 1), FACT_CLOSED, &many, 0, 0);
+    client_drop(&r, &few);
+    client_drop(&r, &many);
     rig_close(&r);
 }
 
@@ -131,6 +133,8 @@ static void what_a_close_throws_away_is_noted(void **state)
     session_close(cut.session, CLOSE_TOO_SLOW);
     assert_int_equal(last(row, 0)->offset, 1);
     assert_true(last(row, 0)->count > 50000);
+    client_drop(&r, &sent);
+    client_drop(&r, &cut);
     rig_close(&r);
 }
 
