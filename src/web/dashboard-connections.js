@@ -143,7 +143,8 @@ export function startConnections(section, { explain }) {
         try {
             const answer = await post("disconnect", JSON.stringify(body));
             notice(`Disconnected ${some(answer.disconnected, "connection")}.`);
-            again();
+            find.focus({ preventScroll: true }); // its row goes, with the button that had the focus
+            fresh();
         } catch (fault) {
             notice(`Not disconnected: ${fault.message}`, true);
         }

@@ -8,6 +8,7 @@ export class Table {
     #key;
     #rows = new Map();
     #empty;
+    #pointed = false;
 
     // A column is {class, text(row)} or {class, make(row of now), fill(element, row)}.
     constructor(section, columns, key) {
@@ -15,12 +16,14 @@ export class Table {
         this.#empty = section.querySelector(".empty");
         this.#columns = columns;
         this.#key = key;
+        // A finger is nowhere when it does not touch, whatever :hover says.
+        this.#body.addEventListener("pointerenter", (event) => (this.#pointed = event.pointerType === "mouse"));
+        this.#body.addEventListener("pointerleave", () => (this.#pointed = false));
     }
 
-    // Whoever is about to press a button here must not find another row's below the finger.
+    // Whoever is about to press a button here must not find another row's below the pointer.
     get held() {
-        const pointed = matchMedia("(hover: hover)").matches && this.#body.matches(":hover");
-        return pointed || this.#body.contains(document.activeElement);
+        return this.#pointed || this.#body.contains(document.activeElement);
     }
 
     // Answers whether the order was kept as it was. `anew`: another page, sorting or search.

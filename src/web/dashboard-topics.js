@@ -1,6 +1,6 @@
 // Topics: the table, and what there is to know of one.
 
-import { get, Refused } from "./dashboard-api.js";
+import { get } from "./dashboard-api.js";
 import { show } from "./dashboard-dialog.js";
 import { poll } from "./dashboard-poll.js";
 import { settled, sorting, Table } from "./dashboard-table.js";
@@ -104,23 +104,13 @@ export function startTopics(section, { notice, useInConsole }) {
     }
 }
 
-// What there is none of is left out, and not a fault.
-async function perhaps(request) {
-    try {
-        return await request;
-    } catch (fault) {
-        if (fault instanceof Refused) return null;
-        throw fault;
-    }
-}
-
 async function describe(topic) {
-    const [about, presence, past] = await Promise.all([
-        get(`topics/${encodeURIComponent(topic)}`),
-        perhaps(get("presence", { topic })),
-        perhaps(get("history", { topic, limit: 10 })),
-    ]);
+    const about = await get(`topics/${encodeURIComponent(topic)}`);
     const kept = about.history;
+    const [presence, past] = await Promise.all([
+        get("presence", { topic }),
+        kept?.messages ? get("history", { topic, limit: 10 }) : null,
+    ]);
     const facts = [
         ["Subscribers", count(about.subscribers)],
         ["Messages/s", rate(about.rate)],
@@ -129,7 +119,7 @@ async function describe(topic) {
         ["Kept", kept ? `${some(kept.messages, "message")}, ${bytes(kept.bytes)}` : "nothing"],
         ["Patterns", about.patterns?.length ? about.patterns.join("  ") : "none match"],
     ];
-    if (presence) facts.push(["Clients", presence.clients.join("  ") || "none"]);
+    facts.push(["Clients", presence.clients.join("  ") || "none"]);
     const body = [el("dl", { className: "facts" },
         ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value ?? "–"))]))];
     if (past?.messages?.length) {

@@ -121,13 +121,15 @@ function away(why) {
 }
 
 async function askStatus() {
+    let status;
     try {
-        const status = await get("status");
-        away(null);
-        present(status);
+        status = await get("status");
     } catch (fault) {
         away(fault instanceof Away ? fault.message : `it says: ${fault.message}`);
+        return;
     }
+    away(null);
+    present(status);
 }
 
 async function drain() {

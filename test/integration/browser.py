@@ -160,9 +160,12 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, script, *arguments):
-        """Waits, in the page itself, until the expression is true; its value."""
+        """Waits until the expression is true, and no element missing in it; its value."""
         end = time.monotonic() + 3 * DEADLINE
-        while not (value := self.run(script, *arguments)):
+        # An element is no value that could be handed out.
+        guarded = (f"(() => {{ try {{ const value = {script}; return value instanceof Node || value; }}"
+                   " catch (e) { if (e instanceof TypeError) return null; throw e; } })()")
+        while not (value := self.run(guarded, *arguments)):
             assert time.monotonic() < end, f"never true: {script}\n{self.complaints()}"
             time.sleep(0.05)
         return value
