@@ -295,6 +295,10 @@ void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
         dial_failed(c, UV_ENOMEM);
         return;
     }
+    if (!c->trust && *d->in.data == FIRST_OF_ALERT) {
+        connection_end(c, "the server speaks TLS there: wss://", true);
+        return;
+    }
     switch (response_read(&r, d->in.data, d->in.len, d->accept, c->settings.subprotocol)) {
     case RESPONSE_MORE:
         return;
@@ -304,10 +308,7 @@ void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
         connection_end(c, why, may_change(r.status));
         return;
     case RESPONSE_BAD:
-        if (!c->trust && *d->in.data == FIRST_OF_ALERT)
-            snprintf(why, sizeof why, "the server speaks TLS there: wss://");
-        else
-            snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
+        snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
         connection_end(c, why, true);
         return;
     case RESPONSE_OPEN:
