@@ -7,7 +7,13 @@
 
 #include "net/tls_trust.h"
 
-enum { NAME_ADDRESS = 7, PROBLEM = 160, KEPT_MOST = 128 << 10, ALERT_CERTIFICATE_REQUIRED = 116 };
+enum {
+    NAME_ADDRESS = 7,
+    RECORD_HEAD = 5,
+    PROBLEM = 160,
+    KEPT_MOST = 128 << 10,
+    ALERT_CERTIFICATE_REQUIRED = 116
+};
 
 struct tls_client {
     mbedtls_ssl_context ssl;
@@ -20,6 +26,7 @@ struct tls_client {
     uint8_t address[16]; /* what the certificate has to be for, */
     size_t address_len;  /* when that is an address and no name */
     bool in_ended;
+    bool asked; /* a certificate was sent, be it none: the server has asked for one */
     bool broken;
     enum tls_client_problem kind;
     char problem[PROBLEM];
@@ -66,6 +73,10 @@ static int receive(void *of, unsigned char *bytes, size_t len)
 static int transmit(void *of, const unsigned char *bytes, size_t len)
 {
     struct tls_client *c = of;
+    /* Of a handshake that is not encrypted yet; of one that is, alerts tell more. */
+    if (len > RECORD_HEAD && bytes[0] == MBEDTLS_SSL_MSG_HANDSHAKE &&
+        bytes[RECORD_HEAD] == MBEDTLS_SSL_HS_CERTIFICATE)
+        c->asked = true;
     keep(&c->out, &c->trust->spare_out, bytes, len);
     return c->out.failed ? MBEDTLS_ERR_SSL_ALLOC_FAILED : (int)len;
 }
@@ -161,12 +172,16 @@ static int distrusted(struct tls_client *c)
     return broken(c, TLS_PROBLEM_WEAK, "the server's certificate is not one for a server");
 }
 
+static bool has_own(const struct tls_client *c)
+{
+    return mbedtls_pk_get_type(&c->trust->key) != MBEDTLS_PK_NONE;
+}
+
 static int refused_ours(struct tls_client *c)
 {
     return broken(c, TLS_PROBLEM_OWN,
-        mbedtls_pk_get_type(&c->trust->key) == MBEDTLS_PK_NONE
-            ? "the server wants a certificate of the client"
-            : "the server does not accept the client's certificate");
+        has_own(c) ? "the server does not accept the client's certificate"
+                   : "the server wants a certificate of the client");
 }
 
 /* What the server said before it hung up. Which alert says that a certificate is missing, and
@@ -213,6 +228,9 @@ static int broke(struct tls_client *c, int code)
         return alerted(c);
     case MBEDTLS_ERR_SSL_CONN_EOF:
     case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+        /* There are servers that say nothing when they are not given a certificate. */
+        if (c->asked && !has_own(c))
+            return refused_ours(c);
         return broken(
             c, TLS_PROBLEM_CLOSED, "the server closed the connection during the TLS handshake");
     case MBEDTLS_ERR_SSL_INVALID_RECORD:

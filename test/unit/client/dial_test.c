@@ -26,6 +26,9 @@ static void a_refused_handshake_says_whether_to_come_back(void **state)
         {"HTTP/1.1 429 Slow\r\n\r\n", "close 1006 retry the server answered 429 Slow\n"},
         {"HTTP/1.1 404 Not Found\r\n\r\n", "close 1006 the server answered 404 Not Found\n"},
         {"HTTP/1.1 403 No\r\n\r\n", "close 1006 the server answered 403 No\n"},
+        {"HTTP/1.1 400 Bad\r\n\r\nSay why.\nAnd more.",
+            "close 1006 the server answered 400 Bad: Say why.\n"},
+        {"HTTP/1.1 400 Bad\r\n\r\n<html>", "close 1006 the server answered 400 Bad\n"},
         {"HTTP/1.1 200 OK\r\n\r\n", "close 1006 the server answered 200 OK\n"},
         {"HELO\r\n", "close 1006 retry not a WebSocket server: no HTTP\n"},
     };
