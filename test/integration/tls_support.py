@@ -309,7 +309,7 @@ def start_tls(start_server, world):
         pair = world.pair if certificate is None else certificate.write(world.folder)
         if both:
             more.setdefault("tls_port", 0)
-        server = start_server(*flags, **pair.settings, **more)
+        server = start_server(*flags, **{**pair.settings, **more})
         port = int(server.wait_log(LISTENING_TLS)[1])
         if both:
             server.port = int(server.wait_log(r"listening .*\bport=(\d+)(?!.* tls=yes)")[1])
