@@ -227,6 +227,9 @@ static int connect_to(struct hermes_client *c, const struct addrinfo *to)
 void dial_go(struct hermes_client *c)
 {
     struct dial *d = c->dial;
+    /* The handle's end and the turn both come here, for who is opened again as soon as it ended. */
+    if (d->lookup)
+        return;
     if (!d->resolved)
         resolve(c);
     if (c->dial != d || !d->resolved)
