@@ -102,8 +102,8 @@ static int run(struct health *h, const struct args *a)
     if (a->word_count > 0)
         return args_fault(a->command, "what is '%s'?", a->words[0]);
     if (!hermes_url_parse(&ask->url, h->url) || strncmp(ask->url.scheme, "http", 4) != 0)
-        return args_fault(
-            a->command, "the URL is not of the form http[s]://host[:port]: '%s'", h->url);
+        return args_fault(a->command,
+            "the URL is not of the form http://host[:port] or https://...: '%s'", h->url);
     ask->path = strlen(ask->url.target) > 1 ? ask->url.target : h->ready ? "/readyz" : "/healthz";
     cli_tls_default(&h->tls);
     h->tls.ca = ca;

@@ -3,18 +3,18 @@
 #include "cli/cli.h"
 
 #define URL_HELP                                                                                   \
-    "  -u, --url URL        the server, ws://host:port or wss://host:port (TLS); default:\n"       \
+    "  -u, --url URL        the server, ws://host:port, or wss:// for TLS; default:\n"             \
     "                       $HERMES_URL, else ws://localhost:$WS_PORT, else\n"                     \
     "                       ws://localhost:443\n"                                                  \
     "      --token T        a token (a JWT) that says who this is; else $HERMES_TOKEN\n"           \
     "      --token-file F   the same, from a file; it is read again when it expires\n"             \
     "      --ca FILE        wss: who may have signed the server's certificate, in PEM;\n"          \
     "                       else $HERMES_CA, else whom the system trusts\n"                        \
-    "      --cert FILE      wss: a certificate of this client, for servers that ask; else\n"       \
-    "                       $HERMES_CERT\n"                                                        \
-    "      --key FILE       its key, else $HERMES_KEY; default: it is in the same file\n"          \
-    "      --insecure       wss: believe any certificate. For tests: whoever is on the way\n"      \
-    "                       can read and change everything\n"
+    "      --cert FILE      wss: a certificate of this client, for servers that ask;\n"            \
+    "                       else $HERMES_CERT\n"                                                   \
+    "      --key FILE       its key, else $HERMES_KEY; default: in the same file\n"                \
+    "      --insecure       wss: believe any certificate. For tests: whoever is on the\n"          \
+    "                       way can read and change everything\n"
 
 static const struct {
     const char *command;
