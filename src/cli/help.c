@@ -8,13 +8,13 @@
     "                       ws://localhost:443\n"                                                  \
     "      --token T        a token (a JWT) that says who this is; else $HERMES_TOKEN\n"           \
     "      --token-file F   the same, from a file; it is read again when it expires\n"             \
-    "      --ca FILE        wss: who may have signed the server's certificate, in PEM;\n"          \
-    "                       else $HERMES_CA, else whom the system trusts\n"                        \
+    "      --ca FILE        wss: who may have signed the server's certificate; else\n"             \
+    "                       $HERMES_CA, else whom the system trusts\n"                             \
     "      --cert FILE      wss: a certificate of this client, for servers that ask;\n"            \
     "                       else $HERMES_CERT\n"                                                   \
     "      --key FILE       its key, else $HERMES_KEY; default: in the same file\n"                \
-    "      --insecure       wss: believe any certificate. For tests: whoever is on the\n"          \
-    "                       way can read and change everything\n"
+    "      --insecure       wss: believe any certificate. For tests: whoever is on\n"              \
+    "                       the way can read and change everything\n"
 
 static const struct {
     const char *command;
