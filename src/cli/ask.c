@@ -143,7 +143,7 @@ static bool exchange_tls(struct ask *a, int fd, const char *request, size_t len)
         if (code == TLS_CLIENT_BROKEN)
             sent = fails(a, tls_client_problem(tls, &a->problem));
         ssize_t got = sent && code == TLS_CLIENT_AGAIN ? receive(a, fd, bytes, sizeof bytes) : 0;
-        if (got < 0 && !shaken && errno == ECONNRESET)
+        if (got < 0 && errno == ECONNRESET)
             got = 0; /* TLS knows more of why */
         else if (got < 0)
             sent = false;

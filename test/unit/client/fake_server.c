@@ -251,7 +251,7 @@ static void take_veiled(struct fake_conn *conn, const char *bytes, size_t len)
     struct fake *f = conn->fake;
     struct buf out = {0};
     bool begun = conn->veil != NULL;
-    if (f->plain || (f->silent && begun)) {
+    if (f->plain || f->silent) {
         if (f->plain)
             wire_bytes(conn, f->plain, strlen(f->plain));
         conn_close(conn);

@@ -99,7 +99,7 @@ static void a_server_that_hangs_up_in_the_handshake_is_tried_again(void **state)
     snprintf(line, sizeof line,
         "close 1006 retry cannot connect to 127.0.0.1 port %d: the server closed the connection "
         "during the TLS handshake\n",
-        atoi(strrchr(w.fake.url, ':') + 1));
+        (int)strtol(strrchr(w.fake.url, ':') + 1, NULL, 10));
     world_log_is(&w, line);
     assert_int_equal(w.last.tls, HERMES_TLS_CLOSED);
     w.fake.silent = false;
