@@ -23,8 +23,7 @@ struct tls_config {
     struct tls_lender lender;
     const uint8_t *raw; /* received, not taken by the library yet */
     size_t raw_len;
-    bool raw_only;             /* no more is to be received */
-    uint8_t small[TLS_RECORD]; /* pieces gathered for one record */
+    uint8_t small[TLS_RECORD]; /* pieces gathered for one record; what a handshake may take */
 };
 
 /* What a read found behind the last bytes: for the next one to tell. */
@@ -35,10 +34,11 @@ struct tls {
     struct tls_config *config;
     struct tls_places places;
     int fd;
-    uint16_t owed; /* bytes taken, and encrypted, whose record is not all sent */
-    uint8_t end;   /* enum tls_end */
-    bool greeting; /* the handshake goes on */
-    bool more;     /* the kernel was told that more comes */
+    uint16_t owed;  /* bytes taken, and encrypted, whose record is not all sent */
+    uint8_t end;    /* enum tls_end */
+    bool greeting;  /* the handshake goes on */
+    bool last_word; /* of a flight: the peer waits for nothing else */
+    bool more;      /* the kernel was told that more comes */
     bool finishing;
     bool finished;
 };
