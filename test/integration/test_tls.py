@@ -444,7 +444,11 @@ def test_both_ports_serve_at_once(start_tls):
     assert server.get("/healthz").status == 200
     with server.tls.raw() as conn:
         conn.send(head("/healthz", key=None, version=None, upgrade=None, connection="close"))
-        assert conn.response().status == 200
+        response = conn.response()
+        assert response.status == 200
+        conn.body(response)
+        conn.expect_end()
+        assert conn.polite, "cut off without the alert close_notify"
 
 
 def test_a_port_of_its_own_may_be_named(start_tls):

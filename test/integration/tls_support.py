@@ -175,6 +175,7 @@ class World:
 def context(ca, folder=None, certificate=None, alpn=None, version=None, suites=None):
     """Of a client that believes `ca` (None: everything) and shows that certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # so that an end that was not told is not one
     if ca is None:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
