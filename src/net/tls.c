@@ -34,8 +34,7 @@ static int receive(void *of, unsigned char *bytes, size_t len)
 static int transmit(void *of, const unsigned char *bytes, size_t len)
 {
     struct tls *t = of;
-    /* A handshake's messages come one by one, and go together. */
-    int more = t->greeting && !t->last_word ? MSG_MORE : 0;
+    int more = t->goes_on ? MSG_MORE : 0;
     for (;;) {
         ssize_t sent = send(t->fd, bytes, len, MSG_NOSIGNAL | more);
         if (sent > 0) {
@@ -166,13 +165,15 @@ static int steps(struct tls *t)
     int code;
     do {
         int state = t->ssl.TLS_PRIVATE(state);
-        if (tired && expensive(t, state))
-            return 0;
+        if (tired && expensive(t, state)) {
+            code = 0;
+            break;
+        }
         tired = tired || expensive(t, state);
-        t->last_word =
-            state == MBEDTLS_SSL_SERVER_HELLO_DONE || state == MBEDTLS_SSL_SERVER_FINISHED;
+        t->goes_on = state != MBEDTLS_SSL_SERVER_HELLO_DONE && state != MBEDTLS_SSL_SERVER_FINISHED;
         code = mbedtls_ssl_handshake_step(&t->ssl);
     } while (code == 0 && !tls_over(&t->ssl));
+    t->goes_on = false;
     return code;
 }
 
@@ -381,6 +382,7 @@ static ssize_t write_records(struct tls *t, const struct iovec *pieces, int coun
     size_t total = 0;
     const uint8_t *from;
     while ((from = next(t->config, &place, most, &len)) != NULL) {
+        t->goes_on = place.count > 1 || (place.count == 1 && place.at < place.pieces->iov_len);
         int code = mbedtls_ssl_write(&t->ssl, from, len);
         if (code == MBEDTLS_ERR_SSL_WANT_WRITE) {
             t->owed = (uint16_t)len;
@@ -402,6 +404,8 @@ ssize_t tls_write(struct tls *t, const struct iovec *pieces, int count)
     if (!tls_lend(lender, &t->places, &t->ssl, LEND_OUT))
         return CONN_BROKEN;
     ssize_t wrote = write_records(t, pieces, count);
+    t->goes_on = false;
+    push(t);
     tls_return(lender, &t->places, &t->ssl);
     return wrote;
 }
