@@ -359,6 +359,9 @@ void session_ready(struct conn *conn, int events)
     if (events & CONN_FAULT) {
         while (session_read(s))
             ;
+        /* Why it went may be in what it sent last. */
+        if (s->state != SESSION_ENDED)
+            session_secure_at_last(s);
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return;
     }
