@@ -254,7 +254,7 @@ static void take_veiled(struct fake_conn *conn, const char *bytes, size_t len)
     if (f->plain || f->silent) {
         if (f->plain)
             wire_bytes(conn, f->plain, strlen(f->plain));
-        conn_close(conn);
+        f->resets ? fake_reset(conn) : fake_drop(conn);
         return;
     }
     if (!begun)
