@@ -55,8 +55,10 @@ void session_open(struct worker *w, const struct connection *connection)
     }
     subscriber_init(&s->subscriber);
     deadline_init(&s->deadline);
-    if (s->unsecured)
+    if (s->unsecured) {
         list_init(&s->securing);
+        session_keep_caller(s);
+    }
     s->deadline.since = wheel_tick(&w->wheel);
     metric_add(&w->metrics, METRIC_connections, 1);
     metric_add(&w->metrics, METRIC_connections_total, 1);
