@@ -163,6 +163,10 @@ install: all
 	install -m 755 $(HERMES) $(HERMES_BENCH) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 include/hermes/*.h $(DESTDIR)$(PREFIX)/include/hermes/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' src/systemd/hermes.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/hermes.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/hermes.service
+	install -m 644 src/systemd/hermes.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean:
 	rm -rf $(BUILD)

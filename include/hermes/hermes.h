@@ -64,7 +64,8 @@ HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value)
 HERMES_API void hermes_ignore(struct hermes *h, const char *name);
 
 /* Reads the rules file (WS_CONFIG), what tokens are checked with (WS_JWT_...) and the certificate
- * (WS_TLS_...), which it looks at each second from then on; binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
+ * (WS_TLS_...), which it looks at each second from then on; binds, starts the threads and returns
+ * when connections are accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
 /* Reads the rules file anew, which hermes_set may have given another name; with an empty one there
@@ -86,9 +87,21 @@ HERMES_API int hermes_port(const struct hermes *h);
 /* The port for TLS: that of WS_TLS_PORT, or without one hermes_port; 0 without a certificate. */
 HERMES_API int hermes_tls_port(const struct hermes *h);
 
-/* The port of the admin listener (WS_ADMIN_PORT, which is "off" unless it is set); 0: there is none.
+/* The port of the admin listener (WS_ADMIN_PORT, which is "off" unless it is set); 0: there is
+ * none.
  */
 HERMES_API int hermes_admin_port(const struct hermes *h);
+
+/* Before hermes_start: accepts on a TCP socket that listens already, in place of the port of that
+ * setting: "WS_PORT", "WS_TLS_PORT" (which needs a certificate) or "WS_ADMIN_PORT". Up to eight for
+ * each. The socket is the broker's then. HERMES_UNKNOWN (no such listener), HERMES_INVALID (no such
+ * socket) and HERMES_TOO_LARGE change nothing. */
+HERMES_API int hermes_listen_on(struct hermes *h, const char *setting, int fd);
+
+/* Asks all workers to show that they go round, and says whether they have since they were last
+ * asked: 1; else 0. For watchdogs that ask every few seconds: true the first time, and at the end,
+ * when it drains. */
+HERMES_API int hermes_alive(struct hermes *h);
 
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
  * of one thread keep their order. Whom the topic's rule lets publish does not matter. Copies both;

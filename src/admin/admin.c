@@ -207,7 +207,8 @@ enum admin_fault admin_open(
     struct admin *a, const struct admin_settings *settings, char *error, size_t error_size)
 {
     int fds[ADMIN_LISTENERS_MAX];
-    struct listen_at at = {settings->host, "WS_ADMIN_HOST", "WS_ADMIN_PORT", BACKLOG};
+    struct listen_at at = {
+        settings->host, "WS_ADMIN_HOST", "WS_ADMIN_PORT", BACKLOG, settings->given};
     *a = (struct admin){.settings = *settings, .port = settings->port, .started_ms = clock_ms()};
     list_init(&a->connections);
     int count = listen_open(&at, &a->port, fds, ADMIN_LISTENERS_MAX, error, error_size);

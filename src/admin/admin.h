@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "loop/mailbox.h"
 #include "loop/wheel.h"
+#include "net/listen.h"
 #include "session/worker.h"
 
 enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64, ADMIN_READ = 64 * 1024 };
@@ -27,12 +28,13 @@ struct load;
 
 /* What the listener knows of the broker, and asks of it. */
 struct admin_settings {
-    const char *host;              /* empty: all addresses */
-    int port;                      /* 0: any free one */
-    struct text token;             /* empty: everyone may who can connect, from this machine */
-    size_t body_max;               /* bytes of one request */
-    struct workshop *shop;         /* the workers: route, rules, limits, logger */
-    const struct metrics *outside; /* of what the program around the broker publishes */
+    const char *host;                 /* empty: all addresses */
+    int port;                         /* 0: any free one */
+    const struct listen_given *given; /* sockets in its place; NULL */
+    struct text token;                /* empty: everyone may who can connect, from this machine */
+    size_t body_max;                  /* bytes of one request */
+    struct workshop *shop;            /* the workers: route, rules, limits, logger */
+    const struct metrics *outside;    /* of what the program around the broker publishes */
     const struct metrics *acceptor;
     int public_port;
     bool public_tls;           /* that one speaks TLS */

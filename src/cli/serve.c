@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "cli/cli.h"
+#include "cli/notify.h"
 #include "hermes/hermes.h"
 
 enum { HEAP_KEPT = 4 << 20 };
@@ -21,6 +22,7 @@ struct serving {
     int signal_fd;
     uv_poll_t signals;
     uv_async_t stopped;
+    uv_timer_t watchdog;
     bool draining;
 };
 
@@ -162,7 +164,9 @@ static void signalled(uv_poll_t *poll, int status, int events)
     if (read(s->signal_fd, &signal, sizeof signal) != (ssize_t)sizeof signal)
         return;
     if (signal.ssi_signo == SIGHUP) {
+        notify_reloading();
         hermes_reload(s->hermes); /* which logs what came of it */
+        notify("READY=1");
         return;
     }
     if (s->draining) {
@@ -170,6 +174,7 @@ static void signalled(uv_poll_t *poll, int status, int events)
         _exit(128 + (int)signal.ssi_signo);
     }
     s->draining = true;
+    notify("STOPPING=1");
     hermes_drain(s->hermes);
 }
 
@@ -189,6 +194,7 @@ static void close_all(uv_async_t *stopped)
 {
     struct serving *s = stopped->data;
     uv_close((uv_handle_t *)&s->signals, NULL);
+    uv_close((uv_handle_t *)&s->watchdog, NULL);
     uv_close((uv_handle_t *)&s->stopped, NULL);
 }
 
@@ -196,6 +202,42 @@ static void broker_stopped(void *user)
 {
     struct serving *s = user;
     uv_async_send(&s->stopped);
+}
+
+/* --- the service manager ---------------------------------------------------------------------- */
+
+/* The sockets that it has bound, by their names (FileDescriptorName=): those called tls and admin
+ * are for these, all others for clients. */
+static int take_sockets(struct hermes *h)
+{
+    char name[32];
+    int fd;
+    for (int i = 0; (fd = notify_socket(i, name, sizeof name)) >= 0; i++) {
+        const char *setting = strcmp(name, "tls") == 0     ? "WS_TLS_PORT"
+                              : strcmp(name, "admin") == 0 ? "WS_ADMIN_PORT"
+                                                           : "WS_PORT";
+        if (hermes_listen_on(h, setting, fd) != HERMES_OK)
+            return fault(hermes_error(h));
+    }
+    notify_forget();
+    return CLI_OK;
+}
+
+static void show_alive(uv_timer_t *timer)
+{
+    struct serving *s = timer->data;
+    if (hermes_alive(s->hermes))
+        notify("WATCHDOG=1");
+}
+
+static void tell_ready(struct serving *s)
+{
+    uint64_t every = notify_watchdog_ms();
+    char lines[80];
+    snprintf(lines, sizeof lines, "READY=1\nSTATUS=Listening on port %d", hermes_port(s->hermes));
+    notify(lines);
+    if (every > 0)
+        uv_timer_start(&s->watchdog, show_alive, every, every);
 }
 
 /* What glibc does by default that a server with much traffic pays for again and again. */
@@ -219,13 +261,16 @@ static int serve(struct serving *s)
         return fault("cannot make an event loop: too few descriptors or too little memory");
     uv_poll_init(&s->loop, &s->signals, s->signal_fd);
     uv_async_init(&s->loop, &s->stopped, close_all);
-    s->signals.data = s->stopped.data = s;
+    uv_timer_init(&s->loop, &s->watchdog);
+    s->signals.data = s->stopped.data = s->watchdog.data = s;
     uv_poll_start(&s->signals, UV_READABLE, signalled);
     hermes_on_stopped(s->hermes, broker_stopped, s);
     int code = CLI_OK;
     if (hermes_start(s->hermes) != HERMES_OK) {
         code = fault(hermes_error(s->hermes));
         close_all(&s->stopped);
+    } else {
+        tell_ready(s);
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     hermes_wait(s->hermes);
@@ -245,6 +290,8 @@ int cli_serve(int argc, char **argv)
     int code = from_environment(s.hermes);
     if (code == CLI_OK)
         code = from_arguments(s.hermes, argc, argv);
+    if (code == CLI_OK)
+        code = take_sockets(s.hermes);
     if (code == CLI_OK) {
         raise_descriptor_limit();
         settle_malloc();

@@ -10,7 +10,6 @@
 #include "base/die.h"
 #include "base/list.h"
 #include "net/connection.h"
-#include "net/listen.h"
 
 enum { RETRY_MS = 100, TICK_MS = 1000, BUSY_NS = 1000000, REST_NS = 500000 };
 
@@ -203,11 +202,13 @@ static void close_sockets(struct acceptor *a)
 static bool bind_all(struct acceptor *a, int *port, bool tls, char *error, size_t error_size)
 {
     int fds[LISTENERS_MAX];
+    bool other = port == &a->tls_port;
     struct listen_at at = {
         .host = a->settings.host,
         .host_setting = "WS_HOST",
-        .port_setting = port == &a->tls_port ? "WS_TLS_PORT" : "WS_PORT",
+        .port_setting = other ? "WS_TLS_PORT" : "WS_PORT",
         .backlog = a->settings.backlog,
+        .given = other ? a->settings.tls_given : a->settings.given,
     };
     int room = LISTENERS_MAX - (int)a->listener_count;
     int count = listen_open(&at, port, fds, room, error, error_size);

@@ -17,14 +17,17 @@
 #include "loop/mailbox.h"
 #include "net/addresses.h"
 #include "net/cidr.h"
+#include "net/listen.h"
 
 enum { LISTENERS_MAX = 16, ACCEPTS_A_WAKE = 64 };
 
 struct acceptor_settings {
-    const char *host; /* empty: all addresses, IPv4 and IPv6 */
-    int port;         /* 0: any free one */
-    bool tls;         /* that port is for TLS */
-    int tls_port;     /* another, for TLS; -1: none */
+    const char *host;                     /* empty: all addresses, IPv4 and IPv6 */
+    int port;                             /* 0: any free one */
+    bool tls;                             /* that port is for TLS */
+    int tls_port;                         /* another, for TLS; -1: none */
+    const struct listen_given *given;     /* sockets in place of the port's, */
+    const struct listen_given *tls_given; /* and of the other's */
     int backlog;
     uint64_t drain_delay_ms; /* between acceptor_drain and the end of accepting */
     int64_t max_connections; /* more are answered 503; a few more than that are just closed */

@@ -1,6 +1,7 @@
 #include "net/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,9 +85,35 @@ static int listen_everywhere(
     return 1;
 }
 
+bool listen_is_good(int fd)
+{
+    int listens = 0;
+    int protocol = 0;
+    socklen_t len = sizeof listens;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens &&
+           getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
+}
+
+/* They are made what ours are, see listen_one. */
+static int take_given(const struct listen_given *given, int *port, int *fds, int most)
+{
+    int yes = 1;
+    int count = given->count < most ? given->count : most;
+    for (int i = 0; i < count; i++) {
+        fds[i] = given->fds[i];
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
+        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    }
+    *port = port_of(fds[0]);
+    return count;
+}
+
 int listen_open(
     const struct listen_at *at, int *port, int *fds, int most, char *error, size_t error_size)
 {
+    if (at->given && at->given->count > 0)
+        return take_given(at->given, port, fds, most);
     if (*at->host == '\0')
         return listen_everywhere(at, port, fds, error, error_size);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};

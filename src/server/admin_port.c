@@ -92,6 +92,7 @@ static struct admin_settings settings_of(struct hermes *h, void (*ended)(void *u
     return (struct admin_settings){
         .host = host,
         .port = port == PORT_AUTO ? DEFAULT_PORT : (int)port,
+        .given = &h->given[LISTENER_ADMIN],
         .token = {(const char *)h->admin_token.at, h->admin_token.len},
         .body_max = h->shop.limits.message_bytes + BODY_MORE,
         .shop = &h->shop,
@@ -109,7 +110,7 @@ static struct admin_settings settings_of(struct hermes *h, void (*ended)(void *u
 int hermes_open_admin(struct hermes *h, void (*ended)(void *user))
 {
     uint64_t port = hermes_number(h, SETTING_admin_port);
-    if (port == PORT_OFF)
+    if (port == PORT_OFF && h->given[LISTENER_ADMIN].count == 0)
         return HERMES_OK;
     int code = load_token(h);
     if (code != HERMES_OK)
@@ -121,6 +122,7 @@ int hermes_open_admin(struct hermes *h, void (*ended)(void *user))
     enum admin_fault fault = admin_open(a, &settings, h->error, sizeof h->error);
     if (fault == ADMIN_OPENED) {
         h->admin = a;
+        h->given[LISTENER_ADMIN].count = 0;
         h->shop.observed = true;
         return HERMES_OK;
     }

@@ -51,7 +51,10 @@ int hermes_check_tls(struct hermes *h)
         enum setting setting;
         const char *variable;
     } others[] = {{SETTING_tls_key, "WS_TLS_KEY"}, {SETTING_tls_client_ca, "WS_TLS_CLIENT_CA"}};
-    const char *lonely = hermes_number(h, SETTING_tls_port) != PORT_OFF ? "WS_TLS_PORT" : NULL;
+    const char *lonely =
+        hermes_number(h, SETTING_tls_port) != PORT_OFF || h->given[LISTENER_TLS].count > 0
+            ? "WS_TLS_PORT"
+            : NULL;
     h->tls = *hermes_text(h, SETTING_tls_cert) != '\0';
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (*hermes_text(h, others[i].setting))

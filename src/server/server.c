@@ -162,11 +162,15 @@ static void look_after_certificate(void *user)
 static int accepting_init(struct hermes *h)
 {
     uint64_t tls_port = hermes_number(h, SETTING_tls_port);
+    if (h->given[LISTENER_TLS].count > 0)
+        tls_port = 0;
     struct acceptor_settings settings = {
         .host = hermes_text(h, SETTING_host),
         .port = (int)hermes_number(h, SETTING_port),
         .tls = h->tls && tls_port == PORT_OFF,
         .tls_port = tls_port == PORT_OFF ? -1 : (int)tls_port,
+        .given = &h->given[LISTENER_PLAIN],
+        .tls_given = &h->given[LISTENER_TLS],
         .backlog = (int)hermes_number(h, SETTING_backlog),
         .drain_delay_ms = hermes_number(h, SETTING_drain_delay_ms),
         .max_connections = connections_allowed(h, h->shop.count),
@@ -185,6 +189,7 @@ static int accepting_init(struct hermes *h)
     };
     if (acceptor_open(&h->acceptor, &settings, h->error, sizeof h->error) != 0)
         return HERMES_SYSTEM;
+    h->given[LISTENER_PLAIN].count = h->given[LISTENER_TLS].count = 0; /* the acceptor's now */
     return HERMES_OK;
 }
 
@@ -460,6 +465,7 @@ void hermes_free(struct hermes *h)
         addresses_fini(&h->addresses);
         logger_fini(&h->logger);
     }
+    hermes_forget_given(h);
     settings_fini(&h->settings);
     secret_fini(&h->jwt_secret);
     secret_fini(&h->admin_token);

@@ -17,6 +17,8 @@
 #include "server/tls_source.h"
 #include "session/worker.h"
 
+enum listener_kind { LISTENER_PLAIN, LISTENER_TLS, LISTENER_ADMIN, LISTENERS };
+
 struct hermes {
     struct settings settings;
     struct logger logger;
@@ -34,6 +36,8 @@ struct hermes {
     void *user;
     struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
     struct secret admin_token;
+    struct listen_given given[LISTENERS]; /* sockets in place of ports */
+    uint64_t alive;                       /* asked of the workers so far */
     struct buf ignored; /* names of settings that there are not, each with its terminator */
     char error[512];
 };
@@ -47,6 +51,9 @@ static inline const char *hermes_text(const struct hermes *h, enum setting which
 {
     return h->settings.texts[which];
 }
+
+/* service.c: closes the sockets that nobody has taken over. */
+void hermes_forget_given(struct hermes *h);
 
 /* callers.c: what WS_ALLOWED_ORIGINS, WS_PROXY_PROTOCOL and WS_TRUSTED_PROXIES say, into the shop.
  * HERMES_OK, or another, the fault in h->error, and nothing to forget. */

@@ -361,6 +361,10 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         worker_inquiry_begin(w, mail.item);
         return 1;
+    case MAIL_ALIVE:
+        w->tray.at++;
+        atomic_store_explicit(&w->alive, mail.word, memory_order_relaxed);
+        return 1;
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);

@@ -167,6 +167,7 @@ struct worker {
     bool closing;
     clockid_t cpu_clock; /* of its thread, for others to read */
     struct pulse pulse;
+    _Atomic uint64_t alive; /* the newest MAIL_ALIVE, for whoever asks */
     struct metrics metrics;
     char buffer[READ_BUFFER + CONN_READ_MORE];
 };
