@@ -160,13 +160,12 @@ static void client_make(struct churner *c)
     static const struct hermes_client_events events = {
         .on_data = on_data, .on_answer = on_answer, .on_close = on_close};
     const struct options *o = c->at->churn->run->o;
-    struct hermes_client_options options = {.url = o->url,
-        .source = o->sources ? o->source[c->index % o->sources] : NULL,
-        .events = &events,
-        .user = c,
-        .level = (unsigned)o->level,
-        .max_queued_bytes = o->payload + QUEUE_SPARE,
-        .retry_ms = HERMES_CLIENT_NEVER};
+    struct hermes_client_options options;
+    options_client(o, &options, c->index);
+    options.events = &events;
+    options.user = c;
+    options.max_queued_bytes = o->payload + QUEUE_SPARE;
+    options.retry_ms = HERMES_CLIENT_NEVER;
     int code = hermes_client_new(&c->client, c->at->lane->group, &options);
     if (code != HERMES_CLIENT_OK) {
         fprintf(stderr, "hermes-bench: %s\n", hermes_client_error(code));

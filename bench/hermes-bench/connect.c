@@ -101,13 +101,12 @@ static void call(void *user, size_t number, uint64_t moment)
     const struct connect *connect = at->connect;
     const struct options *o = connect->run->o;
     struct caller *c = &at->callers[number];
-    struct hermes_client_options options = {.url = o->url,
-        .source = o->sources ? o->source[c->index % o->sources] : NULL,
-        .events = &events,
-        .user = c,
-        .level = (unsigned)o->level,
-        .connect_ms = RUN_CONNECT_MS(o),
-        .retry_ms = HERMES_CLIENT_NEVER};
+    struct hermes_client_options options;
+    options_client(o, &options, c->index);
+    options.events = &events;
+    options.user = c;
+    options.connect_ms = RUN_CONNECT_MS(o);
+    options.retry_ms = HERMES_CLIENT_NEVER;
     c->settled = c->greeted = false;
     c->begun = moment;
     int code = hermes_client_new(&c->client, at->lane->group, &options);

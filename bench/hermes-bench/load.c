@@ -38,14 +38,13 @@ struct hermes_client *load_client(
 {
     const struct options *o = at->load->o;
     size_t batch = 2 * (o->window ? o->window : 1) * (o->payload + 128);
-    struct hermes_client_options options = {.url = o->url,
-        .source = o->sources ? o->source[turn % o->sources] : NULL,
-        .events = events,
-        .user = user,
-        .connect_ms = RUN_CONNECT_MS(o),
-        .level = (unsigned)o->level,
-        .retry_ms = HERMES_CLIENT_NEVER,
-        .max_queued_bytes = batch > QUEUE_BYTES ? batch : QUEUE_BYTES};
+    struct hermes_client_options options;
+    options_client(o, &options, turn);
+    options.events = events;
+    options.user = user;
+    options.connect_ms = RUN_CONNECT_MS(o);
+    options.retry_ms = HERMES_CLIENT_NEVER;
+    options.max_queued_bytes = batch > QUEUE_BYTES ? batch : QUEUE_BYTES;
     struct hermes_client *c;
     int code = hermes_client_new(&c, at->lane->group, &options);
     if (code != HERMES_CLIENT_OK) {

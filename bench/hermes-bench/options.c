@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <getopt.h>
+#include <hermes/client.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,12 @@ static enum options_verdict read_line(
     return OPTIONS_RUN;
 }
 
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 enum options_verdict options_parse(
     struct options *o, int argc, char **argv, char *fault, size_t fault_size)
 {
@@ -166,6 +173,9 @@ enum options_verdict options_parse(
     o->url = getenv("HERMES_URL");
     if (!o->url || !*o->url)
         o->url = "ws://127.0.0.1:8080";
+    o->ca = environment("HERMES_CA");
+    o->cert = environment("HERMES_CERT");
+    o->key = o->cert ? environment("HERMES_KEY") : NULL;
     o->threads = 1;
     o->patience = 5;
     o->seed = 1;
@@ -189,6 +199,17 @@ enum options_verdict options_parse(
     if (o->find_knee && !option_given(o, "warmup"))
         o->warmup = 0.5;
     return options_check(o, fault, fault_size) ? OPTIONS_RUN : OPTIONS_FAULT;
+}
+
+void options_client(const struct options *o, struct hermes_client_options *out, size_t turn)
+{
+    *out = (struct hermes_client_options){.url = o->url,
+        .source = o->sources ? o->source[turn % o->sources] : NULL,
+        .level = (unsigned)o->level,
+        .tls_ca = o->ca,
+        .tls_certificate = o->cert,
+        .tls_key = o->key,
+        .tls_insecure = o->insecure};
 }
 
 void options_fini(struct options *o)

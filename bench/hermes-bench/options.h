@@ -30,6 +30,8 @@ struct options {
     enum scenario scenario;
     const char *compare[2];
     const char *url;
+    const char *ca, *cert, *key; /* wss; NULL: not given */
+    bool insecure;
     char *source[OPTIONS_SOURCES_MAX]; /* owned */
     size_t sources;
     size_t threads, pid, payload, window, subscribers, publishers, topics, per_subscriber, pairs;
@@ -55,6 +57,11 @@ enum options_verdict {
 enum options_verdict options_parse(
     struct options *o, int argc, char **argv, char *fault, size_t fault_size);
 void options_fini(struct options *o);
+
+struct hermes_client_options;
+
+/* Where to and how, as a client is told: the URL, the level, TLS, the source whose turn it is. */
+void options_client(const struct options *o, struct hermes_client_options *out, size_t turn);
 
 const char *options_scenario(enum scenario scenario);
 

@@ -24,9 +24,10 @@ static bool url_good(const struct options *o, char *fault, size_t size)
 {
     struct hermes_url url;
     if (!hermes_url_parse(&url, o->url) || strncmp(url.scheme, "ws", 2) != 0)
-        return wrong(fault, size, "--url wants ws://host[:port][/path], not '%s'", o->url);
-    if (strcmp(url.scheme, "wss") == 0)
-        return wrong(fault, size, "--url %s: TLS is not built in yet, use ws://", o->url);
+        return wrong(
+            fault, size, "--url wants ws:// or wss://host[:port][/path], not '%s'", o->url);
+    if (o->key && !o->cert)
+        return wrong(fault, size, "--key goes with --cert: whose key is it?");
     return true;
 }
 

@@ -24,6 +24,10 @@ enum { MILLION = 1000000 };
 
 const struct rule option_rules[] = {
     {"url", VALUE_TEXT, ALL, AT(url), 0, 0},
+    {"ca", VALUE_TEXT, ALL, AT(ca), 0, 0},
+    {"cert", VALUE_TEXT, ALL, AT(cert), 0, 0},
+    {"key", VALUE_TEXT, ALL, AT(key), 0, 0},
+    {"insecure", VALUE_FLAG, ALL, AT(insecure), 0, 0},
     {"source", VALUE_TEXT, ALL, OPTION_ELSEWHERE, 0, 0},
     {"level", VALUE_COUNT, ALL, AT(level), 1, 2},
     {"threads", VALUE_COUNT, ALL, AT(threads), 1, 256},
@@ -125,6 +129,8 @@ json_t *options_json(const struct options *o)
 {
     static const char *const kinds[] = {"none", "shared", "own"};
     json_t *all = json_object();
+    if (strncmp(o->url, "wss", 3) == 0)
+        json_object_set_new(all, "tls", json_true());
     for (const struct rule *r = option_rules; r < option_rules + OPTION_RULES; r++) {
         const char *field = (const char *)o + r->at;
         bool shown = r->scenarios & 1u << o->scenario;

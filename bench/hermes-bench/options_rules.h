@@ -5,7 +5,7 @@
 #include "options.h"
 #include "values.h"
 
-enum { OPTION_RULES = 30 };
+enum { OPTION_RULES = 34 };
 
 /* Read by hand, into no one field. */
 #define OPTION_ELSEWHERE SIZE_MAX

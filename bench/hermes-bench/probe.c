@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <uv.h>
 
+#include "options.h"
+
 enum { GREETING_MS = 5000 };
 
 struct attempt {
@@ -51,18 +53,17 @@ static void on_timer(uv_timer_t *timer)
     over(a);
 }
 
-bool probe(const char *url, const char *source, unsigned level, char *fault, size_t fault_size)
+bool probe(const struct options *o, char *fault, size_t fault_size)
 {
     static const struct hermes_client_events events = {
         .on_answer = on_answer, .on_close = on_close};
-    struct attempt a = {.url = url, .fault = fault, .fault_size = fault_size};
-    struct hermes_client_options options = {.url = url,
-        .source = source,
-        .events = &events,
-        .user = &a,
-        .level = level,
-        .retry_ms = HERMES_CLIENT_NEVER,
-        .connect_ms = GREETING_MS};
+    struct attempt a = {.url = o->url, .fault = fault, .fault_size = fault_size};
+    struct hermes_client_options options;
+    options_client(o, &options, 0);
+    options.events = &events;
+    options.user = &a;
+    options.retry_ms = HERMES_CLIENT_NEVER;
+    options.connect_ms = GREETING_MS;
     uv_loop_t loop;
     if (uv_loop_init(&loop) != 0) {
         snprintf(fault, fault_size, "cannot make an event loop");
@@ -76,7 +77,9 @@ bool probe(const char *url, const char *source, unsigned level, char *fault, siz
     if (code == HERMES_CLIENT_OK)
         code = hermes_client_open(a.client);
     if (code != HERMES_CLIENT_OK) {
-        snprintf(fault, fault_size, "%s: %s", url, hermes_client_error(code));
+        snprintf(fault, fault_size, "%s: %s", o->url,
+            code == HERMES_CLIENT_BAD_TLS ? hermes_client_group_problem(group)
+                                          : hermes_client_error(code));
         over(&a);
     }
     hermes_client_group_free(group);

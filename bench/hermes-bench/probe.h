@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* False with one line in `fault`. `source` may be NULL. */
-bool probe(const char *url, const char *source, unsigned level, char *fault, size_t fault_size);
+struct options;
+
+/* False with one line in `fault`. */
+bool probe(const struct options *o, char *fault, size_t fault_size);
 
 #endif

@@ -117,7 +117,7 @@ bool run_open(struct run *run, const struct options *o, struct report *report, s
         snprintf(fault, fault_size, "this run cannot be made here");
         return false;
     }
-    if (!probe(o->url, o->sources ? o->source[0] : NULL, (unsigned)o->level, fault, fault_size))
+    if (!probe(o, fault, fault_size))
         return false;
     run->signals = take_signals();
     run->fresh = memory_new(1, sizeof *run->fresh);

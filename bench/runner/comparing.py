@@ -11,10 +11,13 @@ class Arm:
     """One side of a comparison: a generator, and what it does otherwise than the others.
 
     to: the arm it is compared with, and the goal for the ratio. more: bytes that its payloads are
-    longer by. Arms with the same server share its process; their prefixes keep them apart.
+    longer by; options: its generator's own. Arms with the same server share its process; their
+    prefixes keep them apart.
     """
 
-    def __init__(self, name, server, prefix, dialect="level1", more=0, to=None, goal=None):
+    def __init__(
+        self, name, server, prefix, dialect="level1", more=0, to=None, goal=None, options=()
+    ):
         self.name = name
         self.server = server
         self.prefix = prefix
@@ -22,15 +25,15 @@ class Arm:
         self.more = more
         self.to = to
         self.goal = goal
+        self.options = options
 
 
 class Side(Generator):
     """An arm's generator. Cells are named alike for all arms, however long their payloads are."""
 
     def __init__(self, stack, build, running, group, arm):
-        super().__init__(
-            stack, build, running, group, arm.dialect, [f"--prefix={arm.prefix}"]
-        )
+        more = [f"--prefix={arm.prefix}", *arm.options]
+        super().__init__(stack, build, running, group, arm.dialect, more)
         self.arm = arm
         self.name = arm.name
 

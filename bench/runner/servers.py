@@ -45,11 +45,12 @@ class Server:
         self.many_topics = dialect != "nchan"
 
 
-def floor(build, name="floor"):
-    return Server(name, [os.path.join(build, "bench", "floor")])
+def floor(build, name="floor", certificate=()):
+    """certificate: its path and that of its key."""
+    return Server(name, [os.path.join(build, "bench", "floor"), *certificate])
 
 
-def hermes(build, workers, name=None, rules=None):
+def hermes(build, workers, name=None, rules=None, certificate=None):
     settings = {
         "WS_HOST": "127.0.0.1",
         "WS_PORT": "0",
@@ -57,6 +58,8 @@ def hermes(build, workers, name=None, rules=None):
         # The generators' idle turns are longer than a keepalive interval.
         "WS_PING_SECONDS": "3600",
     }
+    if certificate:
+        settings |= {"WS_TLS_CERT": certificate[0], "WS_TLS_KEY": certificate[1]}
     name = name or f"hermes, {workers} worker{'s' * (workers > 1)}"
     return Server(name, [os.path.join(build, "hermes"), "serve"], settings, rules=rules)
 

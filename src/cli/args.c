@@ -87,6 +87,26 @@ int args_next(struct args *a)
     }
 }
 
+bool args_tls(struct cli_tls *tls, int option)
+{
+    switch (option) {
+    case ARGS_CA:
+        tls->ca = optarg;
+        return true;
+    case ARGS_CERT:
+        tls->certificate = optarg;
+        return true;
+    case ARGS_KEY:
+        tls->key = optarg;
+        return true;
+    case ARGS_INSECURE:
+        tls->insecure = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
 int args_read(struct args *a, struct link_options *link, args_option *each, void *user)
 {
     for (;;) {
@@ -118,7 +138,8 @@ int args_read(struct args *a, struct link_options *link, args_option *each, void
             link->token_file = optarg;
             break;
         default:
-            code = each(a, option, user);
+            if (!args_tls(&link->tls, option))
+                code = each(a, option, user);
         }
         if (code != CLI_OK)
             return code;

@@ -29,7 +29,7 @@ enum {
 enum { ARGS_SECONDS_MAX = 1000000000 };
 
 /* Options that all commands with a connection have, and no letter. */
-enum { ARGS_TOKEN = 256, ARGS_TOKEN_FILE };
+enum { ARGS_TOKEN = 256, ARGS_TOKEN_FILE, ARGS_CA, ARGS_CERT, ARGS_KEY, ARGS_INSECURE };
 
 /* `shorts` are the command's one-letter options beside -h, -q and -u, as getopt has them. To be
  * followed by args_fini, whatever comes. */
@@ -40,11 +40,18 @@ void args_fini(struct args *a);
 /* The next option; its value is in `optarg`. */
 int args_next(struct args *a);
 
-/* What every command with a connection takes, for its table of options. */
+/* What is about TLS, and what every command with a connection takes, for their tables of options.
+ */
+#define ARGS_TLS_OPTIONS                                                                           \
+    {"ca", required_argument, NULL, ARGS_CA}, {"cert", required_argument, NULL, ARGS_CERT},        \
+        {"key", required_argument, NULL, ARGS_KEY},                                                \
+    {                                                                                              \
+        "insecure", no_argument, NULL, ARGS_INSECURE                                               \
+    }
 #define ARGS_LINK_OPTIONS                                                                          \
     {"url", required_argument, NULL, 'u'}, {"timeout", required_argument, NULL, 't'},              \
         {"quiet", no_argument, NULL, 'q'}, {"token", required_argument, NULL, ARGS_TOKEN},         \
-        {"token-file", required_argument, NULL, ARGS_TOKEN_FILE},                                  \
+        {"token-file", required_argument, NULL, ARGS_TOKEN_FILE}, ARGS_TLS_OPTIONS,                \
     {                                                                                              \
         "help", no_argument, NULL, 'h'                                                             \
     }
@@ -57,6 +64,9 @@ typedef int args_option(const struct args *a, int option, void *user);
  * others; it may be NULL when there are none. CLI_OK to go on; otherwise nothing is left to do but
  * args_end. */
 int args_read(struct args *a, struct link_options *link, args_option *each, void *user);
+
+/* One of the TLS options; false when it is none of them. */
+bool args_tls(struct cli_tls *tls, int option);
 
 /* The one word of a command that wants a topic; tells what is wrong and returns CLI_USAGE, or
  * CLI_OK. */

@@ -3,10 +3,18 @@
 #include "cli/cli.h"
 
 #define URL_HELP                                                                                   \
-    "  -u, --url URL        the server, ws://host:port; default: $HERMES_URL, else\n"              \
-    "                       ws://localhost:$WS_PORT, else ws://localhost:443\n"                    \
+    "  -u, --url URL        the server, ws://host:port, or wss:// for TLS; default:\n"             \
+    "                       $HERMES_URL, else ws://localhost:$WS_PORT, else\n"                     \
+    "                       ws://localhost:443\n"                                                  \
     "      --token T        a token (a JWT) that says who this is; else $HERMES_TOKEN\n"           \
-    "      --token-file F   the same, from a file; it is read again when it expires\n"
+    "      --token-file F   the same, from a file; it is read again when it expires\n"             \
+    "      --ca FILE        wss: who may have signed the server's certificate; else\n"             \
+    "                       $HERMES_CA, else whom the system trusts\n"                             \
+    "      --cert FILE      wss: a certificate of this client, for servers that ask;\n"            \
+    "                       else $HERMES_CERT\n"                                                   \
+    "      --key FILE       its key, else $HERMES_KEY; default: in the same file\n"                \
+    "      --insecure       wss: believe any certificate. For tests: whoever is on\n"              \
+    "                       the way can read and change everything\n"
 
 static const struct {
     const char *command;
@@ -161,9 +169,17 @@ static const struct {
                "Asks a server whether it is alive: exit code 0 when it is, 1 when not.\n"
                "\n"
                "options:\n"
-               "  -u, --url URL        the server, http://host:port; default: $WS_HOST (else\n"
-               "                       127.0.0.1) and $WS_PORT (else 443)\n"
+               "  -u, --url URL        the server, http://host:port or https://host:port;\n"
+               "                       default: where one with this environment is, by $WS_HOST\n"
+               "                       (else 127.0.0.1) and $WS_PORT (else 443), with TLS if\n"
+               "                       $WS_TLS_CERT is set and $WS_TLS_PORT is not\n"
                "      --ready          ask whether it takes new clients (/readyz, not /healthz)\n"
+               "      --ca FILE        https: who must have signed its certificate, in PEM;\n"
+               "                       without this any certificate will do\n"
+               "      --cert FILE, --key FILE\n"
+               "                       https: a certificate to show, else $HERMES_CERT and\n"
+               "                       $HERMES_KEY. A server that wants one and is not given any\n"
+               "                       counts as alive, but not as ready\n"
                "      --timeout S      seconds to wait; default 5\n"
                "  -q, --quiet          say nothing\n"
                "  -h, --help\n"},

@@ -124,6 +124,18 @@ static void on_open(struct hermes_client *c, void *user)
     l->command->opened(l);
 }
 
+/* Says behind what is wrong what one could do. */
+static void tls_advise(struct link *l, enum hermes_tls_problem problem)
+{
+    const char *advice = "";
+    if (problem == HERMES_TLS_TRUST)
+        advice = "; give its authority: --ca FILE";
+    else if (problem == HERMES_TLS_OWN && !l->options.tls.certificate)
+        advice = "; give one: --cert FILE --key FILE";
+    size_t len = strlen(l->last);
+    snprintf(l->last + len, sizeof l->last - len, "%s", advice);
+}
+
 static void on_close(struct hermes_client *c, const struct hermes_close *why, void *user)
 {
     struct link *l = user;
@@ -134,6 +146,7 @@ static void on_close(struct hermes_client *c, const struct hermes_close *why, vo
             why->code, why->reason_len ? ": " : "");
     snprintf(l->last + head, sizeof l->last - (size_t)head, "%.*s", (int)why->reason_len,
         why->reason ? why->reason : "");
+    tls_advise(l, why->tls);
     l->lost |= why->opened;
     if (why->will_retry) {
         link_notice(l, "%s; trying again in %u.%u s", l->last, why->retry_ms / 1000,
@@ -264,7 +277,7 @@ static void url_find(struct link *l)
     if (url && *url)
         snprintf(l->url, sizeof l->url, "%s", url);
     else
-        snprintf(l->url, sizeof l->url, "ws://localhost:%.20s",
+        snprintf(l->url, sizeof l->url, "%s://localhost:%.20s", cli_tls_on_port() ? "wss" : "ws",
             port && *port && strcmp(port, "0") != 0 ? port : "443");
 }
 
@@ -287,6 +300,8 @@ int link_init(struct link *l, const char *name, const struct link_command *comma
             return link_abandon(l, CLI_FAILED);
         token = (char *)file.at;
     }
+    struct cli_tls *tls = &l->options.tls;
+    cli_tls_default(tls);
     int code = hermes_client_new(&l->client, l->group,
         &(struct hermes_client_options){.url = l->url,
             .token = token && *token ? token : NULL,
@@ -294,7 +309,11 @@ int link_init(struct link *l, const char *name, const struct link_command *comma
             .user = l,
             .close_ms = options->close_ms,
             .max_queued_bytes = options->max_queued,
-            .level = options->level});
+            .level = options->level,
+            .tls_ca = tls->ca,
+            .tls_certificate = tls->certificate,
+            .tls_key = tls->key,
+            .tls_insecure = tls->insecure});
     /* Others may look at a process's arguments. */
     if (options->token)
         explicit_bzero(options->token, strlen(options->token));
@@ -303,7 +322,14 @@ int link_init(struct link *l, const char *name, const struct link_command *comma
     secret_fini(&file);
     if (code == HERMES_CLIENT_OK)
         return CLI_OK;
-    link_error(l, "%s: '%s'", hermes_client_error(code), l->url);
+    if (code == HERMES_CLIENT_BAD_TLS) {
+        link_error(l, "%s", hermes_client_group_problem(l->group));
+        return link_abandon(l, CLI_FAILED);
+    }
+    if (code == HERMES_CLIENT_BAD_OPTION && tls->key && !tls->certificate)
+        link_error(l, "--key goes with --cert: whose key is it?");
+    else
+        link_error(l, "%s: '%s'", hermes_client_error(code), l->url);
     return link_abandon(l, CLI_USAGE);
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "cli/tls.h"
 #include "cli/watch.h"
 #include "hermes/client.h"
 
@@ -38,6 +39,7 @@ struct link_options {
     const char *url; /* NULL: the environment says */
     char *token;     /* wiped once it is known; NULL: as the file or the environment says */
     const char *token_file;
+    struct cli_tls tls;
     uint64_t timeout_ms;
     bool timeout_for_all; /* it is for the whole, not for having a connection */
     bool quiet;
@@ -58,7 +60,7 @@ struct link {
     struct watch signals;
     int signal_fd;
     char url[300];
-    char last[256]; /* why there is no connection */
+    char last[320]; /* why there is no connection */
     int code;       /* to exit with */
     bool lost;      /* there was a connection */
     bool finishing;

@@ -15,7 +15,7 @@
 #endif
 
 /* What a TLS server answers to a plain request. */
-enum { FIRST_OF_ALERT = 0x15 };
+enum { FIRST_OF_ALERT = 0x15, FIRST_LINE_MOST = 150 };
 
 /* A lookup cannot be called off once it runs, so it outlives the attempt it was for. */
 struct lookup {
@@ -227,6 +227,9 @@ static int connect_to(struct hermes_client *c, const struct addrinfo *to)
 void dial_go(struct hermes_client *c)
 {
     struct dial *d = c->dial;
+    /* The handle's end and the turn both come here, for who is opened again as soon as it ended. */
+    if (d->lookup)
+        return;
     if (!d->resolved)
         resolve(c);
     if (c->dial != d || !d->resolved)
@@ -285,29 +288,45 @@ static bool may_change(int status)
     return status >= 500 || status == 408 || status == 425 || status == 429;
 }
 
+/* Of a body, as far as it came with its head: when it is a sentence, and no markup. */
+static struct text first_line(struct text body)
+{
+    size_t len = 0;
+    while (len < body.len && body.at[len] >= ' ' && body.at[len] <= '~')
+        len++;
+    bool line = len > 0 && len <= FIRST_LINE_MOST && (len == body.len || body.at[len] == '\n');
+    bool sentence = line && ((body.at[0] >= 'A' && body.at[0] <= 'Z') ||
+                                (body.at[0] >= 'a' && body.at[0] <= 'z'));
+    return (struct text){body.at, sentence ? len : 0};
+}
+
 void dial_bytes(struct hermes_client *c, const char *bytes, size_t len)
 {
     struct dial *d = c->dial;
     struct response r;
-    char why[200];
+    struct text line;
+    char why[300];
     buf_append(&d->in, bytes, len);
     if (d->in.failed) {
         dial_failed(c, UV_ENOMEM);
+        return;
+    }
+    if (!c->trust && *d->in.data == FIRST_OF_ALERT) {
+        connection_end(c, "the server speaks TLS there: wss://", true);
         return;
     }
     switch (response_read(&r, d->in.data, d->in.len, d->accept, c->settings.subprotocol)) {
     case RESPONSE_MORE:
         return;
     case RESPONSE_REFUSED:
-        snprintf(why, sizeof why, "the server answered %d %.*s", r.status,
-            (int)(r.phrase.len < 100 ? r.phrase.len : 100), r.phrase.at);
+        line = first_line((struct text){d->in.data + r.used, d->in.len - r.used});
+        snprintf(why, sizeof why, "the server answered %d %.*s%s%.*s", r.status,
+            (int)(r.phrase.len < 100 ? r.phrase.len : 100), r.phrase.at, line.len ? ": " : "",
+            (int)line.len, line.at);
         connection_end(c, why, may_change(r.status));
         return;
     case RESPONSE_BAD:
-        if (!c->trust && *d->in.data == FIRST_OF_ALERT)
-            snprintf(why, sizeof why, "the server speaks TLS there: wss://");
-        else
-            snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
+        snprintf(why, sizeof why, "not a WebSocket server: %s", r.fault);
         connection_end(c, why, true);
         return;
     case RESPONSE_OPEN:

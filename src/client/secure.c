@@ -165,7 +165,9 @@ void secure_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *bytes)
         c->heard_at = uv_now(c->group->loop);
         c->pinged = c->overdue = false;
     }
-    if (len < 0 && len != UV_EOF)
+    /* Who hangs up during the handshake often does so without having read all. */
+    bool refused = len == UV_ECONNRESET && c->state == CLIENT_DIALLING;
+    if (len < 0 && len != UV_EOF && !refused)
         connection_lost(c, (int)len);
     else if (!tls_client_feed(c->secure->tls, bytes->base, len > 0 ? (size_t)len : 0))
         connection_lost(c, UV_ENOMEM);

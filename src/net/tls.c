@@ -17,39 +17,28 @@ enum { FIRST_OF_TLS = 0x16 };
 
 /* --- the socket, as the library sees it ------------------------------------------------------- */
 
+/* Nothing but what was received before: whoever calls the library does that. */
 static int receive(void *of, unsigned char *bytes, size_t len)
 {
     struct tls *t = of;
     struct tls_config *config = t->config;
-    if (config->raw_only) {
-        if (config->raw_len == 0)
-            return MBEDTLS_ERR_SSL_WANT_READ;
-        size_t part = len < config->raw_len ? len : config->raw_len;
-        memcpy(bytes, config->raw, part);
-        config->raw += part;
-        config->raw_len -= part;
-        return (int)part;
-    }
-    for (;;) {
-        ssize_t got = recv(t->fd, bytes, len, 0);
-        if (got >= 0)
-            return (int)got;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return MBEDTLS_ERR_SSL_WANT_READ;
-        if (errno != EINTR)
-            return MBEDTLS_ERR_NET_RECV_FAILED;
-    }
+    size_t part = len < config->raw_len ? len : config->raw_len;
+    if (part == 0)
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    memcpy(bytes, config->raw, part);
+    config->raw += part;
+    config->raw_len -= part;
+    return (int)part;
 }
 
 static int transmit(void *of, const unsigned char *bytes, size_t len)
 {
     struct tls *t = of;
-    /* A handshake's messages come one by one, and go together. */
-    int more = t->greeting ? MSG_MORE : 0;
+    int more = t->goes_on ? MSG_MORE : 0;
     for (;;) {
         ssize_t sent = send(t->fd, bytes, len, MSG_NOSIGNAL | more);
         if (sent > 0) {
-            t->more |= more != 0;
+            t->more = more != 0;
             return (int)sent;
         }
         if (sent == 0 || conn_write_failed(errno) == CONN_AGAIN)
@@ -129,21 +118,6 @@ static enum tls_step failed(struct tls_fault *fault, enum tls_failure failure, i
     return TLS_FAILED;
 }
 
-/* Whether this is TLS at all. Nothing is read, so that whoever speaks plainly can be answered. */
-static enum tls_step look(struct conn *c, struct tls_fault *fault)
-{
-    unsigned char first;
-    ssize_t got;
-    do
-        got = recv(c->fd, &first, 1, MSG_PEEK);
-    while (got < 0 && errno == EINTR);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return TLS_WANT_READ;
-    if (got <= 0)
-        return failed(fault, TLS_FAULT_GONE, 0);
-    return first == FIRST_OF_TLS ? TLS_AGAIN : TLS_PLAIN;
-}
-
 static struct tls *tls_new(int fd, struct tls_config *config)
 {
     struct tls *t = calloc(1, sizeof *t);
@@ -162,37 +136,81 @@ static struct tls *tls_new(int fd, struct tls_config *config)
     return t;
 }
 
-static bool expensive(int state)
+static bool expensive(const struct tls *t, int state)
 {
+    bool asked = t->config->client_ca.version != 0;
     switch (state) {
-    case MBEDTLS_SSL_SERVER_HELLO: /* of TLS 1.3: agrees on the keys */
     case MBEDTLS_SSL_SERVER_KEY_EXCHANGE:
     case MBEDTLS_SSL_CLIENT_KEY_EXCHANGE:
-    case MBEDTLS_SSL_CLIENT_CERTIFICATE:
-    case MBEDTLS_SSL_CERTIFICATE_VERIFY:
         return true;
+    case MBEDTLS_SSL_CLIENT_CERTIFICATE:
+        return asked;
+    case MBEDTLS_SSL_CERTIFICATE_VERIFY: /* the client's; in TLS 1.3 ours */
+        return asked || tls_newest(&t->ssl);
+#if TLS_LIBRARY_3
+    case MBEDTLS_SSL_CLIENT_CERTIFICATE_VERIFY:
+        return asked;
+#endif
+    case MBEDTLS_SSL_SERVER_HELLO: /* of TLS 1.3: agrees on the keys */
+        return tls_newest(&t->ssl);
     default:
         return false;
     }
 }
 
+/* The library's steps, before the second expensive one. */
+static int steps(struct tls *t)
+{
+    bool tired = false;
+    int code;
+    do {
+        int state = t->ssl.TLS_PRIVATE(state);
+        if (tired && expensive(t, state)) {
+            code = 0;
+            break;
+        }
+        tired = tired || expensive(t, state);
+        t->goes_on = state != MBEDTLS_SSL_SERVER_HELLO_DONE && state != MBEDTLS_SSL_SERVER_FINISHED;
+        code = mbedtls_ssl_handshake_step(&t->ssl);
+    } while (code == 0 && !tls_over(&t->ssl));
+    t->goes_on = false;
+    return code;
+}
+
+static ssize_t receive_some(int fd, void *bytes, size_t len, int flags)
+{
+    ssize_t got;
+    do
+        got = recv(fd, bytes, len, flags);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
 enum tls_step tls_handshake(struct conn *c, struct tls_config *config, struct tls_fault *fault)
 {
+    struct tls_config *own = c->tls ? c->tls->config : config;
+    /* Only looked at: what the library does not take, because this is no TLS or the handshake is
+     * over, stays in the socket. */
+    ssize_t got = receive_some(c->fd, own->small, sizeof own->small, MSG_PEEK);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK))
+        return failed(fault, TLS_FAULT_GONE, 0);
     if (!c->tls) {
-        enum tls_step step = look(c, fault);
-        if (step != TLS_AGAIN)
-            return step;
+        if (got < 0)
+            return TLS_WANT_READ;
+        if (own->small[0] != FIRST_OF_TLS)
+            return TLS_PLAIN;
         c->tls = tls_new(c->fd, config);
         if (!c->tls)
             return failed(fault, TLS_FAULT_NO_MEMORY, 0);
     }
     struct tls *t = c->tls;
-    int state;
-    int code;
-    do {
-        state = t->ssl.TLS_PRIVATE(state);
-        code = mbedtls_ssl_handshake_step(&t->ssl);
-    } while (code == 0 && !tls_over(&t->ssl) && !expensive(state));
+    own->raw = own->small;
+    own->raw_len = got > 0 ? (size_t)got : 0;
+    int code = steps(t);
+    size_t taken = (size_t)(own->raw - own->small);
+    own->raw_len = 0;
+    if (taken > 0)
+        receive_some(c->fd, own->small, taken, MSG_TRUNC);
     push(t);
     if (code == MBEDTLS_ERR_SSL_WANT_READ)
         return TLS_WANT_READ;
@@ -219,19 +237,16 @@ const char *tls_suite(const struct conn *c)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* Told by every read from now on. The kernel is told, too, so that the socket stays readable: what
- * ended may have ended with nothing behind it, and nobody would look again. */
+/* Told by every read from now on. */
 static void ends(struct tls *t, enum tls_end end)
 {
     t->end = (uint8_t)end;
-    shutdown(t->fd, SHUT_RD);
 }
 
 /* Takes what still comes, so that the socket is not reset for it when it is closed. */
 static ssize_t read_ended(struct tls *t, void *bytes, size_t len)
 {
-    while (recv(t->fd, bytes, len, 0) < 0 && errno == EINTR)
-        ;
+    receive_some(t->fd, bytes, len, 0);
     return t->end == TLS_ENDED ? 0 : CONN_BROKEN;
 }
 
@@ -274,10 +289,7 @@ ssize_t tls_read(struct tls *t, void *bytes, size_t len)
     uint8_t *raw = (uint8_t *)bytes + CONN_READ_MORE;
     if (t->end != TLS_GOES_ON)
         return read_ended(t, bytes, len);
-    ssize_t got;
-    do
-        got = recv(t->fd, raw, len, 0);
-    while (got < 0 && errno == EINTR);
+    ssize_t got = receive_some(t->fd, raw, len, 0);
     if (got < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_AGAIN : CONN_BROKEN;
     if (got == 0) {
@@ -290,15 +302,16 @@ ssize_t tls_read(struct tls *t, void *bytes, size_t len)
     }
     config->raw = raw;
     config->raw_len = (size_t)got;
-    config->raw_only = true;
     size_t total = decrypt(t, bytes);
-    config->raw_only = false;
     MUST_DEBUG(t->end != TLS_GOES_ON || mbedtls_ssl_get_bytes_avail(&t->ssl) == 0);
     tls_return(&config->lender, &t->places, &t->ssl);
-    if (total > 0)
-        return (ssize_t)total;
     if (t->end == TLS_GOES_ON)
-        return CONN_AGAIN;
+        return total > 0 ? (ssize_t)total : CONN_AGAIN;
+    if (total > 0) {
+        /* The socket is to stay readable: nothing may be behind the end, and nobody look again. */
+        shutdown(t->fd, SHUT_RD);
+        return (ssize_t)total;
+    }
     return t->end == TLS_ENDED ? 0 : CONN_BROKEN;
 }
 
@@ -369,6 +382,7 @@ static ssize_t write_records(struct tls *t, const struct iovec *pieces, int coun
     size_t total = 0;
     const uint8_t *from;
     while ((from = next(t->config, &place, most, &len)) != NULL) {
+        t->goes_on = place.count > 1 || (place.count == 1 && place.at < place.pieces->iov_len);
         int code = mbedtls_ssl_write(&t->ssl, from, len);
         if (code == MBEDTLS_ERR_SSL_WANT_WRITE) {
             t->owed = (uint16_t)len;
@@ -390,6 +404,8 @@ ssize_t tls_write(struct tls *t, const struct iovec *pieces, int count)
     if (!tls_lend(lender, &t->places, &t->ssl, LEND_OUT))
         return CONN_BROKEN;
     ssize_t wrote = write_records(t, pieces, count);
+    t->goes_on = false;
+    push(t);
     tls_return(lender, &t->places, &t->ssl);
     return wrote;
 }

@@ -1,29 +1,12 @@
 #include "net/tls_client.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/tls_trust.h"
 
-enum { NAME_ADDRESS = 7, PROBLEM = 160, KEPT_MOST = 128 << 10, ALERT_CERTIFICATE_REQUIRED = 116 };
-
-struct tls_client {
-    mbedtls_ssl_context ssl;
-    struct tls_trust *trust;
-    struct tls_places places;
-    struct buf in;
-    size_t in_at;
-    struct buf out;
-    size_t out_at;
-    uint8_t address[16]; /* what the certificate has to be for, */
-    size_t address_len;  /* when that is an address and no name */
-    bool in_ended;
-    bool broken;
-    enum tls_client_problem kind;
-    char problem[PROBLEM];
-};
+enum { NAME_ADDRESS = 7, RECORD_HEAD = 5, KEPT_MOST = 128 << 10 };
 
 /* --- bytes, as the library sees them ---------------------------------------------------------- */
 
@@ -63,9 +46,22 @@ static int receive(void *of, unsigned char *bytes, size_t len)
     return (int)part;
 }
 
+/* TLS 1.2 shows it; with 1.3 it is what goes out encrypted ahead of the last message. */
+static void look_for_certificate(struct tls_client *c, const unsigned char *bytes, size_t len)
+{
+    if (len <= RECORD_HEAD)
+        return;
+    if (bytes[0] == MBEDTLS_SSL_MSG_HANDSHAKE && bytes[RECORD_HEAD] == MBEDTLS_SSL_HS_CERTIFICATE)
+        c->asked = true;
+    if (bytes[0] == MBEDTLS_SSL_MSG_APPLICATION_DATA && ++c->hidden > 1)
+        c->asked = true;
+}
+
 static int transmit(void *of, const unsigned char *bytes, size_t len)
 {
     struct tls_client *c = of;
+    if (!c->shaken)
+        look_for_certificate(c, bytes, len);
     keep(&c->out, &c->trust->spare_out, bytes, len);
     return c->out.failed ? MBEDTLS_ERR_SSL_ALLOC_FAILED : (int)len;
 }
@@ -134,95 +130,6 @@ bool tls_client_feed(struct tls_client *c, const void *bytes, size_t len)
     return !c->in.failed;
 }
 
-static int broken(struct tls_client *c, enum tls_client_problem kind, const char *problem)
-{
-    c->broken = true;
-    c->kind = kind;
-    snprintf(c->problem, PROBLEM, "%s", problem);
-    return TLS_CLIENT_BROKEN;
-}
-
-static int distrusted(struct tls_client *c)
-{
-    uint32_t flags = mbedtls_ssl_get_verify_result(&c->ssl);
-    if (flags & MBEDTLS_X509_BADCERT_CN_MISMATCH)
-        return broken(c, TLS_PROBLEM_NAME, "the server's certificate is for another host");
-    if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
-        return broken(c, TLS_PROBLEM_STRANGER,
-            "the server's certificate is not from an authority that is trusted here");
-    if (flags & MBEDTLS_X509_BADCERT_EXPIRED)
-        return broken(c, TLS_PROBLEM_DATES, "the server's certificate has expired");
-    if (flags & MBEDTLS_X509_BADCERT_FUTURE)
-        return broken(c, TLS_PROBLEM_DATES, "the server's certificate is not valid yet");
-    if (flags &
-        (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY))
-        return broken(c, TLS_PROBLEM_WEAK,
-            "the server's certificate has a key or a signature that is too weak");
-    return broken(c, TLS_PROBLEM_WEAK, "the server's certificate is not one for a server");
-}
-
-static int refused_ours(struct tls_client *c)
-{
-    return broken(c, TLS_PROBLEM_OWN,
-        mbedtls_pk_get_type(&c->trust->key) == MBEDTLS_PK_NONE
-            ? "the server wants a certificate of the client"
-            : "the server does not accept the client's certificate");
-}
-
-/* What the server said before it hung up. Which alert says that a certificate is missing, and
- * which that it is not liked, differs from one server to the next. */
-static int alerted(struct tls_client *c)
-{
-    int alert = c->ssl.TLS_PRIVATE(in_msg)[1];
-    char text[PROBLEM];
-    switch (alert) {
-    case MBEDTLS_SSL_ALERT_MSG_NO_CERT:
-    case MBEDTLS_SSL_ALERT_MSG_BAD_CERT:
-    case MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT:
-    case MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED:
-    case MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED:
-    case MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN:
-    case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA:
-    case MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED:
-    case ALERT_CERTIFICATE_REQUIRED:
-        return refused_ours(c);
-    case MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE:
-        if (c->ssl.TLS_PRIVATE(state) > MBEDTLS_SSL_SERVER_HELLO)
-            return refused_ours(c);
-        return broken(
-            c, TLS_PROBLEM_REFUSED, "the server has no TLS cipher in common with this client");
-    case MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION:
-        return broken(c, TLS_PROBLEM_REFUSED, "the server speaks neither TLS 1.2 nor 1.3");
-    case MBEDTLS_SSL_ALERT_MSG_UNRECOGNIZED_NAME:
-        return broken(c, TLS_PROBLEM_REFUSED, "the server knows no host of that name");
-    case MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL:
-        return broken(c, TLS_PROBLEM_REFUSED, "the server speaks no HTTP/1.1 there");
-    default:
-        snprintf(text, sizeof text, "the server ended TLS with alert %d", alert);
-        return broken(c, TLS_PROBLEM_OTHER, text);
-    }
-}
-
-static int broke(struct tls_client *c, int code)
-{
-    char text[PROBLEM];
-    switch (code) {
-    case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
-        return distrusted(c);
-    case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-        return alerted(c);
-    case MBEDTLS_ERR_SSL_CONN_EOF:
-    case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
-        return broken(
-            c, TLS_PROBLEM_CLOSED, "the server closed the connection during the TLS handshake");
-    case MBEDTLS_ERR_SSL_INVALID_RECORD:
-        return broken(c, TLS_PROBLEM_PLAIN, "the server does not speak TLS there");
-    default:
-        snprintf(text, sizeof text, "TLS failed (mbedTLS -0x%04x)", (unsigned)-code);
-        return broken(c, TLS_PROBLEM_OTHER, text);
-    }
-}
-
 int tls_client_shake(struct tls_client *c)
 {
     if (c->broken)
@@ -231,7 +138,8 @@ int tls_client_shake(struct tls_client *c)
     if (code == MBEDTLS_ERR_SSL_WANT_READ)
         return TLS_CLIENT_AGAIN;
     if (code != 0)
-        return broke(c, code);
+        return tls_client_broke(c, code);
+    c->shaken = true;
     tls_return(&c->trust->lender, &c->places, &c->ssl);
     return 0;
 }
@@ -246,10 +154,12 @@ static ssize_t read_lent(struct tls_client *c, void *bytes, size_t len)
         if (got == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
             continue;
 #endif
+        if (got == MBEDTLS_ERR_SSL_CONN_EOF && c->asked && !c->heard)
+            return tls_client_broke(c, got);
         if (got == 0 || got == MBEDTLS_ERR_SSL_CONN_EOF || got == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
             return 0;
         if (got != MBEDTLS_ERR_SSL_WANT_READ)
-            return broke(c, got);
+            return tls_client_broke(c, got);
         if (c->in.len == 0 && !c->in_ended)
             return TLS_CLIENT_AGAIN;
     }
@@ -260,8 +170,9 @@ ssize_t tls_client_read(struct tls_client *c, void *bytes, size_t len)
     if (c->broken)
         return TLS_CLIENT_BROKEN;
     if (!tls_lend(&c->trust->lender, &c->places, &c->ssl, LEND_BOTH))
-        return broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
+        return tls_client_broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
     ssize_t got = read_lent(c, bytes, len);
+    c->heard |= got > 0;
     tls_return(&c->trust->lender, &c->places, &c->ssl);
     return got;
 }
@@ -272,13 +183,13 @@ bool tls_client_write(struct tls_client *c, const void *bytes, size_t len)
     if (c->broken)
         return false;
     if (!tls_lend(&c->trust->lender, &c->places, &c->ssl, LEND_OUT)) {
-        broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
+        tls_client_broke(c, MBEDTLS_ERR_SSL_ALLOC_FAILED);
         return false;
     }
     while (len > 0 && !c->broken) {
         int wrote = mbedtls_ssl_write(&c->ssl, at, len);
         if (wrote <= 0) {
-            broke(c, wrote);
+            tls_client_broke(c, wrote);
             break;
         }
         at += wrote;
@@ -311,11 +222,4 @@ void tls_client_sent(struct tls_client *c, size_t len)
 {
     c->out_at += len;
     kept_enough(&c->out, &c->out_at, &c->trust->spare_out);
-}
-
-const char *tls_client_problem(const struct tls_client *c, enum tls_client_problem *kind)
-{
-    if (kind)
-        *kind = c->kind;
-    return c->problem;
 }

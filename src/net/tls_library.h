@@ -35,6 +35,16 @@ int tls_common_config(mbedtls_ssl_config *config, int endpoint);
 int tls_parse_key(mbedtls_pk_context *key, const unsigned char *pem, size_t len);
 int tls_check_pair(mbedtls_pk_context *public, mbedtls_pk_context *private);
 
+static inline bool tls_newest(const mbedtls_ssl_context *ssl)
+{
+#if TLS_LIBRARY_3
+    return mbedtls_ssl_get_version_number(ssl) == MBEDTLS_SSL_VERSION_TLS1_3;
+#else
+    (void)ssl;
+    return false;
+#endif
+}
+
 static inline int tls_over(mbedtls_ssl_context *ssl)
 {
 #if TLS_LIBRARY_3

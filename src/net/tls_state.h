@@ -23,8 +23,7 @@ struct tls_config {
     struct tls_lender lender;
     const uint8_t *raw; /* received, not taken by the library yet */
     size_t raw_len;
-    bool raw_only;             /* no more is to be received */
-    uint8_t small[TLS_RECORD]; /* pieces gathered for one record */
+    uint8_t small[TLS_RECORD]; /* pieces gathered for one record; what a handshake may take */
 };
 
 /* What a read found behind the last bytes: for the next one to tell. */
@@ -38,6 +37,7 @@ struct tls {
     uint16_t owed; /* bytes taken, and encrypted, whose record is not all sent */
     uint8_t end;   /* enum tls_end */
     bool greeting; /* the handshake goes on */
+    bool goes_on;  /* more follows at once what is sent now: messages of a flight, records */
     bool more;     /* the kernel was told that more comes */
     bool finishing;
     bool finished;

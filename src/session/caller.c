@@ -10,7 +10,8 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-/* Only for whom a proxy told of: all others know by their socket, and have the bare address. */
+/* Only for whom a proxy told of, and who comes through TLS, where a reset tells something: of all
+ * others the socket knows, and they have the bare address. */
 struct caller {
     struct endpoint endpoint;
     struct address *address; /* NULL: not counted */
@@ -39,6 +40,11 @@ static bool tell(struct session *s, struct endpoint endpoint)
     }
     s->caller->endpoint = endpoint;
     return true;
+}
+
+void session_keep_caller(struct session *s)
+{
+    (void)tell(s, endpoint_of_peer(s->conn.fd)); /* without memory the socket is asked, as ever */
 }
 
 static void count(struct session *s, struct ip ip)

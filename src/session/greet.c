@@ -11,7 +11,8 @@
 #include "session/session.h"
 #include "session/worker.h"
 
-enum { ORIGIN_LOGGED = 256 };
+/* TLS_FIRST_BYTE: of a client's hello, RFC 8446, section 5.1. */
+enum { ORIGIN_LOGGED = 256, TLS_FIRST_BYTE = 0x16 };
 
 /* The first bytes on a fresh socket always fit into its buffer: they are written at once, and a
  * session that gets so far owes nothing. */
@@ -201,9 +202,11 @@ void session_greet(struct session *s, char *bytes, size_t len)
         if (s->state == SESSION_OPEN && used < len)
             session_receive(s, bytes + used, len - used);
     } else {
-        refuse(s, METRIC_handshake_failures_total, result == HTTP_LARGE ? 431 : 400,
-            result == HTTP_LARGE ? "The request head is larger than 8 KiB."
-                                 : "This is not a well-formed HTTP request.",
+        bool large = result == HTTP_LARGE;
+        refuse(s, METRIC_handshake_failures_total, large ? 431 : 400,
+            large                        ? "The request head is larger than 8 KiB."
+            : bytes[0] == TLS_FIRST_BYTE ? "This port is not for TLS: connect to it by ws://."
+                                         : "This is not a well-formed HTTP request.",
             false);
     }
     if (kept)

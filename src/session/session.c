@@ -56,8 +56,10 @@ void session_open(struct worker *w, const struct connection *connection)
     }
     subscriber_init(&s->subscriber);
     deadline_init(&s->deadline);
-    if (s->unsecured)
+    if (s->unsecured) {
         list_init(&s->securing);
+        session_keep_caller(s);
+    }
     s->deadline.since = wheel_tick(&w->wheel);
     metric_add(&w->metrics, METRIC_connections, 1);
     metric_add(&w->metrics, METRIC_connections_total, 1);
@@ -370,6 +372,9 @@ void session_ready(struct conn *conn, int events)
     if (events & CONN_FAULT) {
         while (session_read(s))
             ;
+        /* Why it went may be in what it sent last. */
+        if (s->state != SESSION_ENDED)
+            session_secure_at_last(s);
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return;
     }

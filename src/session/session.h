@@ -61,7 +61,7 @@ struct session {
     bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal : 4;  /* enum connection_refusal, until the head is answered */
     bool heralded : 1;    /* a PROXY header has to come first */
-    bool told : 1;        /* a proxy told who the client is */
+    bool told : 1;        /* it is remembered who the client is */
     bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */
     bool unsecured : 1;   /* HEAD: TLS comes first, see session/secure.h */
     uint8_t asking;       /* questions about presence that are not answered yet */
@@ -159,6 +159,9 @@ bool session_keep_head(struct session *s, const char *bytes, size_t len);
  * session_end. */
 struct endpoint session_caller(const struct session *s);
 const char *session_caller_text(const struct session *s, char out[ENDPOINT_TEXT_MAX]);
+
+/* caller.c: remembers the peer, whom a socket forgets that is reset. */
+void session_keep_caller(struct session *s);
 
 /* caller.c: reads what there is of a heralded session's PROXY header, and not a byte more, for
  * what follows may be of any protocol. True: it is whole, and more may be read. */

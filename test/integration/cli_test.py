@@ -148,7 +148,8 @@ def test_every_command_has_a_help_of_its_own(name):
     (["health", "--url", "ws://h"], "http://"),
     (["sub", "--url", "http://h", "t"], "ws://"),
     (["sub", "--url", "h:8080", "t"], "ws://"),
-    (["sub", "--url", "wss://h", "t"], "TLS is not built in yet"),
+    (["sub", "--url", "https://h", "t"], "wss://"),
+    (["sub", "--url", "wss://h", "--key", "k.pem", "t"], "--cert"),
 ])
 def test_a_call_that_cannot_be_right_gets_one_line_and_exit_code_2(argv, names):
     assert names in fault(*argv)

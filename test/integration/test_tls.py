@@ -59,8 +59,7 @@ def test_the_whole_chain_is_shown(start_tls, world):
     assert server.tls.answers() == good.der
     shown = s_client(server.tls.port, "-CAfile", world.ca, "-showcerts", "-verify_return_error")
     assert shown.code == 0 and "Verify return code: 0 (ok)" in shown.text, shown.text
-    assert shown.text.count("-----BEGIN CERTIFICATE-----") == 3 or (
-        shown.text.count("-----BEGIN CERTIFICATE-----") == 4)  # the first is printed twice
+    assert shown.text.count("-----BEGIN CERTIFICATE-----") == 2
 
 
 @pytest.mark.parametrize("version,answer", [
@@ -87,13 +86,13 @@ def test_what_is_agreed_on_is_the_best_that_both_have(start_tls):
     if conn.sock.version() == "TLSv1.3":
         server.tls.client(context=only).fence()
     else:  # a library that does not speak it
-        assert "PROTOCOL_VERSION" in str(server.tls.refuses(context=only)).upper().replace(" ", "_")
+        server.tls.refuses("alert", context=only)
     server.tls.client(context=context(None, version=ssl.TLSVersion.TLSv1_2)).fence()
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 def test_only_suites_that_are_forward_secret_and_authenticated(start_tls, world, kind):
-    server = start_tls(certificate=world.root.issue(kind=kind), log_level="error")
+    server = start_tls(certificate=world.root.issue(kind=kind))
     names = subprocess.run([OPENSSL, "ciphers", "-s", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"],
                            env=clean_environment(), check=True, capture_output=True,
                            text=True).stdout.strip().split(":")
@@ -131,8 +130,8 @@ def test_alpn(start_tls, world, offers, chosen):
     server = start_tls()
     own = world.context(alpn=offers)
     if chosen == "":
-        assert "alert" in str(server.tls.refuses(context=own)).lower()
-        failed(server, "alpn")
+        server.tls.refuses("no application protocol", context=own)
+        server.wait_log(FAILED.format(f"({CAUSES['alpn']}|{CAUSES['protocol']})"))  # 2.28 does not tell
         server.tls.answers()
     else:
         conn = server.tls.client(context=own)
@@ -162,7 +161,7 @@ def test_openssl_resumes_as_well(start_tls, tmp_path, version):
     request = head("/healthz", key=None, version=None, upgrade=None, connection="close")
     first = s_client(server.tls.port, version, "-sess_out", kept, "-ign_eof", stdin=request)
     if version == "-tls1_3" and not first.shaken:
-        assert "alert protocol version" in first.text
+        assert "alert handshake failure" in first.text, first.text
         return
     assert "New, TLSv1" in first.text and "HTTP/1.1 200" in first.text, first.text
     for _ in range(3):
@@ -261,7 +260,8 @@ def test_half_handshakes_are_ended_and_leave_nothing(start_tls, world, way):
     wait = milliseconds(300) if way in ("silent", "timeout") else "300s"
     server = start_tls(workers=2, handshake_seconds=wait, log_level="debug")
     server.tls.answers()
-    before = eventually(lambda: "session closed" in server.log() and descriptors(server))
+    server.wait_log("session closed")
+    before = descriptors(server)
     conns = []
     for _ in range(6):
         own = world.context()
@@ -283,8 +283,6 @@ def test_half_handshakes_are_ended_and_leave_nothing(start_tls, world, way):
         if way == "half_close":
             conn.sock.shutdown(socket.SHUT_WR) if hand else conn.half_close()
         elif way == "reset":
-            if not hand:
-                conn.sock = conn.sock.detach() if False else conn.sock
             conn.reset()
             continue
         if hand:
@@ -293,7 +291,7 @@ def test_half_handshakes_are_ended_and_leave_nothing(start_tls, world, way):
             conn.expect_end()
     eventually(lambda: descriptors(server) <= before, "no more descriptors than before")
     if way in ("silent", "timeout"):
-        server.wait_log("session closed.*no handshake in time", count=len(conns))
+        server.wait_log("session closed.*no handshake in time")
     server.tls.answers()
 
 
@@ -339,7 +337,7 @@ def test_garbage_behind_a_good_hello_is_closed(start_tls):
 
 
 def test_a_hello_with_any_byte_changed_does_no_harm(start_tls):
-    server = start_tls(workers=1, log_level="off", find_port=False) if False else start_tls(workers=1)
+    server = start_tls(workers=1)
     good = hello()
     for at in range(len(good)):
         if at % 3 == 0 or at < 60:
@@ -402,7 +400,7 @@ def test_who_goes_before_a_byte_is_no_news(start_tls):
 
 @pytest.mark.parametrize("request_of", [
     head(), head("/healthz", key=None, version=None, upgrade=None, connection="close"),
-    b"POST /x HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
+    b"POST /x HTTP/1.0\r\n\r\n"])
 def test_http_on_the_port_of_tls_is_told_so_in_words(start_tls, request_of):
     server = start_tls()
     with server.tls.plain() as conn:
@@ -446,7 +444,11 @@ def test_both_ports_serve_at_once(start_tls):
     assert server.get("/healthz").status == 200
     with server.tls.raw() as conn:
         conn.send(head("/healthz", key=None, version=None, upgrade=None, connection="close"))
-        assert conn.response().status == 200
+        response = conn.response()
+        assert response.status == 200
+        conn.body(response)
+        conn.expect_end()
+        assert conn.polite, "cut off without the alert close_notify"
 
 
 def test_a_port_of_its_own_may_be_named(start_tls):
@@ -706,7 +708,7 @@ def files(world):
             "text": "this is no PEM\n", "empty": "", "other.key": other.key_pem(),
             "locked.key": good.key_pem(b"secret"), "both": good.pem() + good.key_pem(),
             "broken": good.pem().replace("A", "B", 40), "cut": good.pem()[:200],
-            "backwards": good.issuers and "" or world.root.pem() + good.pem()}.items():
+            "backwards": world.root.pem() + good.pem()}.items():
         (folder / name).write_text(text)
     return lambda name: folder / name
 
@@ -741,7 +743,7 @@ def test_a_port_for_tls_without_a_certificate_is_one_line_and_no_start(port):
     start_fails("WS_TLS_PORT", "WS_TLS_CERT", tls_port=port)
 
 
-@pytest.mark.parametrize("value", ["on", "-1", "65536", "443x", ""])
+@pytest.mark.parametrize("value", ["on", "-1", "65536", "443x"])
 def test_what_is_no_port_is_one_line_that_names_it(value):
     start_fails("WS_TLS_PORT", tls_port=value)
 

@@ -14,16 +14,14 @@ import subprocess
 import pytest
 import websockets
 
-import test_level1
 import test_node
-from hermes_fixtures import (clean_environment, eventually, sanitized,
-                             start_server_both_ways, within)  # noqa: F401
+from hermes_fixtures import clean_environment, eventually, milliseconds, sanitized, within
 from raw import (CLOSE, DEADLINE, PING, PONG, SLOW, TEXT, Ended, burst, close_body, command, frame, head,
                  publish_text, text)
-from test_level1 import fence, publish, receive_text, subscribe
+from test_level1 import fence, receive_text, subscribe
 from test_policies import Account, read_all
 from test_policies import numbered as numbered_of
-from test_slow import FLOODS, Window, gapless_prefix
+from test_slow import FLOODS, Window, bytes_in_kernel
 from tls_support import Authority, context, self_signed, start_tls, world  # noqa: F401
 from test_tls import ByHand
 
@@ -215,6 +213,24 @@ def test_who_reads_late_but_within_the_budget_misses_nothing(start_tls):
     late.fence()
 
 
+# Broken by forgetting a record of which the socket took but a part, where nothing is behind it.
+def test_the_rest_of_a_record_comes_though_nothing_is_behind_it(start_tls):
+    server = start_tls(workers=1, both=True, max_backlog_bytes="32m")
+    late, publisher = server.tls.client(rcvbuf=4096), server.client()
+    late.subscribe("t")
+    size, count = 16_000, 0
+    record = size + 4 + {"TLSv1.2": 29, "TLSv1.3": 22}[late.sock.version()]
+    # Until the kernel takes but a part. Looking is slow: only near where that is by experience.
+    while count < 110 or count * record <= bytes_in_kernel(late):
+        assert count < 2000, "the kernel takes everything"
+        publisher.publish("t", '"%06d%s"' % (count, "x" * (size - 8)))
+        for _ in range(2):  # who publishes may be answered before the others are sent to
+            publisher.fence()
+        count += 1
+    for n in range(count):
+        assert late.recv().payload.startswith(b'"%06d' % n)
+
+
 def flood(client, piece, most):
     """Sends without reading until that much is out or the server takes no more."""
     client.sock.setblocking(False)
@@ -281,8 +297,9 @@ def test_what_is_queued_is_flushed_before_the_close(start_tls, workers):
     server.kill(signal.SIGTERM)
     server.wait_log("draining|shutting down|ending")
     for client in readers:
-        frames = client.until_end()
-        assert gapless_prefix(frames, 1001) == count
+        for n in range(count):
+            assert client.recv().payload.startswith(b'"%06d' % n)
+        client.expect_close(1001)
         assert client.polite
     publisher.expect_close(1001)
     assert server.wait() == 0
@@ -327,7 +344,7 @@ def test_a_client_may_close_or_go_in_any_way(start_tls):
 
 
 def test_pings_and_pongs_go_through(start_tls):
-    server = start_tls(ping_seconds="200ms", pong_seconds="300s")
+    server = start_tls(ping_seconds=milliseconds(300), pong_seconds=milliseconds(300))
     client = server.tls.client()
     for _ in range(3):
         got = client.recv()
@@ -350,10 +367,10 @@ def test_a_storm_of_handshakes_does_not_starve_those_who_are_in(start_tls, world
     one = server.tls.client() if through == "tls" else server.client()
     one.subscribe("t")
     server.kill(signal.SIGSTOP)  # so that all of the storm is there when it goes on
-    storm = []
+    storm, own = [], context(None)
     try:
         for _ in range(count):
-            hand = ByHand(context(None))
+            hand = ByHand(own)
             conn = server.tls.plain()
             conn.send(hand.shake())
             storm.append((conn, hand))
@@ -398,7 +415,7 @@ def test_websockets_of_python(start_tls, workers):
                 await subscribe(client, "all")
             source = random.Random(4)
             sent = [value(source, source.choice([10, 1000, 70_000, 400_000])) for _ in opened]
-            await asyncio.gather(*(publish(client, "all", json.loads(data))
+            await asyncio.gather(*(client.send(publish_text("all", data))
                                    for client, data in zip(opened, sent)))
 
             async def read(client):

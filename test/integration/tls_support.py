@@ -175,6 +175,7 @@ class World:
 def context(ca, folder=None, certificate=None, alpn=None, version=None, suites=None):
     """Of a client that believes `ca` (None: everything) and shows that certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # so that an end that was not told is not one
     if ca is None:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
@@ -309,7 +310,7 @@ def start_tls(start_server, world):
         pair = world.pair if certificate is None else certificate.write(world.folder)
         if both:
             more.setdefault("tls_port", 0)
-        server = start_server(*flags, **pair.settings, **more)
+        server = start_server(*flags, **{**pair.settings, **more})
         port = int(server.wait_log(LISTENING_TLS)[1])
         if both:
             server.port = int(server.wait_log(r"listening .*\bport=(\d+)(?!.* tls=yes)")[1])

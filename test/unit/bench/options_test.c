@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <hermes/client.h>
 
 static char fault[400];
 
@@ -85,6 +86,38 @@ static void values_are_read(void **state)
     assert_true(o.seconds == 9);
 }
 
+static void every_client_is_told_where_and_how(void **state)
+{
+    struct options o;
+    struct hermes_client_options client;
+    (void)state;
+    assert_int_equal(
+        parsed(&o, "churn --url wss://h --ca c.pem --cert d.pem --key k.pem --insecure --level 2 "
+                   "--source 127.0.0.2,127.0.0.3"),
+        OPTIONS_RUN);
+    options_client(&o, &client, 3);
+    assert_string_equal(client.url, "wss://h");
+    assert_string_equal(client.tls_ca, "c.pem");
+    assert_string_equal(client.tls_certificate, "d.pem");
+    assert_string_equal(client.tls_key, "k.pem");
+    assert_true(client.tls_insecure);
+    assert_int_equal(client.level, 2);
+    assert_string_equal(client.source, "127.0.0.3");
+    json_t *shown = options_json(&o);
+    assert_true(json_is_true(json_object_get(shown, "tls")));
+    assert_null(json_object_get(shown, "key"));
+    json_decref(shown);
+    options_fini(&o);
+
+    assert_int_equal(parsed(&o, "churn --url ws://h"), OPTIONS_RUN);
+    options_client(&o, &client, 3);
+    assert_null(client.tls_ca);
+    assert_null(client.source);
+    shown = options_json(&o);
+    assert_null(json_object_get(shown, "tls"));
+    json_decref(shown);
+}
+
 static void what_is_wrong_is_named_in_one_line(void **state)
 {
     static const struct {
@@ -119,7 +152,8 @@ static void what_is_wrong_is_named_in_one_line(void **state)
         {"fanout --source 127.0.0.1,,127.0.0.2", "--source"},
         {"fanout --source nowhere", "'nowhere'"},
         {"fanout --url http://127.0.0.1/", "--url"},
-        {"fanout --url wss://127.0.0.1/", "TLS"},
+        {"fanout --url https://127.0.0.1/", "wss://"},
+        {"fanout --key k.pem", "--cert"},
         {"fanout --url 127.0.0.1:80", "--url"},
         {"fanout more", "'more'"},
         {"slow --stalled 2", "--stalled"},
@@ -222,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_scenario_has_defaults_that_can_be_run),
         cmocka_unit_test(values_are_read),
+        cmocka_unit_test(every_client_is_told_where_and_how),
         cmocka_unit_test(what_is_wrong_is_named_in_one_line),
         cmocka_unit_test(files_to_compare_are_taken),
         cmocka_unit_test(help_is_given_wherever_it_is_asked_for),

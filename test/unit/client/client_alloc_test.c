@@ -17,7 +17,7 @@
 #include "unit/client/world.h"
 
 /* Serves until it is killed; writes its URL to `out`. */
-static void serve_elsewhere(int out)
+static void serve_elsewhere(int out, bool tls)
 {
     uv_loop_t loop;
     static struct world w;
@@ -27,6 +27,8 @@ static void serve_elsewhere(int out)
     fake.user = &w;
     fake.text = world_serve;
     fake_open(&fake, &loop, "localhost");
+    if (tls)
+        fake_secure(&fake, fake_tls_new(FAKE_GOOD, false));
     if (write(out, fake.url, sizeof fake.url) != sizeof fake.url)
         _exit(1);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -96,8 +98,12 @@ static bool play(const char *url)
     struct hermes_client *c = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
     struct hermes_client_group *g = hermes_client_group_new(&loop, NULL);
-    struct hermes_client_options options = {
-        .url = url, .events = &events, .user = &s, .retry_ms = 1, .retry_max_ms = 1};
+    struct hermes_client_options options = {.url = url,
+        .events = &events,
+        .user = &s,
+        .retry_ms = 1,
+        .retry_max_ms = 1,
+        .tls_ca = fake_tls_ca()};
     if (g && hermes_client_new(&c, g, &options) == HERMES_CLIENT_OK) {
         bool subscribed = hermes_client_subscribe(c, "a", 1) == HERMES_CLIENT_OK;
         unsigned published = 0;
@@ -134,22 +140,30 @@ static void any_allocation_may_fail(void **state)
 
 int main(void)
 {
-    static char url[sizeof((struct fake *)NULL)->url];
-    int fds[2];
+    static char urls[2][sizeof((struct fake *)NULL)->url];
+    pid_t servers[2];
     signal(SIGPIPE, SIG_IGN);
-    if (pipe(fds) != 0)
-        return 1;
-    pid_t server = fork();
-    if (server == 0)
-        serve_elsewhere(fds[1]);
-    close(fds[1]);
-    if (read(fds[0], url, sizeof url) != sizeof url)
-        return 1;
+    (void)fake_tls_ca();
+    for (int tls = 0; tls < 2; tls++) {
+        int fds[2];
+        if (pipe(fds) != 0)
+            return 1;
+        servers[tls] = fork();
+        if (servers[tls] == 0)
+            serve_elsewhere(fds[1], tls);
+        close(fds[1]);
+        if (read(fds[0], urls[tls], sizeof urls[tls]) != sizeof urls[tls])
+            return 1;
+        close(fds[0]);
+    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate(any_allocation_may_fail, url),
+        {"any_allocation_may_fail", any_allocation_may_fail, NULL, NULL, urls[0]},
+        {"any_allocation_may_fail_with_tls", any_allocation_may_fail, NULL, NULL, urls[1]},
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
+    for (int tls = 0; tls < 2; tls++) {
+        kill(servers[tls], SIGKILL);
+        waitpid(servers[tls], NULL, 0);
+    }
     return failed;
 }

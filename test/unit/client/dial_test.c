@@ -26,6 +26,9 @@ static void a_refused_handshake_says_whether_to_come_back(void **state)
         {"HTTP/1.1 429 Slow\r\n\r\n", "close 1006 retry the server answered 429 Slow\n"},
         {"HTTP/1.1 404 Not Found\r\n\r\n", "close 1006 the server answered 404 Not Found\n"},
         {"HTTP/1.1 403 No\r\n\r\n", "close 1006 the server answered 403 No\n"},
+        {"HTTP/1.1 400 Bad\r\n\r\nSay why.\nAnd more.",
+            "close 1006 the server answered 400 Bad: Say why.\n"},
+        {"HTTP/1.1 400 Bad\r\n\r\n<html>", "close 1006 the server answered 400 Bad\n"},
         {"HTTP/1.1 200 OK\r\n\r\n", "close 1006 the server answered 200 OK\n"},
         {"HELO\r\n", "close 1006 retry not a WebSocket server: no HTTP\n"},
     };
@@ -131,6 +134,35 @@ static void every_address_of_a_name_is_tried(void **state)
     world_close(&w);
 }
 
+static void open_again(struct hermes_client *c, const struct hermes_close *why, void *user)
+{
+    (void)why;
+    ((struct world *)user)->done = true;
+    assert_int_equal(hermes_client_open(c), HERMES_CLIENT_OK);
+}
+
+static void who_is_opened_again_at_once_dials_once(void **state)
+{
+    (void)state;
+    struct world w;
+    char url[64];
+    world_open(&w);
+    snprintf(url, sizeof url, "ws://two.example:%s", strrchr(w.fake.url, ':') + 1);
+    w.options.url = url;
+    w.events.on_open = world_done_open;
+    w.events.on_close = open_again;
+    world_client(&w);
+    world_open_client(&w);
+    world_run(&w);
+    for (unsigned i = 1; i < 20; i++) {
+        hermes_client_close(w.client, 1000, NULL);
+        world_run(&w);
+        world_run(&w);
+        assert_int_equal(w.fake.connections, i + 1);
+    }
+    world_close(&w);
+}
+
 static void the_source_address_is_the_one_asked_for(void **state)
 {
     (void)state;
@@ -168,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_wrong_handshake_is_not_taken),
         cmocka_unit_test(an_unreachable_server_is_tried_again),
         cmocka_unit_test(every_address_of_a_name_is_tried),
+        cmocka_unit_test(who_is_opened_again_at_once_dials_once),
         cmocka_unit_test(the_source_address_is_the_one_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

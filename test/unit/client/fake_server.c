@@ -251,10 +251,10 @@ static void take_veiled(struct fake_conn *conn, const char *bytes, size_t len)
     struct fake *f = conn->fake;
     struct buf out = {0};
     bool begun = conn->veil != NULL;
-    if (f->plain || (f->silent && begun)) {
+    if (f->plain || f->silent) {
         if (f->plain)
             wire_bytes(conn, f->plain, strlen(f->plain));
-        conn_close(conn);
+        f->resets ? fake_reset(conn) : fake_drop(conn);
         return;
     }
     if (!begun)
@@ -263,12 +263,11 @@ static void take_veiled(struct fake_conn *conn, const char *bytes, size_t len)
     bool goes_on = fake_veil_feed(conn->veil, bytes, len, &conn->plain, &out);
     wire_bytes(conn, out.data, out.len);
     buf_fini(&out);
+    f->ended_orderly += fake_veil_ended(conn->veil);
     if (conn->plain.len > 0)
         take(conn, conn->plain.data, conn->plain.len);
-    if (goes_on || conn->closed)
-        return;
-    f->ended_orderly += fake_veil_ended(conn->veil);
-    conn_close(conn);
+    if (!goes_on)
+        conn_close(conn);
 }
 
 static void give_bytes(uv_handle_t *handle, size_t suggested, uv_buf_t *out)

@@ -58,7 +58,8 @@ struct fake {
     bool no_close; /* does not answer a close frame */
     bool no_pong;
     struct fake_tls *tls;   /* NULL: plain; owned */
-    bool silent;            /* ends the connection at the client's second flight of TLS */
+    bool silent;            /* ends the connection instead of a handshake of TLS, */
+    bool resets;            /* as a crash would */
     const char *plain;      /* answers this to TLS, as a server without it would */
     unsigned ended_orderly; /* connections whose TLS the client has ended */
 };

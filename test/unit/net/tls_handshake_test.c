@@ -311,7 +311,8 @@ static void one_call_does_one_expensive_step(void **state)
     struct scene s;
     scene_open(&s, all.ca.pem, 0);
     scene_meet(&s, config);
-    assert_true(s.agains >= 2);
+    /* We agree on keys, and we sign. */
+    assert_int_equal(s.agains, 1);
     scene_close(&s);
 }
 
@@ -348,6 +349,27 @@ static void older_sessions_go_on_when_the_certificate_changes(void **state)
     scene_close(&old);
 }
 
+/* Goes through the handshake with a client that writes as soon as it may: what it writes is in the
+ * socket together with the end of the handshake, if it resumes. */
+static void meet_in_a_hurry(struct scene *s, struct tls_config *with)
+{
+    enum tls_step step = TLS_WANT_READ;
+    int theirs = MBEDTLS_ERR_SSL_WANT_READ;
+    while (theirs != 0 || step != TLS_DONE) {
+        if (theirs != 0 && (theirs = mbedtls_ssl_handshake(&s->peer.ssl)) == 0)
+            peer_write(s, "at once", 7);
+        assert_true(theirs == 0 || theirs == MBEDTLS_ERR_SSL_WANT_READ);
+        if (step == TLS_DONE)
+            continue;
+        step = tls_handshake(&s->conn, with, &s->fault);
+        s->agains += step == TLS_AGAIN;
+        assert_int_not_equal(step, TLS_FAILED);
+        if (step == TLS_WANT_READ)
+            scene_wait(s);
+    }
+    assert_int_equal(scene_read(s, buffer, ROOM), 7);
+}
+
 /* A second handshake of the same client, with what the first one left; whether it was resumed: a
  * resumed one signs nothing, which shows in the expensive steps (TLS 1.3 still agrees on keys). */
 static bool resumes(struct tls_config *first, struct tls_config *second, bool tls_1_2)
@@ -372,9 +394,7 @@ static bool resumes(struct tls_config *first, struct tls_config *second, bool tl
         tls_peer_start(&s.peer, "localhost");
         if (i == 1)
             assert_int_equal(mbedtls_ssl_set_session(&s.peer.ssl, &session), 0);
-        int theirs;
-        assert_int_equal(scene_shake(&s, i == 0 ? first : second, &theirs), TLS_DONE);
-        assert_int_equal(theirs, 0);
+        meet_in_a_hurry(&s, i == 0 ? first : second);
         if (i == 1)
             break;
         agains = s.agains;
