@@ -201,12 +201,14 @@ static bool is_in_tray(const struct worker *w, const void *topic, const struct e
 static void look_at_session(const struct explain *e, struct session *s, const void *topic,
     const struct rule *rule, struct verdict_case *c)
 {
+    const struct local_topic *local = topic ? local_find(&s->worker->topics, e->hash, topic) : NULL;
     const struct catch_up *catching = topic ? catch_up_find(s, topic) : NULL;
     c->open = true;
     c->enveloped = s->enveloped;
     c->may = session_may(s, GRANT_SUBSCRIBE, rule, e->topic);
     c->untold = is_untold(s, e->hash, e->offset);
     c->unsent = outbox_unsent(&s->out);
+    c->delivered = local ? local->delivered : 0;
     c->queued = find_queued(s, e->topic, e->offset);
     if (catching) {
         c->catching = true;
