@@ -44,7 +44,8 @@ static void look_at(const struct buf *answers)
         size_t len = length ? strtoul(length + 18, NULL, 10) : 0;
         at = body + 4;
         /* That of an answer to HEAD stays away. */
-        if ((size_t)(end - at) < len || (len >= 9 && memcmp(at, "HTTP/1.1 ", 9) == 0))
+        if ((size_t)(end - at) < len ||
+            ((size_t)(end - at) >= 9 && memcmp(at, "HTTP/1.1 ", 9) == 0))
             continue;
         at += len;
     }
