@@ -78,32 +78,34 @@ struct wanted {
     uint64_t offset;
 };
 
-/* The number behind the last `,"offset":`, which within a string would have its quotes escaped. */
-static bool tail_is(const char *tail, size_t len, uint64_t offset)
+/* Looks for the number behind the last `,"offset":`, which within a string would have its quotes
+ * escaped. It may not be there: the name of a pattern comes behind it, which may be long. */
+static enum queued tail_is(const char *tail, size_t len, uint64_t offset)
 {
     static const char key[] = ",\"offset\":";
     size_t at = len;
     while (at > 0 && (len - at < sizeof key - 1 || memcmp(tail + at, key, sizeof key - 1) != 0))
         at--;
     if (len < sizeof key || memcmp(tail + at, key, sizeof key - 1) != 0)
-        return false;
+        return QUEUED_PERHAPS;
     uint64_t number = 0;
     for (at += sizeof key - 1; at < len && tail[at] >= '0' && tail[at] <= '9'; at++)
         number = number * 10 + (uint64_t)(tail[at] - '0');
-    return number == offset;
+    return number == offset ? QUEUED_YES : QUEUED_NO;
 }
 
-static bool frame_is(const struct byte_log *log, struct span payload, const struct wanted *wanted)
+static enum queued frame_is(
+    const struct byte_log *log, struct span payload, const struct wanted *wanted)
 {
     char bytes[TAIL];
     size_t len = (size_t)(payload.end - payload.start);
     for (size_t at = 0; at < wanted->head.len;) {
         size_t piece = wanted->head.len - at < sizeof bytes ? wanted->head.len - at : sizeof bytes;
         if (len < at + piece)
-            return false;
+            return QUEUED_NO;
         log_read(log, payload.start + at, bytes, piece);
         if (memcmp(bytes, wanted->head.data + at, piece) != 0)
-            return false;
+            return QUEUED_NO;
         at += piece;
     }
     size_t tail = len < sizeof bytes ? len : sizeof bytes;
@@ -118,7 +120,7 @@ static enum queued find_queued(struct session *s, struct text topic, uint64_t of
     const struct byte_log *log = &s->worker->log;
     struct envelope envelope = {{0}, {0}, 0};
     unsigned left = FRAMES;
-    bool found = false;
+    bool found = false, unclear = false;
     if (outbox_unsent(&s->out) == 0)
         return QUEUED_NO;
     if (!s->enveloped)
@@ -131,11 +133,14 @@ static enum queued find_queued(struct session *s, struct text topic, uint64_t of
         for (span.start += i == 0 ? begun : 0; span.start < span.end && !found && left > 0;
              left--) {
             struct span payload = outbox_frame(log, span.start);
-            found = frame_is(log, payload, &wanted);
+            enum queued is = frame_is(log, payload, &wanted);
+            found = is == QUEUED_YES;
+            unclear |= is == QUEUED_PERHAPS;
             span.start = payload.end;
         }
     }
-    bool all = left > 0 && begun == 0 && outbox_private(&s->out) == 0 && !envelope.head.failed;
+    bool all =
+        left > 0 && begun == 0 && !unclear && outbox_private(&s->out) == 0 && !envelope.head.failed;
     envelope_fini(&envelope);
     return found ? QUEUED_YES : all ? QUEUED_NO : QUEUED_PERHAPS;
 }

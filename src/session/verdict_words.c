@@ -91,8 +91,7 @@ static void say_queued(struct telling *t)
 {
     say_subscription(t);
     buf_appendf(&t->words,
-        ", and the message was put into its queue, of which %" PRIu64
-        " bytes are not written yet: its connection takes no more.",
+        ", and the message was put into its queue, of which %" PRIu64 " bytes are not written yet.",
         t->c->unsent);
     buf_append_string(&t->words, t->c->queued == QUEUED_YES
                                      ? " The message is among them."
