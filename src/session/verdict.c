@@ -307,21 +307,22 @@ static struct verdict judge_inside(const struct search *s)
 static struct verdict judge_outside(const struct search *s)
 {
     const struct fact *refusal = find_refusal(s);
-    if (s->behind.reason)
+    if (s->behind.end)
         return of(s->behind.end->kind == FACT_LEFT ? VERDICT_LEFT : VERDICT_CLOSED, &s->behind,
             s->behind.end);
     if (s->in_front.reason)
         return of(VERDICT_SUBSCRIBED_LATER, &s->in_front, s->in_front.begin);
     if (refusal)
-        return of(VERDICT_REFUSED, &(struct stretch){NULL}, refusal);
+        return of(VERDICT_REFUSED, &(struct stretch){.reason = NULL}, refusal);
     bool known = oldest(s) == 0 || s->bounds.after >= oldest(s);
-    return of(known ? VERDICT_NOT_SUBSCRIBED : VERDICT_FORGOTTEN, &(struct stretch){NULL}, NULL);
+    return of(known ? VERDICT_NOT_SUBSCRIBED : VERDICT_FORGOTTEN, &(struct stretch){.reason = NULL},
+        NULL);
 }
 
 static struct verdict judge(struct search *s)
 {
     const struct verdict_case *c = s->c;
-    const struct stretch nothing = {NULL};
+    const struct stretch nothing = {.reason = NULL};
     if (!c->known)
         return of(VERDICT_UNKNOWN_CLIENT, &nothing, NULL);
     if (c->epoch && c->offset > c->newest)
