@@ -133,6 +133,10 @@ static enum queued find_queued(struct session *s, struct text topic, uint64_t of
         for (span.start += i == 0 ? begun : 0; span.start < span.end && !found && left > 0;
              left--) {
             struct span payload = outbox_frame(log, span.start);
+            if (payload.start > payload.end || payload.end > span.end) { /* no frame at all */
+                unclear = true;
+                break;
+            }
             enum queued is = frame_is(log, payload, &wanted);
             found = is == QUEUED_YES;
             unclear |= is == QUEUED_PERHAPS;
