@@ -114,7 +114,7 @@ static enum queued frame_is(
 }
 
 /* Whether the message is among the bytes that are not written yet. At level 1 a frame does not say
- * what it is. */
+ * what it is, and events are no frames. */
 static enum queued find_queued(struct session *s, struct text topic, uint64_t offset)
 {
     const struct byte_log *log = &s->worker->log;
@@ -123,7 +123,7 @@ static enum queued find_queued(struct session *s, struct text topic, uint64_t of
     bool found = false, unclear = false;
     if (outbox_unsent(&s->out) == 0)
         return QUEUED_NO;
-    if (!s->enveloped)
+    if (!s->enveloped || s->conn.unframed)
         return QUEUED_PERHAPS;
     envelope_set(&envelope, topic, TEXT(""));
     struct wanted wanted = {envelope.head, offset};
