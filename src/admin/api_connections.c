@@ -40,8 +40,10 @@ static void append_row(struct buf *out, const struct census_row *row)
         buf_append_string(out, "null");
     buf_appendf(out,
         ",\"protocol\":\"%s\",\"tls\":%s,\"worker\":%u,\"topics\":%u,\"queued_bytes\":",
-        row->enveloped ? "hermes.v2" : "hermes.v1", row->tls ? "true" : "false",
-        (unsigned)row->worker, (unsigned)row->topics);
+        row->events      ? "sse"
+        : row->enveloped ? "hermes.v2"
+                         : "hermes.v1",
+        row->tls ? "true" : "false", (unsigned)row->worker, (unsigned)row->topics);
     buf_append_number(out, row->queued);
     buf_appendf(out, ",\"unsent_bytes\":%u,\"rtt_us\":%u,\"rtt_ms\":", (unsigned)row->unsent,
         (unsigned)row->rtt_us);

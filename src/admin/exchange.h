@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "proto/http_head.h"
+#include "proto/percent.h"
 
 struct admin;
 
@@ -47,10 +48,6 @@ void exchange_refuse(
     struct exchange *x, int status, const char *code, const char *message, const char *headers);
 
 /* --- parameters ------------------------------------------------------------------------------- */
-
-/* Decodes %xx (and where `form`, plus as a space) behind what is in `out`; false: it is malformed,
- * or there is no memory (`out->failed`). A decoded zero byte is malformed. */
-bool percent_decode(struct buf *out, struct text encoded, bool form);
 
 enum query_result { QUERY_NONE, QUERY_FOUND, QUERY_BAD };
 

@@ -238,12 +238,13 @@ static void place_at(struct place *places, uint32_t at, struct place place)
     slots(place.subscriber)[place.slot].place = at;
 }
 
-/* The places lie in three segments: level 1, level 2, and those of level 2 who watch. */
-enum segment { PLAIN, ENVELOPED, WATCHING };
+/* The places lie in four segments: level 1, and of level 2 those who get events, the others, and
+ * those of the others who watch. */
+enum segment { PLAIN, EVENTS, ENVELOPED, WATCHING };
 
 static enum segment segment_of(struct join join)
 {
-    return !join.enveloped ? PLAIN : join.watches ? WATCHING : ENVELOPED;
+    return !join.enveloped ? PLAIN : join.events ? EVENTS : join.watches ? WATCHING : ENVELOPED;
 }
 
 /* Makes a free place at the end of a segment, for which there is room: the first place of each
@@ -262,8 +263,15 @@ static uint32_t place_open(struct local_topic *topic, enum segment segment)
     }
     if (segment == ENVELOPED)
         return hole;
-    if (topic->plain < hole)
-        place_at(places, hole, places[topic->plain]);
+    uint32_t first = topic->plain + (uint32_t)topic->events;
+    if (first < hole)
+        place_at(places, hole, places[first]);
+    if (segment == EVENTS) {
+        topic->events++;
+        return first;
+    }
+    if (topic->plain < first)
+        place_at(places, first, places[topic->plain]);
     return topic->plain++;
 }
 
@@ -271,12 +279,20 @@ static uint32_t place_open(struct local_topic *topic, enum segment segment)
 static void place_close(struct local_topic *topic, uint32_t at)
 {
     struct place *places = local_places(topic);
-    uint32_t watching = topic->count - topic->watchers;
+    uint32_t watching = topic->count - (uint32_t)topic->watchers;
+    uint32_t enveloped = topic->plain + (uint32_t)topic->events;
     if (at < topic->plain) {
         uint32_t last = --topic->plain;
         if (at != last)
             place_at(places, at, places[last]);
         at = last;
+    } else if (at < enveloped) {
+        topic->events--;
+    }
+    if (at < enveloped) {
+        if (at != enveloped - 1)
+            place_at(places, at, places[enveloped - 1]);
+        at = enveloped - 1;
     }
     if (at >= watching) {
         topic->watchers--;
@@ -325,7 +341,8 @@ bool local_join(
         topic = topic_new(l, key);
     if (!topic)
         return false;
-    if (!topic_reserve(topic) || !subscriber_reserve(s)) {
+    bool full = topic->count >= LOCAL_MOST && (join.enveloped || topic->plain < topic->count);
+    if (full || !topic_reserve(topic) || !subscriber_reserve(s)) {
         if (topic->count == 0)
             topic_free(l, topic);
         return false;

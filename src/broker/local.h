@@ -59,13 +59,17 @@ struct local_topic {
         struct place *many;
     };
     uint32_t count;
-    uint32_t cap;         /* 1: inline */
-    uint32_t plain;       /* the first so many places are of level 1, the others of level 2; */
-    uint32_t watchers;    /* the last so many are told of joins and leaves */
-    uint32_t lenient;     /* subscriptions whose policy is not to disconnect */
-    uint32_t serial : 31; /* no two that have been here lately share hash and serial */
-    uint32_t is_pattern : 1;
+    uint32_t cap;           /* 1: inline */
+    uint32_t plain;         /* the first so many places are of level 1, the others of level 2: */
+    uint32_t serial;        /* no two that have been here lately share hash and serial */
+    uint64_t events : 21;   /* the next so many get server-sent events, */
+    uint64_t watchers : 21; /* and the last so many are told of joins and leaves */
+    uint64_t lenient : 21;  /* subscriptions whose policy is not to disconnect */
+    uint64_t is_pattern : 1;
 };
+_Static_assert(sizeof(struct local_topic) == 64, "one cache line, as the slab lays them out");
+
+/* LOCAL_MOST: subscribers of one topic on one worker, while any of them is of level 2. */
 
 /* What a local topic is made for. */
 struct local_key {
@@ -74,7 +78,7 @@ struct local_key {
     bool is_pattern;
 };
 
-enum { LOCAL_PARTS = 64 };
+enum { LOCAL_PARTS = 64, LOCAL_MOST = (1 << 21) - 1 };
 
 /* In parts, so that a table of a million topics never grows in one piece. */
 struct local_topics {
@@ -123,6 +127,7 @@ struct join {
     enum policy policy;
     bool watches;
     uint64_t delivered; /* offset of the newest message before it */
+    bool events;        /* of level 2, by server-sent events: watches nothing */
 };
 
 /* Adds a subscription that is not there yet, with the local topic if that is new; false (and

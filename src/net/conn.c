@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -29,7 +31,7 @@ static int set(struct conn *c, struct poller *poller, int operation, int watched
 bool conn_open(struct conn *c, struct poller *poller, int fd)
 {
     uint32_t now = (uint32_t)(clock_ns() / 1000000000u);
-    *c = (struct conn){.fd = fd, .opened = now & (UINT32_MAX >> 2)};
+    *c = (struct conn){.fd = fd, .opened = now & CONN_OPENED};
     return set(c, poller, EPOLL_CTL_ADD, CONN_READABLE) == 0;
 }
 
@@ -93,6 +95,18 @@ size_t conn_unacknowledged(struct conn *c)
 {
     int bytes = 0;
     return ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
+bool conn_acknowledged(struct conn *c, uint32_t *bytes)
+{
+    /* Of the kernel's struct tcp_info, of which the C library knows only the first part. */
+    enum { ACKNOWLEDGED = 15 };
+    uint64_t info[ACKNOWLEDGED + 1];
+    socklen_t len = sizeof info;
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &len) != 0 || len < sizeof info)
+        return false;
+    *bytes = (uint32_t)info[ACKNOWLEDGED];
+    return true;
 }
 
 void conn_finish(struct conn *c)

@@ -18,13 +18,17 @@ struct tls;
 struct conn {
     int fd;               /* -1: closed */
     uint32_t watched : 2; /* CONN_READABLE | CONN_WRITABLE */
-    uint32_t opened : 30; /* in seconds on clock_ns's clock */
+    uint32_t
+        unframed : 1;     /* what is written to it are no WebSocket frames but server-sent events */
+    uint32_t opened : 29; /* in seconds on clock_ns's clock, cut to CONN_OPENED */
     struct tls *tls;      /* NULL: in the clear */
 };
 
 /* How many bytes more than it may read a reader's buffer must have room for: TLS gives what is half
  * there as well, so that nothing is left inside that no poll would tell of. */
 enum { CONN_READ_MORE = 16384 };
+
+#define CONN_OPENED (UINT32_MAX >> 3)
 
 enum { CONN_AGAIN = -1, CONN_BROKEN = -2 };
 
@@ -68,6 +72,9 @@ ssize_t conn_write_failed(int code);
 /* Bytes that the peer's side has not acknowledged yet, as the kernel counts them (TLS: encrypted).
  */
 size_t conn_unacknowledged(struct conn *c);
+
+/* How many bytes it has acknowledged so far, modulo 2^32; false where the kernel does not tell. */
+bool conn_acknowledged(struct conn *c, uint32_t *bytes);
 
 /* Sends the end of the stream; reading goes on. Through TLS that is a record, too: conn_pending
  * when the socket does not take it now. */

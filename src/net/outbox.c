@@ -224,8 +224,8 @@ struct write {
 enum { FLUSH_ON = -1 };
 
 /* Books what a write did. FLUSH_ON when there is more to write, else how the flush has ended. */
-static int written(struct byte_log *log, struct outbox *box, struct write *w, ssize_t wrote,
-    struct outbox_sent *sent)
+static int written(struct byte_log *log, struct outbox *box, const struct conn *conn,
+    struct write *w, ssize_t wrote, struct outbox_sent *sent)
 {
     sent->writes++;
     if (wrote == CONN_BROKEN)
@@ -237,8 +237,9 @@ static int written(struct byte_log *log, struct outbox *box, struct write *w, ss
         box->first.start = box->first.end;
         return OUTBOX_DONE;
     }
-    uint64_t left =
-        outbox_frame_left_after(w->pieces, bytes, box->more ? box->more->frame_left : 0);
+    uint64_t left = conn->unframed ? 0
+                                   : outbox_frame_left_after(
+                                         w->pieces, bytes, box->more ? box->more->frame_left : 0);
     outbox_advance(box, bytes);
     if (bytes < w->len && !w->progress && box->more && !list_empty(&box->more->stalled))
         return OUTBOX_BLOCKED; /* no progress: it keeps its place among the stalled */
@@ -285,7 +286,7 @@ enum outbox_state outbox_flush(
         w.len = 0;
         for (int i = 0; i < count; i++)
             w.len += pieces[i].iov_len;
-        state = written(log, box, &w, conn_write(conn, pieces, count), sent);
+        state = written(log, box, conn, &w, conn_write(conn, pieces, count), sent);
     } while (state == FLUSH_ON);
     return state == OUTBOX_DONE ? done(log, box, conn) : (enum outbox_state)state;
 }
@@ -305,6 +306,6 @@ enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, s
 {
     bool all = !box->more && box->first.end - box->first.start == piece.iov_len;
     struct write w = {.pieces = &piece, .len = piece.iov_len, .all = all};
-    int state = written(log, box, &w, wrote, sent);
+    int state = written(log, box, conn, &w, wrote, sent);
     return state == FLUSH_ON ? outbox_flush(log, box, conn, sent) : (enum outbox_state)state;
 }

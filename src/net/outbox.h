@@ -111,6 +111,10 @@ bool outbox_holds(const struct outbox *box, uint64_t position);
  * partly copied out. */
 uint64_t outbox_begun(const struct byte_log *log, const struct outbox *box);
 
+/* Of an unframed connection, where nothing tells where an event ends but the empty line behind it:
+ * what is unsent up to the first of those is what is left of a frame that is partly sent. */
+void outbox_find_event(const struct byte_log *log, struct outbox *box);
+
 /* Where the payload of the frame lies that begins at that position of the log. */
 struct span outbox_frame(const struct byte_log *log, uint64_t position);
 

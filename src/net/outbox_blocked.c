@@ -86,6 +86,42 @@ bool outbox_few(const struct byte_log *log, const struct outbox *box, size_t lim
     return copied <= limit && outbox_before(box, log->base + LOG_CHUNK, limit) <= limit - copied;
 }
 
+/* Looks on for the second of two line ends; the last byte before was one if `*feed`. Returns how
+ * many bytes that took. */
+static size_t to_event_end(const char *bytes, size_t len, bool *feed, bool *found)
+{
+    for (size_t i = 0; i < len && !*found; i++) {
+        *found = *feed && bytes[i] == '\n';
+        *feed = bytes[i] == '\n';
+        if (*found)
+            return i + 1;
+    }
+    return len;
+}
+
+void outbox_find_event(const struct byte_log *log, struct outbox *box)
+{
+    struct outbox_more *more = box->more;
+    bool feed = false;
+    bool found = false;
+    if (!more)
+        return;
+    size_t left = more->private_sent < more->private.len
+                      ? to_event_end(more->private.data + more->private_sent,
+                            more->private.len - more->private_sent, &feed, &found)
+                      : 0;
+    size_t spans = outbox_spans(box);
+    for (size_t i = 0; i < spans && !found; i++) {
+        struct span span = outbox_span(box, i);
+        while (span.start < span.end && !found) {
+            struct iovec piece = log_piece(log, span.start, span.end);
+            left += to_event_end(piece.iov_base, piece.iov_len, &feed, &found);
+            span.start += piece.iov_len;
+        }
+    }
+    more->frame_left = (uint32_t)left;
+}
+
 size_t outbox_private(const struct outbox *box)
 {
     return box->more ? box->more->private.len - box->more->private_sent : 0;

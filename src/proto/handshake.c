@@ -16,18 +16,18 @@ static const char *const subprotocols[] = {
     HERMES_PROTOCOL_V1,
 };
 
-static const struct answer {
+static const struct status {
     int status;
     const char *phrase;
     const char *connection;
     const char *extra;
-} answers[] = {
+} statuses[] = {
     {200, "OK", "close", ""},
     {400, "Bad Request", "close", ""},
     {401, "Unauthorized", "close", "WWW-Authenticate: Bearer\r\n"},
     {403, "Forbidden", "close", ""},
     {404, "Not Found", "close", ""},
-    {405, "Method Not Allowed", "close", "Allow: GET, HEAD\r\n"},
+    {405, "Method Not Allowed", "close", ""},
     {408, "Request Timeout", "close", ""},
     {426, "Upgrade Required", "upgrade, close",
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
@@ -132,15 +132,30 @@ static void read_upgrade(struct request *r, const struct http_head *head)
         r->origin = origin->value;
 }
 
+static void read_events(struct request *r, const struct http_head *head)
+{
+    const struct http_header *origin = http_find(head, "Origin");
+    r->kind = text_equal(head->method, TEXT("OPTIONS")) ? REQUEST_PREFLIGHT : REQUEST_EVENTS;
+    if (origin && http_count(head, "Origin") != 1)
+        refuse(r, 400, "Send one Origin header at most.");
+    else if (origin)
+        r->origin = origin->value;
+}
+
 void request_read(struct request *r, const struct http_head *head)
 {
+    bool events = text_equal(head->path, TEXT("/sse"));
     *r = (struct request){.kind = REQUEST_UPGRADE};
     r->head_only = text_equal(head->method, TEXT("HEAD"));
 
-    if (!r->head_only && !text_equal(head->method, TEXT("GET")))
+    if (events && text_equal(head->method, TEXT("OPTIONS")))
+        read_events(r, head);
+    else if (!r->head_only && !text_equal(head->method, TEXT("GET")))
         refuse(r, 405, "Only GET and HEAD are answered here.");
     else if (http_list_has(head, "Upgrade", "websocket") || http_find(head, "Sec-WebSocket-Key"))
         read_upgrade(r, head);
+    else if (events)
+        read_events(r, head);
     else if (text_equal(head->path, TEXT("/healthz")))
         r->kind = REQUEST_HEALTHZ;
     else if (text_equal(head->path, TEXT("/readyz")))
@@ -187,22 +202,35 @@ void handshake_accept(struct buf *out, const struct request *r)
     buf_append_string(out, "\r\n\r\n");
 }
 
-void http_answer(struct buf *out, int status, const char *text, bool head_only)
+void http_answer_as(struct buf *out, const struct http_answer *answer)
 {
-    struct answer a = {status, "Error", "close", ""};
-    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
-        if (answers[i].status == status)
-            a = answers[i];
+    struct status s = {answer->status, "Error", "close", ""};
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (statuses[i].status == answer->status)
+            s = statuses[i];
     buf_appendf(out,
         "HTTP/1.1 %d %s\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\n"
+        "Content-Type: %s\r\n"
         "Content-Length: %zu\r\n"
         "Cache-Control: no-store\r\n"
         "Connection: %s\r\n"
-        "%s\r\n",
-        a.status, a.phrase, strlen(text) + 1, a.connection, a.extra);
-    if (head_only)
+        "%s",
+        s.status, s.phrase, answer->type, answer->body.len + 1, s.connection, s.extra);
+    if (s.status == 405)
+        buf_appendf(out, "Allow: %s\r\n", answer->allow);
+    buf_appendf(out, "%s\r\n", answer->headers);
+    if (answer->head_only)
         return;
-    buf_append_string(out, text);
+    buf_append_text(out, answer->body);
     buf_append_char(out, '\n');
+}
+
+void http_answer(struct buf *out, int status, const char *text, bool head_only)
+{
+    http_answer_as(out, &(struct http_answer){.status = status,
+                            .type = "text/plain; charset=utf-8",
+                            .allow = "GET, HEAD",
+                            .headers = "",
+                            .body = text_of(text),
+                            .head_only = head_only});
 }

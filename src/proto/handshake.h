@@ -12,16 +12,19 @@ enum request_kind {
     REQUEST_UPGRADE, /* a good opening handshake: answer handshake_accept */
     REQUEST_HEALTHZ, /* GET or HEAD /healthz without an upgrade */
     REQUEST_READYZ,
-    REQUEST_REFUSED, /* answer `status` */
+    REQUEST_EVENTS,    /* GET or HEAD /sse without an upgrade */
+    REQUEST_PREFLIGHT, /* OPTIONS /sse: a page asks whether it may ask */
+    REQUEST_REFUSED,   /* answer `status` */
 };
 
 struct request {
     enum request_kind kind;
-    int status;         /* of a refusal: 400, 404, 405, 426 */
-    const char *reason; /* of a refusal: one sentence for a person, static */
-    bool head_only;     /* HEAD: no body in the answer */
-    struct text key;    /* of an upgrade: Sec-WebSocket-Key */
-    struct text origin; /* of an upgrade: the page that a browser asks for; `at` NULL: none said */
+    int status;           /* of a refusal: 400, 404, 405, 426 */
+    const char *reason;   /* of a refusal: one sentence for a person, static */
+    bool head_only;       /* HEAD: no body in the answer */
+    struct text key;      /* of an upgrade: Sec-WebSocket-Key */
+    struct text origin;   /* of an upgrade, or events: the page that a browser asks for; `at` NULL:
+                           * none said */
     struct text protocol; /* the chosen subprotocol, "hermes.v2", "hermes.v1" or empty; static */
 };
 
@@ -35,6 +38,17 @@ void handshake_accept(struct buf *out, const struct request *r);
  * Connection: close; 426 gets Upgrade and Sec-WebSocket-Version: 13, 503 gets Retry-After: 5,
  * 405 gets Allow. */
 void http_answer(struct buf *out, int status, const char *text, bool head_only);
+
+/* The same with another body. */
+struct http_answer {
+    int status;
+    const char *type;
+    const char *allow;   /* the methods that a 405 names */
+    const char *headers; /* further lines with their line ends */
+    struct text body;
+    bool head_only;
+};
+void http_answer_as(struct buf *out, const struct http_answer *answer);
 
 /* Sec-WebSocket-Accept for a key: 28 characters and a terminator. */
 void handshake_accept_value(char out[29], struct text key);

@@ -101,7 +101,7 @@ static void add_recovered(struct buf *out, enum recovered recovered)
             out, recovered == RECOVERED_YES ? ",\"recovered\":true" : ",\"recovered\":false");
 }
 
-static void append_client(struct buf *out, uint64_t client)
+void reply2_client(struct buf *out, uint64_t client)
 {
     char string[18] = {'"', [17] = '"'};
     write_hex(string + 1, client);
@@ -126,7 +126,7 @@ void reply2_info(struct buf *out, uint64_t client)
                                     "{\"topic\":\"...\",\"data\":...} to publish."),
         TEXT(""));
     buf_append_string(out, ",\"client\":");
-    append_client(out, client);
+    reply2_client(out, client);
     end(out, frame, TEXT(""));
 }
 
@@ -240,7 +240,7 @@ void reply2_presence_row(struct buf *rows, uint64_t client)
 {
     if (rows->len)
         buf_append_char(rows, ',');
-    append_client(rows, client);
+    reply2_client(rows, client);
 }
 
 void reply2_presence(struct buf *out, struct text id, struct text topic, struct text rows)
@@ -258,7 +258,7 @@ void reply2_presence_event(struct buf *out, bool joined, struct text topic, uint
     size_t frame = begin(out, joined ? HERMES_TYPE_JOIN : HERMES_TYPE_LEAVE);
     add_string(out, ",\"topic\":", topic);
     buf_append_string(out, ",\"client\":");
-    append_client(out, client);
+    reply2_client(out, client);
     end(out, frame, TEXT(""));
 }
 

@@ -46,6 +46,7 @@ struct epoch_text epoch_text(uint64_t epoch);
 uint64_t epoch_read(struct text text);
 
 /* A client's id is the same kind of number. */
+void reply2_client(struct buf *out, uint64_t client); /* that alone, in quotes */
 void reply2_info(struct buf *out, uint64_t client);
 void reply2_subscribed(struct buf *out, struct text id, struct text topic, uint64_t epoch,
     uint64_t offset, enum recovered recovered);

@@ -303,7 +303,8 @@ static void warn(struct session *s)
     if (gmtime_r(&expires, &tm))
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
     snprintf(text, sizeof text, HERMES_TEXT_TOKEN_EXPIRES_START "%s: %s.", when,
-        s->enveloped ? "send a new one by auth" : "connect again with a new one");
+        s->enveloped && !s->conn.unframed ? "send a new one by auth"
+                                          : "connect again with a new one");
     buf_clear(&w->scratch);
     if (s->enveloped)
         reply2_error(&w->scratch, ERROR_TOKEN_EXPIRED, text_of(text), TEXT(""), TEXT(""), TEXT(""));

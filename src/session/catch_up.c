@@ -228,7 +228,7 @@ static void send_piece(struct catch_up *c, struct history_view *view, size_t mos
     if (out->failed)
         session_close(s, CLOSE_NO_MEMORY);
     else if (out->len > 0)
-        session_send(s, buf_text(out));
+        session_send_past(s, buf_text(out), c->topic->epoch);
     if (out->cap > 2 * PIECE)
         buf_fini(out);
 }
@@ -251,7 +251,11 @@ static void finish(struct catch_up *c, struct route_piece *piece)
         metric_add(&w->metrics, METRIC_gaps_sent_total, 1);
         session_send(s, buf_text(&w->enveloped));
     }
-    struct join join = {s->enveloped, c->policy, c->watches, piece->offset};
+    struct join join = {.enveloped = s->enveloped,
+        .policy = c->policy,
+        .watches = c->watches,
+        .delivered = piece->offset,
+        .events = s->conn.unframed};
     struct registry_topic *topic = c->topic;
     if (!local_join(&w->topics, (struct local_key){c->hash, topic, false}, &s->subscriber, join)) {
         session_close(s, CLOSE_NO_MEMORY);

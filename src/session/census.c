@@ -60,7 +60,7 @@ static void look_at_kernel(const struct session *s, struct census_row *row)
 
 static uint32_t age_of(const struct session *s)
 {
-    return ((uint32_t)(clock_ns() / 1000000000u) - s->conn.opened) & (UINT32_MAX >> 2);
+    return ((uint32_t)(clock_ns() / 1000000000u) - s->conn.opened) & CONN_OPENED;
 }
 
 /* What the order goes by. */
@@ -97,6 +97,7 @@ static bool complete(enum census_sort sort, struct session *s, struct census_row
     row->age = age_of(s);
     row->worker = (uint16_t)s->worker->index;
     row->enveloped = s->enveloped;
+    row->events = s->conn.unframed;
     row->tls = s->conn.tls != NULL;
     row->blocked = s->blocked;
     struct text user = s->bearer ? s->bearer->claims->user : TEXT("");

@@ -34,6 +34,7 @@ struct census_row {
     uint32_t age;    /* seconds */
     uint16_t worker;
     bool enveloped; /* speaks level 2 */
+    bool events;    /* by server-sent events */
     bool tls;
     bool blocked; /* its socket takes no more */
 };

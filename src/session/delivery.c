@@ -6,6 +6,7 @@
 #include "session/catch_up.h"
 #include "session/inquiry.h"
 #include "session/session.h"
+#include "session/sse.h"
 #include "session/worker.h"
 
 enum {
@@ -196,9 +197,9 @@ static void give_chosen(
     }
 }
 
-/* Logs the run as at level 2, by a topic or a pattern, and marks it for who may lose it. */
-static void log_enveloped(struct worker *w, const struct run *run, struct local_topic *local,
-    struct text topic, struct text pattern)
+/* Writes the run as at level 2, by a topic or a pattern. Returns where its last frame begins. */
+static size_t envelop(
+    struct worker *w, const struct run *run, struct text topic, struct text pattern)
 {
     struct buf *out = &w->enveloped;
     size_t last = 0;
@@ -216,6 +217,14 @@ static void log_enveloped(struct worker *w, const struct run *run, struct local_
     }
     if (out->failed)
         die("no memory for a message");
+    return last;
+}
+
+/* Logs what has been enveloped, and marks it for who may lose it. */
+static void log_enveloped(
+    struct worker *w, const struct run *run, struct local_topic *local, size_t last)
+{
+    struct buf *out = &w->enveloped;
     uint64_t start = log_append(&w->log, out->data, out->len);
     if (local->lenient > 0)
         marks_add(&w->marks, (struct mark){.start = start,
@@ -227,8 +236,24 @@ static void log_enveloped(struct worker *w, const struct run *run, struct local_
                                  .serial = local->serial,
                                  .topic_len = (uint32_t)w->envelope.topic_len,
                                  .count = (uint32_t)run->messages});
-    if (out->cap > ENVELOPED_KEPT)
-        buf_fini(out);
+}
+
+/* One large run must not cost memory for good. */
+static void forget_large(struct worker *w)
+{
+    if (w->enveloped.cap > ENVELOPED_KEPT)
+        buf_fini(&w->enveloped);
+    if (w->events.cap > ENVELOPED_KEPT)
+        buf_fini(&w->events);
+}
+
+/* The same as server-sent events, for those who get no frames. `epoch`: see event_stream_append. */
+static void log_events(struct worker *w, uint64_t epoch)
+{
+    const struct buf *events = sse_events(w, buf_text(&w->enveloped), epoch);
+    if (events->failed)
+        die("no memory for a message");
+    log_append(&w->log, events->data, events->len);
 }
 
 static void deliver_to_topic(
@@ -247,29 +272,57 @@ static void deliver_to_topic(
         give(w, run, places, local->plain, start);
     }
     if (local->plain < local->count) {
-        uint64_t start = w->log.end;
+        uint32_t first = local->plain + (uint32_t)local->events;
         const struct registry *registry = &w->shop->route.registry;
-        log_enveloped(w, run, local, registry_name(registry, local->registered), TEXT(""));
-        give(w, run, places + local->plain, local->count - local->plain, start);
+        size_t last = envelop(w, run, registry_name(registry, local->registered), TEXT(""));
+        uint64_t start = w->log.end;
+        if (local->events > 0) {
+            log_events(w, local->registered->epoch);
+            give(w, run, places + local->plain, (uint32_t)local->events, start);
+            start = w->log.end;
+        }
+        if (first < local->count) {
+            log_enveloped(w, run, local, last);
+            give(w, run, places + first, local->count - first, start);
+        }
+        forget_large(w);
     }
+}
+
+/* The first of these places that the run has still to be given to. */
+static uint32_t first_chosen(const struct worker *w, const struct run *run,
+    const struct place *places, uint32_t from, uint32_t end)
+{
+    while (from < end && !is_chosen(w, run, session_of(places[from].subscriber)))
+        from++;
+    return from;
 }
 
 /* To whoever has not got it by the topic's name or by an older pattern. */
 static void deliver_by_pattern(struct worker *w, struct run *run, const struct pattern *pattern)
 {
     struct local_topic *local = local_find(&w->topics, pattern->hash, pattern);
-    uint32_t i = 0;
     if (!local)
         return;
+    uint32_t events = (uint32_t)local->events; /* nobody is of level 1 */
     struct place *places = local_places(local);
-    while (i < local->count && !is_chosen(w, run, session_of(places[i].subscriber)))
-        i++;
+    uint32_t i = first_chosen(w, run, places, 0, local->count);
     if (i == local->count)
         return;
+    size_t last = envelop(
+        w, run, run->first->matches->topic, pattern_text(&w->shop->route.patterns, pattern));
     uint64_t start = w->log.end;
-    log_enveloped(
-        w, run, local, run->first->matches->topic, pattern_text(&w->shop->route.patterns, pattern));
-    give_chosen(w, run, places + i, local->count - i, start);
+    if (i < events) {
+        log_events(w, 0);
+        give_chosen(w, run, places + i, events - i, start);
+        start = w->log.end;
+        i = first_chosen(w, run, places, events, local->count);
+    }
+    if (i < local->count) {
+        log_enveloped(w, run, local, last);
+        give_chosen(w, run, places + i, local->count - i, start);
+    }
+    forget_large(w);
 }
 
 /* Delivers the message that is next in the tray, and those that make one run with it. Returns how

@@ -55,7 +55,8 @@ struct dismissal *dismissal_new(const struct workshop *shop, struct mailbox *hom
     d->inquiry.done = done;
     d->client = client;
     d->code = code;
-    memcpy(d->reason, reason.at, reason.len);
+    if (reason.len > 0)
+        memcpy(d->reason, reason.at, reason.len);
     if (user.at) {
         char *copy = (char *)(d + 1);
         memcpy(copy, user.at, user.len);

@@ -78,32 +78,34 @@ struct wanted {
     uint64_t offset;
 };
 
-/* The number behind the last `,"offset":`, which within a string would have its quotes escaped. */
-static bool tail_is(const char *tail, size_t len, uint64_t offset)
+/* Looks for the number behind the last `,"offset":`, which within a string would have its quotes
+ * escaped. It may not be there: the name of a pattern comes behind it, which may be long. */
+static enum queued tail_is(const char *tail, size_t len, uint64_t offset)
 {
     static const char key[] = ",\"offset\":";
     size_t at = len;
     while (at > 0 && (len - at < sizeof key - 1 || memcmp(tail + at, key, sizeof key - 1) != 0))
         at--;
     if (len < sizeof key || memcmp(tail + at, key, sizeof key - 1) != 0)
-        return false;
+        return QUEUED_PERHAPS;
     uint64_t number = 0;
     for (at += sizeof key - 1; at < len && tail[at] >= '0' && tail[at] <= '9'; at++)
         number = number * 10 + (uint64_t)(tail[at] - '0');
-    return number == offset;
+    return number == offset ? QUEUED_YES : QUEUED_NO;
 }
 
-static bool frame_is(const struct byte_log *log, struct span payload, const struct wanted *wanted)
+static enum queued frame_is(
+    const struct byte_log *log, struct span payload, const struct wanted *wanted)
 {
     char bytes[TAIL];
     size_t len = (size_t)(payload.end - payload.start);
     for (size_t at = 0; at < wanted->head.len;) {
         size_t piece = wanted->head.len - at < sizeof bytes ? wanted->head.len - at : sizeof bytes;
         if (len < at + piece)
-            return false;
+            return QUEUED_NO;
         log_read(log, payload.start + at, bytes, piece);
         if (memcmp(bytes, wanted->head.data + at, piece) != 0)
-            return false;
+            return QUEUED_NO;
         at += piece;
     }
     size_t tail = len < sizeof bytes ? len : sizeof bytes;
@@ -112,16 +114,16 @@ static bool frame_is(const struct byte_log *log, struct span payload, const stru
 }
 
 /* Whether the message is among the bytes that are not written yet. At level 1 a frame does not say
- * what it is. */
+ * what it is, and events are no frames. */
 static enum queued find_queued(struct session *s, struct text topic, uint64_t offset)
 {
     const struct byte_log *log = &s->worker->log;
     struct envelope envelope = {{0}, {0}, 0};
     unsigned left = FRAMES;
-    bool found = false;
+    bool found = false, unclear = false;
     if (outbox_unsent(&s->out) == 0)
         return QUEUED_NO;
-    if (!s->enveloped)
+    if (!s->enveloped || s->conn.unframed)
         return QUEUED_PERHAPS;
     envelope_set(&envelope, topic, TEXT(""));
     struct wanted wanted = {envelope.head, offset};
@@ -131,11 +133,18 @@ static enum queued find_queued(struct session *s, struct text topic, uint64_t of
         for (span.start += i == 0 ? begun : 0; span.start < span.end && !found && left > 0;
              left--) {
             struct span payload = outbox_frame(log, span.start);
-            found = frame_is(log, payload, &wanted);
+            if (payload.start > payload.end || payload.end > span.end) { /* no frame at all */
+                unclear = true;
+                break;
+            }
+            enum queued is = frame_is(log, payload, &wanted);
+            found = is == QUEUED_YES;
+            unclear |= is == QUEUED_PERHAPS;
             span.start = payload.end;
         }
     }
-    bool all = left > 0 && begun == 0 && outbox_private(&s->out) == 0 && !envelope.head.failed;
+    bool all =
+        left > 0 && begun == 0 && !unclear && outbox_private(&s->out) == 0 && !envelope.head.failed;
     envelope_fini(&envelope);
     return found ? QUEUED_YES : all ? QUEUED_NO : QUEUED_PERHAPS;
 }
@@ -201,12 +210,14 @@ static bool is_in_tray(const struct worker *w, const void *topic, const struct e
 static void look_at_session(const struct explain *e, struct session *s, const void *topic,
     const struct rule *rule, struct verdict_case *c)
 {
+    const struct local_topic *local = topic ? local_find(&s->worker->topics, e->hash, topic) : NULL;
     const struct catch_up *catching = topic ? catch_up_find(s, topic) : NULL;
     c->open = true;
     c->enveloped = s->enveloped;
     c->may = session_may(s, GRANT_SUBSCRIBE, rule, e->topic);
     c->untold = is_untold(s, e->hash, e->offset);
     c->unsent = outbox_unsent(&s->out);
+    c->delivered = local ? local->delivered : 0;
     c->queued = find_queued(s, e->topic, e->offset);
     if (catching) {
         c->catching = true;

@@ -49,7 +49,8 @@ static struct fact about(const struct session *s, enum fact_kind kind, uint64_t 
 {
     return (struct fact){.client = s->client,
         .hash = hash,
-        .ms = uv_now(&s->worker->loop) & ((UINT64_C(1) << 46) - 1),
+        .ms = uv_now(&s->worker->loop) & ((UINT64_C(1) << 45) - 1),
+        .enveloped = s->enveloped,
         .kind = (uint64_t)kind & 0xff};
 }
 
@@ -128,7 +129,8 @@ void session_note_closed(struct session *s, uint8_t reason, uint64_t lost)
         facts_add(facts, fact);
         room--;
     }
-    if (s->subscriber.count + s->catching <= FACTS_CLOSED_MOST)
+    uint32_t all = s->subscriber.count + s->catching;
+    if (all <= FACTS_CLOSED_MOST && (all > 0 || lost == 0))
         return;
     fact = about(s, FACT_CLOSED_ALL, 0);
     fact.why = reason;

@@ -30,7 +30,7 @@ enum fact_kind {
     FACT_SUBSCRIBED, /* gets what comes from `offset` on, of which `count` were there before */
     FACT_LEFT,       /* got what came up to `offset` */
     FACT_CLOSED,     /* the same; `count` bytes of its queue were thrown away */
-    FACT_CLOSED_ALL, /* the same of all others that it had, if any: too many to be noted each */
+    FACT_CLOSED_ALL, /* the same of all others that it had, too many to be noted each, or of none */
     /* Of messages, `count` of them from `offset` on, and of commands: */
     FACT_DROPPED,   /* it was too slow */
     FACT_FORGOTTEN, /* it was to be given them of the history, which did not have them any more */
@@ -41,11 +41,12 @@ enum fact_kind {
 
 struct fact {
     uint64_t client;
-    uint64_t hash;    /* of the topic, or the pattern */
-    uint64_t offset;  /* 0 with a pattern */
-    uint32_t epoch;   /* half of the topic's; 0: not known */
-    uint32_t count;   /* UINT32_MAX: so many or more */
-    uint64_t ms : 46; /* of uv_now() */
+    uint64_t hash;          /* of the topic, or the pattern */
+    uint64_t offset;        /* 0 with a pattern */
+    uint32_t epoch;         /* half of the topic's; 0: not known */
+    uint32_t count;         /* UINT32_MAX: so many or more */
+    uint64_t ms : 45;       /* of uv_now() */
+    uint64_t enveloped : 1; /* it spoke level 2 */
     uint64_t is_pattern : 1;
     uint64_t
         apart : 1; /* its offset is not how far the topic had got, but only what it was given */

@@ -8,7 +8,9 @@
 #include "proto/reply.h"
 #include "proto/reply2.h"
 #include "session/bearer.h"
+#include "session/greet.h"
 #include "session/session.h"
+#include "session/sse.h"
 #include "session/worker.h"
 
 /* TLS_FIRST_BYTE: of a client's hello, RFC 8446, section 5.1. */
@@ -28,13 +30,9 @@ static bool write_now(struct session *s, const struct buf *b)
     return wrote == (ssize_t)b->len && !conn_pending(&s->conn);
 }
 
-/* Answers and ends the stream; the peer has until the deadline to end its side, so that the answer
- * is not lost with what it still sends. */
-static void answer(struct session *s, int status, const char *text, bool head_only)
+void greet_answer(struct session *s)
 {
     struct worker *w = s->worker;
-    buf_clear(&w->scratch);
-    http_answer(&w->scratch, status, text, head_only);
     if (!write_now(s, &w->scratch)) {
         session_end(s, CLOSE_LOST, true);
         return;
@@ -47,8 +45,14 @@ static void answer(struct session *s, int status, const char *text, bool head_on
     wheel_set(&w->wheel, &s->deadline, 1000);
 }
 
-static void refuse(
-    struct session *s, enum metric which, int status, const char *text, bool head_only)
+static void answer(struct session *s, int status, const char *text, bool head_only)
+{
+    buf_clear(&s->worker->scratch);
+    http_answer(&s->worker->scratch, status, text, head_only);
+    greet_answer(s);
+}
+
+void greet_note_refused(struct session *s, enum metric which, int status, const char *text)
 {
     struct worker *w = s->worker;
     char from[ENDPOINT_TEXT_MAX];
@@ -56,13 +60,18 @@ static void refuse(
     LOG_LIMITED(w->shop->logger, LIMIT_HANDSHAKE, LOG_INFO, "handshake refused",
         LOG_NUMBER("status", status), LOG_STRING("reason", text),
         LOG_STRING("address", session_caller_text(s, from)));
+}
+
+static void refuse(
+    struct session *s, enum metric which, int status, const char *text, bool head_only)
+{
+    greet_note_refused(s, which, status, text);
     answer(s, status, text, head_only);
 }
 
 /* Which page it was is for the log only. */
-static void refuse_origin(struct session *s, struct text origin)
+static void note_origin(struct session *s, const char *text, struct text origin)
 {
-    static const char text[] = "Pages of this origin may not connect to this server.";
     struct worker *w = s->worker;
     char from[ENDPOINT_TEXT_MAX];
     if (origin.len > ORIGIN_LOGGED)
@@ -71,31 +80,21 @@ static void refuse_origin(struct session *s, struct text origin)
     LOG_LIMITED(w->shop->logger, LIMIT_HANDSHAKE, LOG_INFO, "handshake refused",
         LOG_NUMBER("status", 403), LOG_STRING("reason", text), LOG_TEXT("origin", origin),
         LOG_STRING("address", session_caller_text(s, from)));
-    answer(s, 403, text, false);
 }
 
-/* Unlike any other of this broker: an odd factor maps no two numbers to one. */
-static uint64_t client_new(struct worker *w)
+uint64_t greet_client(struct worker *w)
 {
     uint64_t number = w->clients++ * w->shop->count + w->index;
     return (w->shop->client_key ^ number) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-static void upgrade(struct session *s, const struct request *request)
+bool greet_open(struct session *s)
 {
     struct worker *w = s->worker;
     char from[ENDPOINT_TEXT_MAX];
-    buf_clear(&w->scratch);
-    handshake_accept(&w->scratch, request);
-    s->enveloped = text_equal(request->protocol, TEXT(HERMES_PROTOCOL_V2));
-    s->client = client_new(w);
-    if (s->enveloped)
-        reply2_info(&w->scratch, s->client);
-    else
-        reply_info(&w->scratch);
     if (!write_now(s, &w->scratch)) {
         session_end(s, CLOSE_LOST, true);
-        return;
+        return false;
     }
     s->state = SESSION_OPEN;
     s->reader = NULL;
@@ -108,6 +107,55 @@ static void upgrade(struct session *s, const struct request *request)
         wheel_unset(&w->wheel, &s->deadline);
     LOG_LIMITED(w->shop->logger, LIMIT_OPEN, LOG_DEBUG, "session opened",
         LOG_NUMBER("worker", w->index), LOG_STRING("address", session_caller_text(s, from)));
+    return true;
+}
+
+static void upgrade(struct session *s, const struct request *request)
+{
+    struct worker *w = s->worker;
+    buf_clear(&w->scratch);
+    handshake_accept(&w->scratch, request);
+    s->enveloped = text_equal(request->protocol, TEXT(HERMES_PROTOCOL_V2));
+    s->client = greet_client(w);
+    if (s->enveloped)
+        reply2_info(&w->scratch, s->client);
+    else
+        reply_info(&w->scratch);
+    greet_open(s);
+}
+
+/* Whether the broker takes no session from there now; counts and logs it then. */
+static bool turned_away(struct session *s, const struct http_head *head,
+    const struct request *request, struct admission *out)
+{
+    static const struct {
+        enum metric metric;
+        const char *text;
+    } refusals[] = {
+        [REFUSAL_FULL] = {METRIC_refused_full_total,
+            "This server has as many connections as it may have. Try again later."},
+        [REFUSAL_ADDRESS] = {METRIC_refused_address_total,
+            "There are too many connections from your address. Close some, or try again later."},
+        [REFUSAL_RATE] = {METRIC_refused_rate_total,
+            "Too many connections are coming in at the moment. Try again in a few seconds."},
+    };
+    const struct workshop *shop = s->worker->shop;
+    enum metric metric = METRIC_handshake_failures_total;
+    if (atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
+        metric = METRIC_refused_draining_total;
+        *out = (struct admission){503, "This server is shutting down. Connect again in a moment."};
+    } else if (!origins_allow(&shop->origins, request->origin)) {
+        *out = (struct admission){403, "Pages of this origin may not connect to this server."};
+        note_origin(s, out->text, request->origin);
+        return true;
+    } else if (s->refusal != REFUSAL_NONE) {
+        metric = refusals[s->refusal].metric;
+        *out = (struct admission){503, refusals[s->refusal].text};
+    } else if (session_admit(s, head, out)) {
+        return false;
+    }
+    greet_note_refused(s, metric, out->status, out->text);
+    return true;
 }
 
 static void answer_request(
@@ -135,26 +183,21 @@ static void answer_request(
             request->head_only);
         break;
     case REQUEST_UPGRADE:
-        if (unready)
-            refuse(s, METRIC_refused_draining_total, 503,
-                "This server is shutting down. Connect again in a moment.", false);
-        else if (!origins_allow(&w->shop->origins, request->origin))
-            refuse_origin(s, request->origin);
-        else if (s->refusal == REFUSAL_FULL)
-            refuse(s, METRIC_refused_full_total, 503,
-                "This server has as many connections as it may have. Try again later.", false);
-        else if (s->refusal == REFUSAL_ADDRESS)
-            refuse(s, METRIC_refused_address_total, 503,
-                "There are too many connections from your address. Close some, or try again later.",
-                false);
-        else if (s->refusal == REFUSAL_RATE)
-            refuse(s, METRIC_refused_rate_total, 503,
-                "Too many connections are coming in at the moment. Try again in a few seconds.",
-                false);
-        else if (!session_admit(s, head, &refusal))
-            refuse(s, METRIC_handshake_failures_total, refusal.status, refusal.text, false);
+        if (turned_away(s, head, request, &refusal))
+            answer(s, refusal.status, refusal.text, false);
         else
             upgrade(s, request);
+        break;
+    case REQUEST_EVENTS:
+        if (turned_away(s, head, request, &refusal))
+            sse_refuse(s, request, &refusal);
+        else
+            sse_open(s, head, request);
+        break;
+    case REQUEST_PREFLIGHT:
+        metric_add(&w->metrics, METRIC_http_requests_total, 1);
+        sse_preflight(s, request);
+        break;
     }
 }
 
@@ -199,7 +242,7 @@ void session_greet(struct session *s, char *bytes, size_t len)
         if (s->worker->keys) /* there may have been a token */
             explicit_bzero(bytes, used);
         /* What came behind the head are frames already. */
-        if (s->state == SESSION_OPEN && used < len)
+        if (s->state == SESSION_OPEN && used < len && !s->deaf)
             session_receive(s, bytes + used, len - used);
     } else {
         bool large = result == HTTP_LARGE;

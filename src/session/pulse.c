@@ -57,7 +57,7 @@ static void beat(uv_poll_t *poll, int status, int events)
 void pulse_wake(struct pulse *p)
 {
     p->resting = false;
-    p->beaten = p->turns;
+    p->beaten = p->turns - 1;
     p->due_ns = clock_ns() + beat_ns;
     arm(p, p->due_ns);
 }

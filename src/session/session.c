@@ -10,6 +10,7 @@
 #include "session/facts.h"
 #include "session/secure.h"
 #include "session/slow.h"
+#include "session/sse.h"
 #include "session/worker.h"
 
 /* CLOSE_WAIT_MS: how long a peer that was sent all, a close frame and the end, may take to end its
@@ -149,15 +150,17 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
 
 /* Forgets what is queued but for a frame that is partly sent, if the budget has room for what is
  * left of that; else, and without memory, false. */
-static bool session_cut(struct session *s)
+static bool session_cut(struct session *s, const struct buf *last)
 {
     struct worker *w = s->worker;
+    if (s->conn.unframed)
+        outbox_find_event(&w->log, &s->out);
     size_t left = outbox_frame_left(&s->out);
-    if (w->scratch.failed || (w->log.budget && w->log.charged + left > w->log.budget / 2))
+    if (last->failed || (w->log.budget && w->log.charged + left > w->log.budget / 2))
         return false;
     metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)(outbox_unsent(&s->out) - left));
     session_forget_gaps(s);
-    return outbox_cut(&w->log, &s->out, buf_text(&w->scratch));
+    return outbox_cut(&w->log, &s->out, buf_text(last));
 }
 
 /* The last frame is in the worker's scratch buffer. `cut`: what is queued is forgotten for it. */
@@ -168,14 +171,16 @@ static void session_say_last(struct session *s, enum close_reason reason, bool c
         session_end(s, reason, true);
         return;
     }
+    const struct buf *last =
+        s->conn.unframed ? sse_events(w, buf_text(&w->scratch), 0) : &w->scratch;
     session_leave_state(s, reason, cut ? outbox_unsent(&s->out) : 0);
     s->state = SESSION_CLOSING;
     s->full = false;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
     if (!cut) {
         s->patient = reason == CLOSE_SHUTDOWN;
-        session_send(s, buf_text(&w->scratch));
-    } else if (!session_cut(s)) {
+        session_send_bytes(s, buf_text(last));
+    } else if (!session_cut(s, last)) {
         session_end(s, reason, true);
     }
     session_watch(s);
@@ -211,8 +216,21 @@ void session_answer_close(struct session *s, int code)
 
 void session_send(struct session *s, struct text frames)
 {
+    session_send_past(s, frames, 0);
+}
+
+void session_send_past(struct session *s, struct text frames, uint64_t epoch)
+{
+    if (s->conn.unframed)
+        sse_send(s, sse_events(s->worker, frames, epoch));
+    else
+        session_send_bytes(s, frames);
+}
+
+void session_send_bytes(struct session *s, struct text bytes)
+{
     struct worker *w = s->worker;
-    uint64_t start = log_append(&w->log, frames.at, frames.len);
+    uint64_t start = log_append(&w->log, bytes.at, bytes.len);
     if (!outbox_add(&w->log, &s->out, start, w->log.end))
         s->unremembered = true;
     worker_touch(w, s);
@@ -313,6 +331,10 @@ void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote)
 static void session_read_end(struct session *s)
 {
     struct worker *w = s->worker;
+    if (s->conn.unframed) { /* HTTP knows no client that reads on */
+        session_end(s, CLOSE_PEER, false);
+        return;
+    }
     if (s->state != SESSION_HEAD && !s->blocked)
         session_flush(s);
     if (!s->blocked) {
@@ -399,7 +421,10 @@ static void ping(struct session *s)
     if (!w->scratch.failed)
         session_send(s, buf_text(&w->scratch));
     s->pinged = true;
-    s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
+    if (s->conn.unframed)
+        sse_pinged(s);
+    else
+        s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
     s->sent = 0;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
 }
@@ -433,8 +458,12 @@ void session_deadline(struct session *s)
         session_read(s);
     if (s->state != SESSION_OPEN)
         return;
+    if (s->pinged && s->conn.unframed && sse_acknowledged(s)) {
+        heard(s);
+        s->deadline.since -= (uint32_t)(limits->pong_ms / WHEEL_TICK_MS); /* as of the ping */
+    }
     uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->deadline.since) * WHEEL_TICK_MS;
-    if (s->pinged && session_advanced(s)) {
+    if (s->pinged && !s->conn.unframed && session_advanced(s)) {
         wheel_set(&w->wheel, &s->deadline, limits->pong_ms);
     } else if (s->pinged) {
         session_close(s, CLOSE_NO_PONG);

@@ -56,7 +56,8 @@ struct session {
     bool paused : 1;      /* not read from: a mailbox is crowded */
     bool full : 1;        /* not read from: too much unsent */
     bool pinged : 1;      /* a ping is out */
-    bool deaf : 1;        /* closing, and its input cannot be understood any more */
+    bool deaf : 1;        /* its input is thrown away: closing, and it cannot be understood any
+                           * more, or gets events */
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal : 4;  /* enum connection_refusal, until the head is answered */
@@ -125,8 +126,14 @@ void session_flush(struct session *s);
 /* The same, when the worker's ring has made the first write of it. */
 void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote);
 
-/* Queues whole frames. */
+/* Queues whole frames; to one that gets server-sent events, what these are there. */
 void session_send(struct session *s, struct text frames);
+
+/* The same for kept messages of a topic with that epoch. */
+void session_send_past(struct session *s, struct text frames, uint64_t epoch);
+
+/* Queues bytes as they are: whole frames, or whole events. */
+void session_send_bytes(struct session *s, struct text bytes);
 
 /* Chooses what its socket is watched for, after a flag changed. */
 void session_watch(struct session *s);

@@ -4,12 +4,13 @@
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/sse.h"
 #include "session/worker.h"
 
 enum { REPLAY_PIECE = 64 * 1024 }; /* bytes of frames that are encoded before they go to the log */
 
 /* Sends what is in the view. */
-static void replay(struct session *s, struct text topic, struct history_view *view)
+static void replay(struct session *s, struct text topic, uint64_t epoch, struct history_view *view)
 {
     struct worker *w = s->worker;
     struct buf *out = &w->enveloped;
@@ -20,14 +21,14 @@ static void replay(struct session *s, struct text topic, struct history_view *vi
     while (!out->failed && history_view_next(view, &offset, &data)) {
         envelope_append(out, &w->envelope, data, offset);
         if (out->len >= REPLAY_PIECE) {
-            session_send(s, buf_text(out));
+            session_send_past(s, buf_text(out), epoch);
             buf_clear(out);
         }
     }
     if (out->failed)
         session_close(s, CLOSE_NO_MEMORY);
     else if (out->len > 0)
-        session_send(s, buf_text(out));
+        session_send_past(s, buf_text(out), epoch);
     worker_relieve(w);
 }
 
@@ -35,8 +36,8 @@ static void replay(struct session *s, struct text topic, struct history_view *vi
 
 static enum policy policy_of(const struct session *s, const struct command *c, enum policy rule)
 {
-    if (!s->enveloped)
-        return POLICY_DISCONNECT; /* nobody could tell it of a gap */
+    if (!s->enveloped || s->conn.unframed)
+        return POLICY_DISCONNECT; /* nobody could tell it of a gap in the midst of its queue */
     switch (c->policy) {
     case COMMAND_DISCONNECT:
         return POLICY_DISCONNECT;
@@ -87,10 +88,12 @@ static void answer_joined(struct session *s, const struct command *c, const stru
     }
     if (c->has_since)
         recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
+    if (s->conn.unframed)
+        sse_send_position(s, joined);
     reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
     answer_send(s);
     if (!later && s->state == SESSION_OPEN)
-        replay(s, wish->name, &joined->past);
+        replay(s, wish->name, joined->epoch, &joined->past);
 }
 
 /* Who is subscribed has got or will get everything: what it has missed before is not known here, so

@@ -119,7 +119,11 @@ static enum join_result join_here(
         session_note_joined(s, key, wish->policy, joined);
         return JOIN_LATER;
     }
-    struct join join = {s->enveloped, wish->policy, wish->watches, joined ? joined->offset : 0};
+    struct join join = {.enveloped = s->enveloped,
+        .policy = wish->policy,
+        .watches = wish->watches,
+        .delivered = joined ? joined->offset : 0,
+        .events = s->conn.unframed};
     if (!local_join(&w->topics, key, &s->subscriber, join))
         return JOIN_NO_MEMORY;
     session_count_policy(s, wish->policy, 1);

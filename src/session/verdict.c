@@ -237,6 +237,55 @@ static struct verdict of(enum verdict_kind kind, const struct stretch *at, const
     return (struct verdict){kind, at->reason, at->begin, fact, 0};
 }
 
+/* The least that a message takes in a queue. */
+static uint64_t frame_least(const struct verdict_case *c, bool enveloped)
+{
+    static const char around[] = "xx{\"type\":\"message\",\"topic\":\"\",\"data\":0,\"offset\":0}";
+    return enveloped ? sizeof around - 1 + c->topic.len : sizeof "xx0" - 1;
+}
+
+/* Whether the message cannot be among the last `bytes` of a queue, for there would not be room for
+ * all those of its topic behind it, up to `newest`. Who loses some by policy may have fewer. */
+static bool lies_before(const struct search *s, const struct stretch *at, uint64_t newest,
+    uint64_t bytes, bool enveloped)
+{
+    bool strict = !at->reason->is_pattern && at->begin && at->begin->why == POLICY_DISCONNECT &&
+                  (!at->reason->now || at->reason->policy == POLICY_DISCONNECT);
+    uint64_t offset = s->c->offset;
+    return strict && newest > offset && newest - offset >= bytes / frame_least(s->c, enveloped);
+}
+
+/* The client's end, behind that subscription, with which the message may have been thrown away. */
+static const struct fact *find_cut(const struct search *s, const struct stretch *at)
+{
+    for (uint64_t n = (uint64_t)at->end_at; n < s->row->count; n++) {
+        const struct fact *fact = facts_at(s->row, n);
+        if (fact->client != s->c->client ||
+            (fact->kind != FACT_CLOSED && fact->kind != FACT_CLOSED_ALL))
+            continue;
+        uint64_t newest = at->end->kind == FACT_CLOSED_ALL ? 0 : at->end->offset;
+        bool all =
+            fact->count == 0 ||
+            (fact->count < UINT32_MAX && lies_before(s, at, newest, fact->count, fact->enveloped));
+        return all ? NULL : fact;
+    }
+    return NULL;
+}
+
+static struct verdict judge_ended(const struct search *s, const struct stretch *at)
+{
+    const struct fact *cut = find_cut(s, at);
+    return cut ? of(VERDICT_CUT_OFF, at, cut) : of(VERDICT_DELIVERED, at, at->end);
+}
+
+static bool is_queued(const struct search *s, const struct stretch *at)
+{
+    const struct verdict_case *c = s->c;
+    uint64_t newest = at->end ? at->end->offset : c->delivered;
+    return c->queued == QUEUED_YES ||
+           (c->queued == QUEUED_PERHAPS && !lies_before(s, at, newest, c->unsent, c->enveloped));
+}
+
 static struct verdict judge_inside(const struct search *s)
 {
     const struct verdict_case *c = s->c;
@@ -246,35 +295,34 @@ static struct verdict judge_inside(const struct search *s)
         return of(kind_of_loss(loss), at, loss);
     if (!losses_known(s, at))
         return of(VERDICT_FORGOTTEN, at, NULL);
-    if (at->end)
-        return of(
-            at->end->kind != FACT_LEFT && at->end->count > 0 ? VERDICT_CUT_OFF : VERDICT_DELIVERED,
-            at, at->end);
-    if (c->catching && !at->reason->is_pattern && c->offset >= c->next)
+    if (!at->end && c->catching && !at->reason->is_pattern && c->offset >= c->next)
         return of(VERDICT_CATCHING_UP, at, NULL);
-    if (c->on_its_way)
+    if (!at->end && c->on_its_way)
         return of(VERDICT_ON_ITS_WAY, at, NULL);
-    return of(c->queued == QUEUED_NO ? VERDICT_DELIVERED : VERDICT_QUEUED, at, NULL);
+    if (c->open && is_queued(s, at))
+        return of(VERDICT_QUEUED, at, NULL);
+    return at->end ? judge_ended(s, at) : of(VERDICT_DELIVERED, at, NULL);
 }
 
 static struct verdict judge_outside(const struct search *s)
 {
     const struct fact *refusal = find_refusal(s);
-    if (s->behind.reason)
+    if (s->behind.end)
         return of(s->behind.end->kind == FACT_LEFT ? VERDICT_LEFT : VERDICT_CLOSED, &s->behind,
             s->behind.end);
     if (s->in_front.reason)
         return of(VERDICT_SUBSCRIBED_LATER, &s->in_front, s->in_front.begin);
     if (refusal)
-        return of(VERDICT_REFUSED, &(struct stretch){NULL}, refusal);
+        return of(VERDICT_REFUSED, &(struct stretch){.reason = NULL}, refusal);
     bool known = oldest(s) == 0 || s->bounds.after >= oldest(s);
-    return of(known ? VERDICT_NOT_SUBSCRIBED : VERDICT_FORGOTTEN, &(struct stretch){NULL}, NULL);
+    return of(known ? VERDICT_NOT_SUBSCRIBED : VERDICT_FORGOTTEN, &(struct stretch){.reason = NULL},
+        NULL);
 }
 
 static struct verdict judge(struct search *s)
 {
     const struct verdict_case *c = s->c;
-    const struct stretch nothing = {NULL};
+    const struct stretch nothing = {.reason = NULL};
     if (!c->known)
         return of(VERDICT_UNKNOWN_CLIENT, &nothing, NULL);
     if (c->epoch && c->offset > c->newest)

@@ -40,7 +40,8 @@ struct verdict_case {
     bool untold;     /* a gap frame with the message is still to be sent */
     bool catching;   /* it is given the past, and `next` comes next */
     uint64_t next;
-    uint64_t unsent; /* bytes of its queue */
+    uint64_t unsent;    /* bytes of its queue */
+    uint64_t delivered; /* of the topic, to those who subscribe by its name; 0: not known */
     enum queued queued;
     uint64_t epoch; /* of the topic; 0: it is not there */
     uint64_t newest;

@@ -48,7 +48,8 @@ struct telling {
     struct buf words;
     const struct verdict_case *c;
     const struct verdict *v;
-    char at[WHEN_MAX]; /* of the fact */
+    struct fact fact;  /* that it rests on, if on any */
+    char at[WHEN_MAX]; /* of that */
 };
 
 /* How it was subscribed, and since when. */
@@ -73,7 +74,7 @@ static void say_subscription(struct telling *t)
 
 static void say_closed(struct telling *t)
 {
-    const struct fact *fact = t->v->fact;
+    const struct fact *fact = &t->fact;
     buf_appendf(&t->words, "the connection ended at %s: %s", t->at, closings[fact->why].text);
     if (closings[fact->why].code)
         buf_appendf(&t->words, " (code %d)", closings[fact->why].code);
@@ -91,8 +92,7 @@ static void say_queued(struct telling *t)
 {
     say_subscription(t);
     buf_appendf(&t->words,
-        ", and the message was put into its queue, of which %" PRIu64
-        " bytes are not written yet: its connection takes no more.",
+        ", and the message was put into its queue, of which %" PRIu64 " bytes are not written yet.",
         t->c->unsent);
     buf_append_string(&t->words, t->c->queued == QUEUED_YES
                                      ? " The message is among them."
@@ -107,7 +107,7 @@ static void say_delivered(struct telling *t)
         buf_append_char(&t->words, '.');
         return;
     }
-    if (t->v->fact->kind == FACT_LEFT)
+    if (t->fact.kind == FACT_LEFT)
         buf_appendf(&t->words, " before it unsubscribed at %s.", t->at);
     else
         buf_appendf(&t->words, " before its connection ended at %s.", t->at);
@@ -115,7 +115,7 @@ static void say_delivered(struct telling *t)
 
 static void say_dropped(struct telling *t)
 {
-    const struct fact *fact = t->v->fact;
+    const struct fact *fact = &t->fact;
     buf_appendf(&t->words,
         "The client was too slow, and by the policy %s messages %" PRIu64 " to %" PRIu64
         " were dropped from its queue at %s.",
@@ -148,13 +148,13 @@ static void say_forgotten(struct telling *t)
 static void say_refused(struct telling *t)
 {
     buf_appendf(&t->words, "The client wanted to subscribe, and was refused at %s: %s.", t->at,
-        error_code_name((enum error_code)t->v->fact->why));
+        error_code_name((enum error_code)t->fact.why));
 }
 
 static void say(struct telling *t)
 {
     const struct verdict_case *c = t->c;
-    const struct fact *fact = t->v->fact;
+    const struct fact *fact = &t->fact;
     struct buf *w = &t->words;
     switch (t->v->kind) {
     case VERDICT_DELIVERED:
@@ -363,8 +363,10 @@ static void write_facts(struct buf *out, const struct verdict_case *c)
 void verdict_write(struct buf *out, const struct verdict_case *c, const struct verdict *v)
 {
     struct telling t = {.c = c, .v = v};
-    if (v->fact)
+    if (v->fact) {
+        t.fact = *v->fact;
         when(c, v->fact->ms, t.at);
+    }
     say(&t);
     const char *name = verdict_name(v->kind);
     buf_appendf(out, "\"verdict\":\"%s\",\"outcome\":\"%s\",\"words\":", name, name);

@@ -11,6 +11,7 @@
 #include "session/inquiry.h"
 #include "session/secure.h"
 #include "session/session.h"
+#include "session/sse.h"
 
 enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
 
@@ -116,9 +117,11 @@ static void tell_reconnect(struct session *s)
 {
     struct worker *w = s->worker;
     uint64_t spread = w->shop->limits.drain_ms + 1;
+    uint64_t after = hash_bytes(w->shop->route.registry.key, &s->client, sizeof s->client) % spread;
     buf_clear(&w->scratch);
-    reply2_reconnect(&w->scratch,
-        hash_bytes(w->shop->route.registry.key, &s->client, sizeof s->client) % spread);
+    reply2_reconnect(&w->scratch, after);
+    if (s->conn.unframed)
+        sse_send_retry(s, after);
     if (!w->scratch.failed)
         session_send(s, buf_text(&w->scratch));
 }
@@ -312,6 +315,7 @@ void worker_fini(struct worker *w)
     buf_fini(&w->acks);
     buf_fini(&w->scratch);
     buf_fini(&w->enveloped);
+    buf_fini(&w->events);
     envelope_fini(&w->envelope);
     marks_fini(&w->marks);
     rules_drop(w->rules);

@@ -135,7 +135,8 @@ struct worker {
     struct buf scratch;        /* for answers */
     struct buf acks;           /* answers to publishes, until the mail is delivered */
     struct envelope envelope;  /* of the topic that is being delivered */
-    struct buf enveloped;      /* its frames */
+    struct buf enveloped;      /* its frames, */
+    struct buf events;         /* and those as server-sent events; answers, too */
     uint32_t choosing;         /* changes with each run that not everyone gets */
     const void *joining;       /* its interest is raised, though nobody is in the local topic yet */
     struct rules *rules;       /* in force here; NULL: none */

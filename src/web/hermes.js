@@ -950,9 +950,7 @@ export class Hermes extends Emitter {
         if (channel) {
             if (offset <= channel.offset) return;
             channel.replaying = 0;
-            const own = channel.own.delete(offset);
             channel.reach(offset);
-            if (own) return;
             for (const [sub, wish] of channel.takers())
                 if (wish.held) wish.held.push({ frame, text });
                 else if (offset > wish.from) sub[GIVE](new Message(topic, channel.epoch, frame, text));

@@ -225,7 +225,7 @@ static void a_sum_begins_anew_when_somebody_joins_or_leaves(void **state)
     rig_close(&r);
 }
 
-/* Seen to fail without look_at_patterns, and without the generation that changes with it. */
+/* Seen to fail without look_at_patterns. */
 static void a_lost_interest_by_pattern_is_healed_and_who_has_it_is_closed(void **state)
 {
     (void)state;
@@ -258,7 +258,8 @@ static void a_lost_interest_by_pattern_is_healed_and_who_has_it_is_closed(void *
     rig_close(&r);
 }
 
-/* Who takes the past in pieces is in no local topic, and counts all the same. */
+/* Seen to fail without catch_up_count. Who takes the past in pieces is in no local topic, and
+ * counts all the same. */
 static void who_catches_up_is_counted(void **state)
 {
     (void)state;
