@@ -209,9 +209,9 @@ def test_renegotiation_is_refused_and_others_do_not_notice(start_tls):
 class ByHand:
     """A client's side of the handshake, whose bytes are carried by the test."""
 
-    def __init__(self, own, name="localhost"):
+    def __init__(self, own, name="localhost", session=None):
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.ssl = own.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+        self.ssl = own.wrap_bio(self.incoming, self.outgoing, server_hostname=name, session=session)
         self.done = False
 
     def shake(self, fed=b""):
