@@ -112,6 +112,19 @@ static enum tls_failure failure_of(struct tls *t, int code)
     }
 }
 
+/* Where mbedTLS 2.28 ends without an alert, and the client would see nothing but the end. */
+static void last_word(struct tls *t, enum tls_failure failure)
+{
+#if TLS_LIBRARY_3
+    (void)t;
+    (void)failure;
+#else
+    if (failure == TLS_FAULT_SUITE || failure == TLS_FAULT_CLIENT_CERTIFICATE_MISSING)
+        mbedtls_ssl_send_alert_message(
+            &t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+#endif
+}
+
 static enum tls_step failed(struct tls_fault *fault, enum tls_failure failure, int code)
 {
     *fault = (struct tls_fault){failure, code};
@@ -216,8 +229,11 @@ enum tls_step tls_handshake(struct conn *c, struct tls_config *config, struct tl
         return TLS_WANT_READ;
     if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
         return TLS_WANT_WRITE;
-    if (code != 0)
-        return failed(fault, failure_of(t, code), code);
+    if (code != 0) {
+        enum tls_failure failure = failure_of(t, code);
+        last_word(t, failure);
+        return failed(fault, failure, code);
+    }
     if (!tls_over(&t->ssl))
         return TLS_AGAIN;
     t->greeting = false;
@@ -358,18 +374,23 @@ static const uint8_t *next(struct tls_config *config, struct place *p, size_t mo
     return config->small;
 }
 
-/* Sends the rest of a record. The library looks at no byte of what it is given for that. */
+/* Bytes of records that are encrypted and wait for the socket: of ours, or of an alert that the
+ * library had to send while it read. */
+static bool owes(const struct tls *t)
+{
+    return t->ssl.TLS_PRIVATE(out_left) > 0;
+}
+
+/* Sends them. While there are any, a write does nothing else, whatever it is given, so they have to
+ * be gone before anything is written; and when there are none, one would begin a record. */
 static ssize_t pay(struct tls *t)
 {
-    if (t->owed == 0)
+    if (!owes(t))
         return 0;
-    int code = mbedtls_ssl_write(&t->ssl, t->config->small, t->owed);
+    int code = mbedtls_ssl_write(&t->ssl, t->config->small, 1);
     if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
         return CONN_AGAIN;
-    if (code < 0)
-        return CONN_BROKEN;
-    t->owed = 0;
-    return 0;
+    return code < 0 ? CONN_BROKEN : 0;
 }
 
 /* As conn_write: a record that the socket takes but in part counts as written. */
@@ -384,10 +405,8 @@ static ssize_t write_records(struct tls *t, const struct iovec *pieces, int coun
     while ((from = next(t->config, &place, most, &len)) != NULL) {
         t->goes_on = place.count > 1 || (place.count == 1 && place.at < place.pieces->iov_len);
         int code = mbedtls_ssl_write(&t->ssl, from, len);
-        if (code == MBEDTLS_ERR_SSL_WANT_WRITE) {
-            t->owed = (uint16_t)len;
+        if (code == MBEDTLS_ERR_SSL_WANT_WRITE)
             return (ssize_t)(total + len);
-        }
         if (code < 0 || (size_t)code != len)
             return CONN_BROKEN;
         total += len;
@@ -434,7 +453,7 @@ ssize_t tls_flush(struct tls *t)
 
 bool tls_pending(const struct tls *t)
 {
-    return t->owed > 0 || (t->finishing && !t->finished);
+    return owes(t) || (t->finishing && !t->finished);
 }
 
 void tls_finish(struct tls *t)

@@ -34,7 +34,6 @@ struct tls {
     struct tls_config *config;
     struct tls_places places;
     int fd;
-    uint16_t owed; /* bytes taken, and encrypted, whose record is not all sent */
     uint8_t end;   /* enum tls_end */
     bool greeting; /* the handshake goes on */
     bool goes_on;  /* more follows at once what is sent now: messages of a flight, records */

@@ -90,14 +90,6 @@ static void step(struct session *s)
     }
 }
 
-void session_secure_at_last(struct session *s)
-{
-    if (!s->unsecured || s->heralded)
-        return;
-    list_remove(&s->securing);
-    step(s);
-}
-
 bool worker_secure(struct worker *w, uint64_t slice_ns)
 {
     uint64_t start = 0;

@@ -20,9 +20,6 @@ struct worker;
 /* Queues it. */
 void session_secure(struct session *s);
 
-/* Its connection is broken: hears what came before that, should it be unsecured. */
-void session_secure_at_last(struct session *s);
-
 /* It ends: it is in no queue any more. */
 void session_forget_secure(struct session *s);
 

@@ -391,12 +391,13 @@ static bool session_read(struct session *s)
 void session_ready(struct conn *conn, int events)
 {
     struct session *s = session_of_conn(conn);
+    if (events & CONN_FAULT && s->unsecured && !s->heralded) {
+        session_secure(s); /* why it went may be in what it sent last */
+        return;
+    }
     if (events & CONN_FAULT) {
         while (session_read(s))
             ;
-        /* Why it went may be in what it sent last. */
-        if (s->state != SESSION_ENDED)
-            session_secure_at_last(s);
         session_end(s, s->peer_closed ? CLOSE_PEER : CLOSE_LOST, false);
         return;
     }

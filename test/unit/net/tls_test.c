@@ -269,6 +269,39 @@ static void our_end_waits_for_what_is_pending(void **state)
     scene_close(&s);
 }
 
+/* A bad record makes the library send an alert while it reads, and what was left before that.
+ * Broken by a note of ours of what is left, which then is not true any more: writes what is not
+ * there. */
+static void an_alert_sent_while_reading_takes_the_rest_of_a_record_along(void **state)
+{
+    (void)state;
+    struct scene s;
+    size_t sum = 0;
+    size_t read = 0;
+    int got;
+    scene_open(&s, all.ca.pem, 4096);
+    scene_meet(&s, config);
+    while (!conn_pending(&s.conn))
+        sum += write_some(&s, large + sum);
+    /* All that the kernel has: then there is room for the rest, which nobody has flushed yet. */
+    for (int idle = 0; idle < 20;) {
+        got = tls_peer_read(&s.peer, copy + read, LARGE - read);
+        assert_true(got > 0 || got == MBEDTLS_ERR_SSL_WANT_READ);
+        read += got > 0 ? (size_t)got : 0;
+        struct pollfd more = {.fd = s.fd, .events = POLLIN};
+        idle = got > 0 || poll(&more, 1, 10) > 0 ? 0 : idle + 1;
+    }
+    assert_true(conn_pending(&s.conn));
+    assert_true(read < sum);
+    static const char bad[] = "\x17\x03\x03\x00\x20 a record that is none of ours..";
+    assert_int_equal(send(s.fd, bad, 37, MSG_NOSIGNAL), 37);
+    scene_wait_for(s.conn.fd, POLLIN);
+    assert_int_equal(conn_read(&s.conn, buffer, ROOM), CONN_BROKEN);
+    ssize_t left = conn_flush(&s.conn);
+    assert_true(left == 0 || left == CONN_AGAIN || left == CONN_BROKEN);
+    scene_close(&s);
+}
+
 /* The peer keeps its socket open: nothing but its word tells. */
 static void the_peer_s_end_is_read_as_0_by_every_read(void **state)
 {
@@ -517,6 +550,7 @@ int main(void)
         cmocka_unit_test(records_may_come_byte_by_byte),
         cmocka_unit_test(our_end_is_told_and_reading_goes_on),
         cmocka_unit_test(our_end_waits_for_what_is_pending),
+        cmocka_unit_test(an_alert_sent_while_reading_takes_the_rest_of_a_record_along),
         cmocka_unit_test(the_peer_s_end_is_read_as_0_by_every_read),
         cmocka_unit_test(an_end_without_a_word_is_read_as_0),
         cmocka_unit_test(a_close_tells_the_peer_and_a_reset_does_not),
