@@ -53,7 +53,8 @@ bool echo_open(struct echo *e, uv_loop_t *loop, const char *host, int port, size
     }
     /* What is to be waited for at the end are the clients' timers. */
     uv_unref((uv_handle_t *)&e->poller.handle);
-    struct listen_at at = {host, "the host", "--port", BACKLOG};
+    struct listen_at at = {
+        .host = host, .host_setting = "the host", .port_setting = "--port", .backlog = BACKLOG};
     e->listener_count = listen_open(&at, &e->port, fds, ECHO_LISTENERS, error, error_size);
     if (e->listener_count < 0) {
         echo_fini(e);

@@ -17,7 +17,7 @@ import pytest
 import raw
 from haproxy import haproxy  # noqa: F401
 from hermes_fixtures import clean_environment, eventually, milliseconds, settings
-from raw import Client, Ended, Raw, command, head
+from raw import Raw, command, head
 from test_auth import SECRET, bearer, token
 from test_proxies import v1, v2
 from test_start import refuses, run

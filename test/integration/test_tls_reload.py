@@ -1,6 +1,5 @@
 """Certificates that change while the broker runs: by SIGHUP, and by themselves."""
 
-import json
 import os
 import signal
 import threading
@@ -9,8 +8,8 @@ import pytest
 
 from hermes_fixtures import eventually, within
 from raw import Ended, command, head, publish_text
-from tls_support import Authority, Pair, TlsClient, TlsRaw, context, replace, start_tls, world  # noqa: F401
-from test_tls import ByHand, failed
+from tls_support import Authority, TlsClient, TlsRaw, context, replace, start_tls, world  # noqa: F401
+from test_tls import ByHand
 
 TAKEN = r" info .*subject="
 KEPT = r" error .*certificate.* not loaded|error .*the old (one|ones|certificate) stays?"

@@ -7,11 +7,8 @@ import ipaddress
 import os
 import re
 import shutil
-import signal
-import socket
 import ssl
 import subprocess
-import threading
 
 import pytest
 from cryptography import x509
@@ -19,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-import hermes_fixtures
 import raw
 from hermes_fixtures import clean_environment
 from raw import DEADLINE, Client, Client2, Ended, Raw

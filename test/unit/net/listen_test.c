@@ -21,7 +21,8 @@ enum { MOST = 8, BACKLOG = 16 };
 static int listen_on(
     const char *host, int *port, int *fds, int most, char *error, size_t error_size)
 {
-    struct listen_at at = {host, "WS_HOST", "WS_PORT", BACKLOG};
+    struct listen_at at = {
+        .host = host, .host_setting = "WS_HOST", .port_setting = "WS_PORT", .backlog = BACKLOG};
     return listen_open(&at, port, fds, most, error, error_size);
 }
 
