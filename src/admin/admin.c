@@ -130,6 +130,41 @@ void admin_stop(struct admin *a)
     mailbox_post(&a->box, (struct mail){.kind = MAIL_DRAIN});
 }
 
+/* --- its token -------------------------------------------------------------------------------- */
+
+static void token_free(struct secret *token)
+{
+    if (token)
+        secret_fini(token);
+    free(token);
+}
+
+static struct secret *token_new(struct text text)
+{
+    struct secret *token = calloc(1, sizeof *token);
+    if (token && secret_init(token, text.len)) {
+        memcpy(token->at, text.at, text.len);
+        return token;
+    }
+    free(token);
+    return NULL;
+}
+
+bool admin_set_token(struct admin *a, struct text text)
+{
+    struct secret *token = token_new(text);
+    if (token && mailbox_post(&a->box, (struct mail){.kind = MAIL_RULES, .item = token}))
+        return true;
+    token_free(token);
+    return false;
+}
+
+static void take_token(struct admin *a, struct secret *token)
+{
+    token_free(a->token);
+    a->token = token;
+}
+
 /* --- its mail --------------------------------------------------------------------------------- */
 
 void admin_ask(struct admin *a, struct inquiry *q, const uint64_t *workers)
@@ -148,6 +183,8 @@ static void mail_came(void *user)
             if (mail.kind == MAIL_INQUIRY) {
                 a->asking--;
                 inquiry_finish(mail.item);
+            } else if (mail.kind == MAIL_RULES) {
+                take_token(a, mail.item);
             } else {
                 MUST(mail.kind == MAIL_DRAIN);
                 stop(a);
@@ -232,7 +269,10 @@ enum admin_fault admin_open(
     a->loads = calloc(settings->shop->count, sizeof *a->loads);
     for (unsigned i = 0; a->loads && i < settings->shop->count; i++)
         a->loads[i].at_ns = clock_ns();
-    if (!a->loads || !api_open(a)) {
+    if (settings->token.len > 0)
+        a->token = token_new(settings->token);
+    a->settings.token = (struct text){0}; /* the caller's may go */
+    if (!a->loads || (settings->token.len > 0 && !a->token) || !api_open(a)) {
         a->stopping = true;
         close_listeners(a);
         admin_fini(a);
@@ -269,6 +309,12 @@ void admin_fini(struct admin *a)
     }
     if (a->api)
         api_fini(a);
+    /* What came after the last look. */
+    mailbox_take(&a->box, &a->tray);
+    for (; a->tray.at < a->tray.count; a->tray.at++)
+        if (a->tray.mails[a->tray.at].kind == MAIL_RULES)
+            take_token(a, a->tray.mails[a->tray.at].item);
+    token_free(a->token);
     free(a->loads);
     tray_fini(&a->tray);
     mailbox_fini(&a->box);

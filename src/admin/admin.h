@@ -4,14 +4,15 @@
  * Order: admin_open binds (so that a busy port is known before anything runs), admin_start,
  *   admin_stop when the workers have ended, admin_join, admin_fini. Until admin_stop it answers,
  *   also while the broker drains; then requests under way are answered and no more are read.
- * Threads: admin_stop from any; everything else, and the handlers, from the listener's own. It
- *   touches nothing of a worker's: it asks by mail (session/inquiry.h). */
+ * Threads: admin_stop and admin_set_token from any; everything else, and the handlers, from the
+ * listener's own. It touches nothing of a worker's: it asks by mail (session/inquiry.h). */
 #ifndef HERMES_ADMIN_ADMIN_H
 #define HERMES_ADMIN_ADMIN_H
 
 #include <stdbool.h>
 #include <uv.h>
 
+#include "auth/secret.h"
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/metrics.h"
@@ -31,7 +32,7 @@ struct admin_settings {
     const char *host;                 /* empty: all addresses */
     int port;                         /* 0: any free one */
     const struct listen_given *given; /* sockets in its place; NULL */
-    struct text token;                /* empty: everyone may who can connect, from this machine */
+    struct text token;                /* copied; empty: everyone may who can connect, from here */
     size_t body_max;                  /* bytes of one request */
     struct workshop *shop;            /* the workers: route, rules, limits, logger */
     const struct metrics *outside;    /* of what the program around the broker publishes */
@@ -60,6 +61,7 @@ struct admin {
     struct admin_listener listeners[ADMIN_LISTENERS_MAX];
     size_t listener_count;
     int port;
+    struct secret *token;    /* NULL: none */
     struct list connections; /* struct http_conn; the idle ones as they became so */
     unsigned connection_count;
     size_t held_bytes;   /* of requests, in all connections */
@@ -87,6 +89,10 @@ enum admin_fault admin_open(
 /* Starts the thread; a libuv error code or 0. */
 int admin_start(struct admin *a);
 void admin_stop(struct admin *a);
+
+/* Another token from now on, copied; not to be empty. From any thread. False: there is no memory,
+ * or it has ended. */
+bool admin_set_token(struct admin *a, struct text token);
 void admin_join(struct admin *a);
 
 /* Frees one whose thread has ended or was never started. */
@@ -97,6 +103,11 @@ void admin_fini(struct admin *a);
 /* inquiry_ask, remembered, so that the listener does not end before the answer is there: for all
  * that it asks. */
 void admin_ask(struct admin *a, struct inquiry *q, const uint64_t *workers);
+
+static inline struct text admin_token(const struct admin *a)
+{
+    return a->token ? (struct text){(const char *)a->token->at, a->token->len} : TEXT("");
+}
 
 /* Whether that was the last thing it waited for. */
 void admin_maybe_end(struct admin *a);

@@ -83,9 +83,8 @@ static bool refuse(struct refusal *r, int status, const char *code, const char *
 
 static bool may_be_asked_by_name(const struct exchange *x, struct refusal *r)
 {
-    const struct admin_settings *settings = &x->admin->settings;
     const struct http_header *host = http_find(&x->head, "Host");
-    if (settings->token.len > 0 || !host || guard_host_is_local(host->value))
+    if (admin_token(x->admin).len > 0 || !host || guard_host_is_local(host->value))
         return true;
     return refuse(r, 403, "forbidden",
         "Without WS_ADMIN_TOKEN this listener answers only to localhost or an address as Host.");
@@ -123,8 +122,7 @@ static bool wrong_method(const struct target *t, struct refusal *r)
 static bool may_ask(const struct exchange *x, enum door access, struct refusal *r)
 {
     struct admin *a = x->admin;
-    if (access != TOKEN || a->settings.token.len == 0 ||
-        guard_has_token(&x->head, a->settings.token))
+    if (access != TOKEN || admin_token(a).len == 0 || guard_has_token(&x->head, admin_token(a)))
         return true;
     refuse(r, 401, "unauthorized",
         "This needs the token of WS_ADMIN_TOKEN: \"Authorization: Bearer TOKEN\".");

@@ -27,7 +27,8 @@ enum mail_kind {
     MAIL_CONNECTION, /* to a worker: an accepted socket; word is the descriptor and flags */
     MAIL_MESSAGE,    /* to a worker: item is a counted message for its subscribers */
     MAIL_RESUME,     /* to a worker: a mailbox that was crowded has room */
-    MAIL_RULES,      /* to a worker: other rules are in force */
+    MAIL_RULES,      /* to a worker: other rules are in force; to the admin listener: item is the
+                      * token it asks for from now on */
     MAIL_SWEEP,      /* to a worker: there may be topics that nobody subscribes by name */
     MAIL_PRESENCE,   /* to a worker: item is a question who subscribes here, or its answer */
     MAIL_INQUIRY,    /* to a worker: item is a question of the admin listener's; back to that */

@@ -17,6 +17,11 @@ static int no_memory(struct hermes *h)
 
 /* --- the token -------------------------------------------------------------------------------- */
 
+static struct text given_token(const struct hermes *h)
+{
+    return (struct text){(const char *)h->admin_token.at, h->admin_token.len};
+}
+
 /* As a header can carry it. */
 static int check_token(struct hermes *h, const char *name)
 {
@@ -76,6 +81,31 @@ static int load_token(struct hermes *h)
     return *file ? read_token(h, file) : HERMES_OK;
 }
 
+static void warn_of_weak(struct hermes *h)
+{
+    if (h->admin_token.len > 0 && h->admin_token.len < TOKEN_LONG)
+        LOG_LINE(&h->logger, LOG_WARN, "weak admin token",
+            LOG_STRING("reason", "it is shorter than 16 characters and can be guessed"));
+}
+
+int hermes_reload_admin(struct hermes *h)
+{
+    const char *file = hermes_text(h, SETTING_admin_token_file);
+    if (!h->admin || !*file)
+        return HERMES_OK;
+    int code = load_token(h);
+    if (code == HERMES_OK && !admin_set_token(h->admin, given_token(h)))
+        code = no_memory(h);
+    if (code != HERMES_OK) {
+        LOG_LINE(&h->logger, LOG_ERROR, "admin token not loaded, the old one stays",
+            LOG_STRING("reason", h->error));
+        return code;
+    }
+    LOG_LINE(&h->logger, LOG_INFO, "admin token loaded", LOG_STRING("file", file));
+    warn_of_weak(h);
+    return HERMES_OK;
+}
+
 /* --- the listener ----------------------------------------------------------------------------- */
 
 static void drain(void *user)
@@ -93,7 +123,7 @@ static struct admin_settings settings_of(struct hermes *h, void (*ended)(void *u
         .host = host,
         .port = port == PORT_AUTO ? DEFAULT_PORT : (int)port,
         .given = &h->given[LISTENER_ADMIN],
-        .token = {(const char *)h->admin_token.at, h->admin_token.len},
+        .token = given_token(h),
         .body_max = h->shop.limits.message_bytes + BODY_MORE,
         .shop = &h->shop,
         .outside = &h->outside,
@@ -142,8 +172,6 @@ void hermes_log_admin(struct hermes *h)
         return;
     LOG_LINE(&h->logger, LOG_INFO, "admin listener",
         LOG_STRING("host", *a->settings.host ? a->settings.host : "*"), LOG_NUMBER("port", a->port),
-        LOG_STRING("token", a->settings.token.len > 0 ? "yes" : "no"));
-    if (a->settings.token.len > 0 && a->settings.token.len < TOKEN_LONG)
-        LOG_LINE(&h->logger, LOG_WARN, "weak admin token",
-            LOG_STRING("reason", "it is shorter than 16 characters and can be guessed"));
+        LOG_STRING("token", h->admin_token.len > 0 ? "yes" : "no"));
+    warn_of_weak(h);
 }

@@ -89,7 +89,7 @@ int hermes_reload(struct hermes *h)
         return HERMES_STOPPED;
     }
     /* The error that is told is the last one. */
-    int codes[] = {reload_certificates(h), reload_keys(h), reload_rules(h)};
+    int codes[] = {reload_certificates(h), hermes_reload_admin(h), reload_keys(h), reload_rules(h)};
     int code = HERMES_OK;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i] != HERMES_OK)

@@ -69,6 +69,9 @@ int hermes_check_tls(struct hermes *h);
 int hermes_open_admin(struct hermes *h, void (*ended)(void *user));
 void hermes_log_admin(struct hermes *h);
 
+/* admin_port.c: reads the token's file anew, if there is one; logs what came of it. */
+int hermes_reload_admin(struct hermes *h);
+
 /* server.c: hermes_drain, for the broker's own threads, which may run before it counts as started.
  */
 void hermes_begin_drain(struct hermes *h);

@@ -52,13 +52,18 @@ export function startConsole() {
         const { connect } = await import("./hermes.js");
         if (client) return client;
         const mine = connect(url.value, { token: token.value || undefined });
+        let told = ""; // once, however often it is tried
+        let hint = HINT; // of no use where it was connected before
         client = mine;
         mine.on("state", (now) => {
             if (client === mine && now !== "closed") state(...STATES[now]);
+            if (now === "open") told = hint = "";
             newest = "";
         });
         mine.on("error", (fault) => {
-            if (client === mine) aside(fault.message + (fault.code === "connect_failed" ? HINT : ""), "error");
+            if (client !== mine || fault.message === told) return;
+            told = fault.message;
+            aside(told + (fault.code === "connect_failed" ? hint : ""), "error");
         });
         mine.closed.then((fault) => {
             if (client === mine && fault) disconnect();

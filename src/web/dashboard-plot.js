@@ -8,7 +8,7 @@ const LEFT = 40, RIGHT = 10, TOP = 8, BOTTOM = 20;
 // The next number that is not below and has a half that is as round.
 function roundUp(n) {
     const power = 10 ** Math.floor(Math.log10(n));
-    return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((candidate) => candidate >= n);
+    return [1, 1.2, 1.6, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((candidate) => candidate >= n);
 }
 
 export class Plot {
@@ -73,7 +73,7 @@ export class Plot {
         const samples = this.#shown(now);
         const values = samples.map((sample) => sample.value).filter((value) => value !== null);
         const peak = values.length ? Math.max(...values) : null;
-        const top = roundUp(Math.max(peak ?? 0, 4) * 1.05);
+        const top = roundUp(Math.max((peak ?? 0) * 1.05, 4));
         const x = (at) => width - RIGHT - ((now - at) / (this.#window * 1000)) * (width - LEFT - RIGHT);
         const y = (value) => height - BOTTOM - (value / top) * (height - TOP - BOTTOM);
 

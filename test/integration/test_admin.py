@@ -204,6 +204,32 @@ def test_the_token_may_be_in_a_file(start_server, tmp_path):
     assert conn.ask("GET", "/metrics", extra=[f"Authorization: Bearer {TOKEN}"]).status == 200
 
 
+def test_the_file_is_read_again_when_told(start_server, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("the-first-of-the-tokens")
+    server = start_server(admin_token_file=file)
+    conn = Conn(server)
+
+    def status(token):
+        return conn.ask("GET", "/metrics", extra=[f"Authorization: Bearer {token}"]).status
+
+    assert status("the-first-of-the-tokens") == 200
+    file.write_text("the-second-of-the-tokens\n")
+    assert status("the-second-of-the-tokens") == 401
+    server.kill(signal.SIGHUP)
+    server.wait_log("admin token loaded")
+    eventually(lambda: status("the-second-of-the-tokens") == 200)
+    assert status("the-first-of-the-tokens") == 401
+    file.write_text("two words")
+    server.kill(signal.SIGHUP)
+    server.wait_log("error admin token not loaded, the old one stays reason=.*no token")
+    file.unlink()
+    server.kill(signal.SIGHUP)
+    server.wait_log("error admin token not loaded, the old one stays reason=.*No such file")
+    assert status("the-second-of-the-tokens") == 200
+    assert "of-the-tokens" not in server.log()
+
+
 @pytest.mark.parametrize("text", ["", "\n", "two words", "mit Umläuten", "x" * 1025, "a\nb"])
 def test_what_can_be_no_token_is_one_line_that_says_so(tmp_path, text):
     file = tmp_path / "token"

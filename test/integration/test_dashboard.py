@@ -547,3 +547,20 @@ def test_numbers_are_told_as_people_read_them(start_server, show):
                     "0 B", "1,023 B", "1.0 KiB", "1.0 MiB", "3.0 GiB",
                     "12 %", "100 %", "59 s", "1 min 1 s", "2 h 1 min", "1 d 1 h",
                     "0", "1.2k", "2.5M", "1 client", "2 clients"]
+
+
+def test_nothing_jumps_when_numbers_come(start_server, show):
+    """The browser's own measure of it: what moved, by how much of the page. 0.1 counts as good."""
+    server = start_server(workers=2)
+    page = ready(show(server))
+    with Traffic(server, "ticks"):
+        crowd(server, {f"t:{n}": 1 + n % 3 for n in range(20)})
+        page.until("$$('#topics tbody tr').length === 15 && $$('#connections tbody tr').length === 5")
+        page.until("parseFloat($('#plot-in b').textContent) > 0")
+    server.stop()
+    page.away = True
+    page.until("!$('#away').hidden")
+    moved = page.run("""new Promise((done) => new PerformanceObserver((list) => done(list.getEntries()
+        .map((e) => [e.value, e.sources.map((s) => s.node?.outerHTML?.slice(0, 120))])))
+        .observe({ type: 'layout-shift', buffered: true }) || setTimeout(() => done([]), 300))""")
+    assert sum(value for value, _ in moved) < 0.02, moved

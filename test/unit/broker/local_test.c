@@ -173,7 +173,7 @@ static void it_holds_what_was_joined_and_not_left(void **state)
     }
 }
 
-/* --- the three segments ----------------------------------------------------------------------- */
+/* --- the four segments ------------------------------------------------------------------------ */
 
 enum { MEMBERS = 60, PLACES = 12 };
 
@@ -198,19 +198,22 @@ static struct join random_join(struct random *r)
 {
     struct join join = {.policy = (enum policy)random_below(r, 3)};
     join.enveloped = random_below(r, 3) > 0;
-    join.watches = join.enveloped && random_below(r, 2);
+    join.events = join.enveloped && random_below(r, 3) == 0;
+    join.watches = join.enveloped && !join.events && random_below(r, 2);
     return join;
 }
 
-/* The places of level 1, then those of level 2, then those who watch; each is there once. */
+/* The places of level 1, then of level 2 those who get events, the others, and those who watch;
+ * each is there once. */
 static void assert_segments(struct segments *m, size_t t)
 {
     struct local_topic *topic = place_of(m, t);
-    uint32_t plain = 0, watchers = 0, lenient = 0, count = 0;
+    uint32_t plain = 0, events = 0, watchers = 0, lenient = 0, count = 0;
     bool seen[MEMBERS] = {false};
     for (size_t s = 0; s < MEMBERS; s++) {
         const struct member *member = &m->on[s][t];
         plain += member->on && !member->join.enveloped;
+        events += member->on && member->join.events;
         watchers += member->on && member->join.watches;
         lenient += member->on && member->join.policy != POLICY_DISCONNECT;
         count += member->on;
@@ -220,6 +223,7 @@ static void assert_segments(struct segments *m, size_t t)
         return;
     assert_int_equal(topic->count, count);
     assert_int_equal(topic->plain, plain);
+    assert_int_equal(topic->events, events);
     assert_int_equal(topic->watchers, watchers);
     assert_int_equal(topic->lenient, lenient);
     assert_int_equal(topic->is_pattern, t % 2);
@@ -233,6 +237,7 @@ static void assert_segments(struct segments *m, size_t t)
         assert_int_equal(found->policy, member->join.policy);
         assert_int_equal(found->watches, member->join.watches);
         assert_int_equal(i < plain, !member->join.enveloped);
+        assert_int_equal(i >= plain && i < plain + events, member->join.events);
         assert_int_equal(i >= count - watchers, member->join.watches);
         seen[s] = true;
     }
@@ -253,7 +258,7 @@ static void step(struct segments *m, struct random *r, uint64_t leaving)
     } else {
         struct join join = random_join(r);
         member->join.policy = join.policy;
-        if (member->join.enveloped)
+        if (member->join.enveloped && !member->join.events)
             member->join.watches = join.watches;
         local_change(
             subscriber_find(subscriber, place_of(m, t)), member->join.policy, member->join.watches);

@@ -625,6 +625,66 @@ static void all_that_is_there_goes_in_one_write(void **state)
     hub_close(&h);
 }
 
+/* --- server-sent events ----------------------------------------------------------------------- */
+
+/* An event of that many lines. */
+static void give_event(struct hub *h, struct peer *p, size_t lines)
+{
+    buf_clear(&h->frame);
+    for (size_t i = 0; i < lines; i++)
+        buf_append_string(&h->frame, i % 3 ? "data: \x81\x7e\n" : "d\n");
+    buf_append_char(&h->frame, '\n');
+    deliver(h, p, log_frame(h));
+}
+
+/* Where the stream may end when so much of it is sent: behind the first event whose end is whole.
+ */
+static uint64_t event_end(const struct peer *p)
+{
+    uint64_t end = 0;
+    for (size_t at = 0; at < p->frames.len; at += sizeof end) {
+        memcpy(&end, p->frames.data + at, sizeof end);
+        if (end >= p->sent + 2)
+            break;
+    }
+    return end;
+}
+
+/* Broken by a search that begins anew in each piece, by one that does not look at what was copied
+ * out, and by reading headers where there are none: fails. */
+static void events_are_cut_at_their_ends(void **state)
+{
+    (void)state;
+    static const struct text farewell = {"event: last\ndata: x\n\n", 22};
+    for (size_t before = 0; before < 30; before++)
+        for (size_t first = 0; first < 90; first++)
+            for (int how = 0; how < 3; how++) {
+                struct hub h;
+                hub_open(&h, 1, first);
+                struct peer *p = &h.peers[0];
+                p->conn.unframed = true;
+                log_until(&h, before);
+                for (size_t i = 0; i < 5; i++) {
+                    give_event(&h, p, 1 + i * 5 % 7);
+                    if (how == 1)
+                        gap(&h, 3);
+                }
+                let(p, first);
+                assert_int_equal(flush(&h, p), OUTBOX_BLOCKED);
+                assert_int_equal(outbox_frame_left(&p->box), 0);
+                if (how == 2)
+                    assert_true(outbox_move_out(&h.log, &p->box, h.log.end - 40));
+                p->stream.len = (size_t)event_end(p);
+                p->frames.len = 0;
+                outbox_find_event(&h.log, &p->box);
+                assert_int_equal(outbox_frame_left(&p->box), p->stream.len - p->sent);
+                peer_owe(p, farewell.at, farewell.len);
+                assert_true(outbox_cut(&h.log, &p->box, farewell));
+                finish(&h, p);
+                hub_close(&h);
+            }
+}
+
 /* --- everything at once ----------------------------------------------------------------------- */
 
 static void every_peer_receives_what_was_added_for_it(void **state)
@@ -658,6 +718,7 @@ int main(void)
         cmocka_unit_test(what_is_owed_goes_before_a_last_frame),
         cmocka_unit_test(who_owes_and_is_gone_is_broken),
         cmocka_unit_test(all_that_is_there_goes_in_one_write),
+        cmocka_unit_test(events_are_cut_at_their_ends),
         cmocka_unit_test(every_peer_receives_what_was_added_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

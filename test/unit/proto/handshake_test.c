@@ -247,6 +247,8 @@ static void other_methods_get_405(void **state)
     assert_refused("POST / HTTP/1.1", "", 405);
     assert_refused("POST /healthz HTTP/1.1", "", 405);
     assert_refused("OPTIONS * HTTP/1.1", "", 405);
+    assert_refused("OPTIONS /ssd HTTP/1.1", "", 405);
+    assert_refused("POST /sse HTTP/1.1", "", 405);
     assert_refused("get / HTTP/1.1", GOOD, 405);
     assert_refused("POST / HTTP/1.1", GOOD, 405);
 }
