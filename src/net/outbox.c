@@ -223,6 +223,18 @@ struct write {
 
 enum { FLUSH_ON = -1 };
 
+/* What nearly all of them are: the first span, and all of it went. */
+static inline bool went(
+    struct outbox *box, const struct write *w, ssize_t wrote, struct outbox_sent *sent)
+{
+    if (wrote != (ssize_t)w->len || !w->all || box->more)
+        return false;
+    sent->writes++;
+    sent->bytes += w->len;
+    box->first.start = box->first.end;
+    return true;
+}
+
 /* Books what a write did. FLUSH_ON when there is more to write, else how the flush has ended. */
 static int written(struct byte_log *log, struct outbox *box, const struct conn *conn,
     struct write *w, ssize_t wrote, struct outbox_sent *sent)
@@ -233,10 +245,6 @@ static int written(struct byte_log *log, struct outbox *box, const struct conn *
     size_t bytes = wrote == CONN_AGAIN ? 0 : (size_t)wrote;
     sent->bytes += bytes;
     w->progress |= bytes > 0;
-    if (bytes == w->len && w->all && !box->more) {
-        box->first.start = box->first.end;
-        return OUTBOX_DONE;
-    }
     uint64_t left = conn->unframed ? 0
                                    : outbox_frame_left_after(
                                          w->pieces, bytes, box->more ? box->more->frame_left : 0);
@@ -286,9 +294,12 @@ enum outbox_state outbox_flush(
         w.len = 0;
         for (int i = 0; i < count; i++)
             w.len += pieces[i].iov_len;
-        state = written(log, box, conn, &w, conn_write(conn, pieces, count), sent);
+        ssize_t wrote = conn_write(conn, pieces, count);
+        if (went(box, &w, wrote, sent))
+            return done(log, box, conn);
+        state = written(log, box, conn, &w, wrote, sent);
     } while (state == FLUSH_ON);
-    return state == OUTBOX_DONE ? done(log, box, conn) : (enum outbox_state)state;
+    return (enum outbox_state)state;
 }
 
 struct iovec outbox_piece(const struct byte_log *log, const struct outbox *box)
@@ -306,6 +317,8 @@ enum outbox_state outbox_flush_after(struct byte_log *log, struct outbox *box, s
 {
     bool all = !box->more && box->first.end - box->first.start == piece.iov_len;
     struct write w = {.pieces = &piece, .len = piece.iov_len, .all = all};
+    if (went(box, &w, wrote, sent))
+        return done(log, box, conn);
     int state = written(log, box, conn, &w, wrote, sent);
     return state == FLUSH_ON ? outbox_flush(log, box, conn, sent) : (enum outbox_state)state;
 }

@@ -198,7 +198,7 @@ static void give_chosen(
 }
 
 /* Writes the run as at level 2, by a topic or a pattern. Returns where its last frame begins. */
-static size_t envelop(
+static inline size_t envelop(
     struct worker *w, const struct run *run, struct text topic, struct text pattern)
 {
     struct buf *out = &w->enveloped;
@@ -221,7 +221,7 @@ static size_t envelop(
 }
 
 /* Logs what has been enveloped, and marks it for who may lose it. */
-static void log_enveloped(
+static inline void log_enveloped(
     struct worker *w, const struct run *run, struct local_topic *local, size_t last)
 {
     struct buf *out = &w->enveloped;
@@ -238,15 +238,6 @@ static void log_enveloped(
                                  .count = (uint32_t)run->messages});
 }
 
-/* One large run must not cost memory for good. */
-static void forget_large(struct worker *w)
-{
-    if (w->enveloped.cap > ENVELOPED_KEPT)
-        buf_fini(&w->enveloped);
-    if (w->events.cap > ENVELOPED_KEPT)
-        buf_fini(&w->events);
-}
-
 /* The same as server-sent events, for those who get no frames. `epoch`: see event_stream_append. */
 static void log_events(struct worker *w, uint64_t epoch)
 {
@@ -254,6 +245,8 @@ static void log_events(struct worker *w, uint64_t epoch)
     if (events->failed)
         die("no memory for a message");
     log_append(&w->log, events->data, events->len);
+    if (events->cap > ENVELOPED_KEPT)
+        buf_fini(&w->events);
 }
 
 static void deliver_to_topic(
@@ -285,7 +278,8 @@ static void deliver_to_topic(
             log_enveloped(w, run, local, last);
             give(w, run, places + first, local->count - first, start);
         }
-        forget_large(w);
+        if (w->enveloped.cap > ENVELOPED_KEPT)
+            buf_fini(&w->enveloped);
     }
 }
 
@@ -322,7 +316,8 @@ static void deliver_by_pattern(struct worker *w, struct run *run, const struct p
         log_enveloped(w, run, local, last);
         give_chosen(w, run, places + i, local->count - i, start);
     }
-    forget_large(w);
+    if (w->enveloped.cap > ENVELOPED_KEPT)
+        buf_fini(&w->enveloped);
 }
 
 /* Delivers the message that is next in the tray, and those that make one run with it. Returns how
