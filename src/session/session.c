@@ -250,7 +250,7 @@ static void session_flushed(
     struct worker *w = s->worker;
     metric_add(&w->metrics, METRIC_writes_total, sent->writes);
     metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent->bytes);
-    s->sent += (uint32_t)sent->bytes;
+    s->sent += conn_take_sent(&s->conn, sent->bytes);
     switch (state) {
     case OUTBOX_DONE:
         session_sent_all(s);
