@@ -64,7 +64,8 @@ HERMES_API int hermes_set(struct hermes *h, const char *name, const char *value)
 HERMES_API void hermes_ignore(struct hermes *h, const char *name);
 
 /* Reads the rules file (WS_CONFIG), what tokens are checked with (WS_JWT_...) and the certificate
- * (WS_TLS_...), which it looks at each second from then on; binds, starts the threads and returns when connections are accepted. On an error nothing runs. */
+ * (WS_TLS_...), which it looks at each second from then on; binds, starts the threads and returns
+ * when connections are accepted. On an error nothing runs. */
 HERMES_API int hermes_start(struct hermes *h);
 
 /* Reads the rules file anew, which hermes_set may have given another name; with an empty one there

@@ -76,7 +76,7 @@ void session_watch(struct session *s)
 static void log_close(struct session *s, enum close_reason reason)
 {
     bool usual = reason == CLOSE_PEER || reason == CLOSE_LOST || reason == CLOSE_HTTP ||
-                 reason == CLOSE_SHUTDOWN;
+                 reason == CLOSE_SHUTDOWN || reason == CLOSE_TLS;
     bool slow = reason == CLOSE_TOO_SLOW;
     char from[ENDPOINT_TEXT_MAX];
     LOG_LIMITED(s->worker->shop->logger, slow ? LIMIT_SLOW : LIMIT_CLOSE,
@@ -390,6 +390,7 @@ static void ping(struct session *s)
         session_send(s, buf_text(&w->scratch));
     s->pinged = true;
     s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
+    (void)conn_take_sent(&s->conn, 0);
     s->sent = 0;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
 }
