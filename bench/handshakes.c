@@ -152,8 +152,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"port", 1, NULL, 'p'}, {"pid", 1, NULL, 'P'}, {NULL, 0, NULL, 0}};
     static struct bench b;
-    char line[128], kind[16];
-    unsigned count, at_once;
+    char line[128];
 
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'p')
@@ -174,10 +173,14 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        if (sscanf(line, "%15s %u %u", kind, &count, &at_once) != 3 || !count || !at_once ||
-            at_once > count || at_once > MOST)
+        char *at = strchr(line, ' ');
+        if (!at)
             load_die("not a cell: %s", line);
-        measure(&b, kind, count, at_once);
+        *at++ = 0;
+        unsigned long count = strtoul(at, &at, 10), at_once = strtoul(at, &at, 10);
+        if (!count || count > UINT32_MAX || !at_once || at_once > count || at_once > MOST)
+            load_die("not so many: %lu, %lu at once", count, at_once);
+        measure(&b, line, (unsigned)count, (unsigned)at_once);
     }
     return 0;
 }

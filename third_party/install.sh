@@ -19,7 +19,7 @@ packages() {
     debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev liburing-dev ;;
     debian-test) echo libcmocka-dev python3 python3-pytest python3-websockets python3-jwt python3-cryptography nodejs node-ws node-typescript chromium curl haproxy openssl ;;
     debian-lint) echo python3 clang clang-tidy clang-format libclang-rt-dev llvm ;;
-    debian-bench | alpine-bench | fedora-bench) echo python3 ;;
+    debian-bench | alpine-bench | fedora-bench) echo python3 openssl ;;
     alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev liburing-dev ;;
     alpine-test) echo cmocka-dev python3 py3-pytest py3-websockets py3-jwt py3-cryptography nodejs chromium font-dejavu curl haproxy openssl ;;
     alpine-lint) echo python3 clang clang-extra-tools compiler-rt llvm ;;

@@ -91,6 +91,11 @@ bool conn_owes(const struct conn *c)
     return tls_pending(c->tls);
 }
 
+uint32_t conn_take_sent(struct conn *c, size_t bytes)
+{
+    return c->tls ? tls_take_sent(c->tls) : (uint32_t)bytes;
+}
+
 size_t conn_unacknowledged(struct conn *c)
 {
     int bytes = 0;

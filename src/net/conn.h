@@ -69,6 +69,10 @@ static inline bool conn_pending(const struct conn *c)
 /* What an errno of a send means: CONN_AGAIN or CONN_BROKEN. */
 ssize_t conn_write_failed(int code);
 
+/* Bytes that the kernel was given since that was last asked, when it took `bytes` of ours: through
+ * TLS they are others. */
+uint32_t conn_take_sent(struct conn *c, size_t bytes);
+
 /* Bytes that the peer's side has not acknowledged yet, as the kernel counts them (TLS: encrypted).
  */
 size_t conn_unacknowledged(struct conn *c);

@@ -13,9 +13,18 @@
 #include "net/conn.h"
 #include "net/tls_state.h"
 
-enum { FIRST_OF_TLS = 0x16 };
+enum { READS_AT_LAST = 4, FIRST_OF_TLS = 0x16 };
 
 /* --- the socket, as the library sees it ------------------------------------------------------- */
+
+static ssize_t receive_some(int fd, void *bytes, size_t len, int flags)
+{
+    ssize_t got;
+    do
+        got = recv(fd, bytes, len, flags);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
 
 /* Nothing but what was received before: whoever calls the library does that. */
 static int receive(void *of, unsigned char *bytes, size_t len)
@@ -38,6 +47,7 @@ static int transmit(void *of, const unsigned char *bytes, size_t len)
     for (;;) {
         ssize_t sent = send(t->fd, bytes, len, MSG_NOSIGNAL | more);
         if (sent > 0) {
+            t->sent += (uint32_t)sent;
             t->more = more != 0;
             return (int)sent;
         }
@@ -112,17 +122,21 @@ static enum tls_failure failure_of(struct tls *t, int code)
     }
 }
 
-/* Where mbedTLS 2.28 ends without an alert, and the client would see nothing but the end. */
+/* Where the library ends without an alert the client would see nothing but the end. */
 static void last_word(struct tls *t, enum tls_failure failure)
 {
-#if TLS_LIBRARY_3
-    (void)t;
-    (void)failure;
-#else
-    if (failure == TLS_FAULT_SUITE || failure == TLS_FAULT_CLIENT_CERTIFICATE_MISSING)
+    bool silent = failure == TLS_FAULT_CLIENT_CERTIFICATE_MISSING && !tls_newest(&t->ssl);
+#if !TLS_LIBRARY_3
+    silent = silent || failure == TLS_FAULT_SUITE;
+#endif
+    if (silent)
         mbedtls_ssl_send_alert_message(
             &t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
-#endif
+    /* What was not read would make a reset of the end, which may overtake the alert. */
+    for (int i = 0; i < READS_AT_LAST; i++)
+        if (receive_some(t->fd, t->config->small, sizeof t->config->small, MSG_TRUNC) <= 0)
+            break;
+    shutdown(t->fd, SHUT_WR);
 }
 
 static enum tls_step failed(struct tls_fault *fault, enum tls_failure failure, int code)
@@ -188,15 +202,6 @@ static int steps(struct tls *t)
     } while (code == 0 && !tls_over(&t->ssl));
     t->goes_on = false;
     return code;
-}
-
-static ssize_t receive_some(int fd, void *bytes, size_t len, int flags)
-{
-    ssize_t got;
-    do
-        got = recv(fd, bytes, len, flags);
-    while (got < 0 && errno == EINTR);
-    return got;
 }
 
 enum tls_step tls_handshake(struct conn *c, struct tls_config *config, struct tls_fault *fault)
@@ -287,7 +292,8 @@ static size_t decrypt(struct tls *t, uint8_t *bytes)
         case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
 #endif
             break;
-        case 0:
+        case 0: /* a record with nothing in it: what ends says so in another way */
+            break;
         case MBEDTLS_ERR_SSL_CONN_EOF:
         case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
             ends(t, TLS_ENDED);
@@ -449,6 +455,13 @@ ssize_t tls_flush(struct tls *t)
     if (state == 0)
         tls_return(lender, &t->places, &t->ssl);
     return state;
+}
+
+uint32_t tls_take_sent(struct tls *t)
+{
+    uint32_t sent = t->sent;
+    t->sent = 0;
+    return sent;
 }
 
 bool tls_pending(const struct tls *t)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -63,6 +64,7 @@ ssize_t tls_read(struct tls *t, void *bytes, size_t len);
 ssize_t tls_write(struct tls *t, const struct iovec *pieces, int count);
 ssize_t tls_flush(struct tls *t);
 bool tls_pending(const struct tls *t);
+uint32_t tls_take_sent(struct tls *t);
 void tls_finish(struct tls *t);
 
 /* `polite`: says that this is the end, if there is room for that. */

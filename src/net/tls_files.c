@@ -14,6 +14,8 @@
 /* The system's own bundle of authorities is 220 KiB. */
 enum { FILE_MOST = 4 << 20 };
 
+#define KINDS "RSA, or EC on P-256, P-384 or P-521"
+
 static bool fails(struct tls_report *report, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -94,8 +96,9 @@ bool tls_read_certificates(
     if (code > 0)
         return fails(report, "%s: %d of its certificates cannot be understood", path, code);
     if (code < 0)
-        return fails(report, "%s: the certificate cannot be understood (mbedTLS -0x%04x)", path,
-            (unsigned)-code);
+        return fails(report,
+            "%s: the certificate cannot be understood (mbedTLS -0x%04x): its key has to be " KINDS,
+            path, (unsigned)-code);
     return true;
 }
 
@@ -169,13 +172,29 @@ static void warn_of_times(mbedtls_x509_crt *chain, const char *path, struct tls_
     }
 }
 
+/* The library reads more kinds of keys than handshakes are made with. */
+static bool check_kind(const mbedtls_x509_crt *chain, const char *path, struct tls_report *report)
+{
+    const mbedtls_pk_context *key = &chain->pk;
+    if (mbedtls_pk_get_type(key) == MBEDTLS_PK_RSA)
+        return true;
+    if (mbedtls_pk_can_do(key, MBEDTLS_PK_ECDSA)) {
+        mbedtls_ecp_group_id curve = mbedtls_pk_ec(*key)->TLS_PRIVATE(grp).id;
+        if (curve == MBEDTLS_ECP_DP_SECP256R1 || curve == MBEDTLS_ECP_DP_SECP384R1 ||
+            curve == MBEDTLS_ECP_DP_SECP521R1)
+            return true;
+    }
+    return fails(report, "%s: its key is of a kind that no client can use here: take " KINDS, path);
+}
+
 bool tls_read_pair(mbedtls_x509_crt *chain, mbedtls_pk_context *key, const struct tls_pem *pem,
     const struct tls_pem *key_pem, const char *path, const char *key_path,
     struct tls_report *report)
 {
     if (!tls_read_certificates(chain, pem, path, report) ||
         !read_key(key, key_pem, key_path, report) ||
-        !check_key(chain, key, path, key_path, report) || !check_order(chain, path, report))
+        !check_key(chain, key, path, key_path, report) || !check_kind(chain, path, report) ||
+        !check_order(chain, path, report))
         return false;
     warn_of_times(chain, path, report);
     return true;

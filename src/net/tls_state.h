@@ -34,6 +34,7 @@ struct tls {
     struct tls_config *config;
     struct tls_places places;
     int fd;
+    uint32_t sent; /* bytes, since that was last asked for */
     uint8_t end;   /* enum tls_end */
     bool greeting; /* the handshake goes on */
     bool goes_on;  /* more follows at once what is sent now: messages of a flight, records */

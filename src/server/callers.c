@@ -59,6 +59,15 @@ int hermes_check_tls(struct hermes *h)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (*hermes_text(h, others[i].setting))
             lonely = others[i].variable;
+    uint64_t port = hermes_number(h, SETTING_tls_port);
+    if (h->tls && port > 0 && port == hermes_number(h, SETTING_port)) {
+        snprintf(h->error, sizeof h->error,
+            "port %d cannot be both, WS_PORT and WS_TLS_PORT: give two, or leave the other off, "
+            "and "
+            "WS_PORT is for TLS",
+            (int)port);
+        return HERMES_INVALID;
+    }
     if (h->tls || !lonely)
         return HERMES_OK;
     snprintf(h->error, sizeof h->error,

@@ -99,7 +99,11 @@ bool worker_secure(struct worker *w, uint64_t slice_ns)
         start = start ? start : now;
         if (now - start > slice_ns)
             return false;
-        struct session *s = LIST_ITEM(queue->next, struct session, securing);
+        bool begun = queue == &w->securing;
+        struct list *place = begun ? queue->next : queue->prev;
+        struct session *s = LIST_ITEM(place, struct session, securing);
+        if (!begun && w->shop->limits.handshake_ms)
+            wheel_set(&w->wheel, &s->deadline, w->shop->limits.handshake_ms);
         list_remove(&s->securing);
         step(s);
     }

@@ -3,7 +3,9 @@
  * One step of a handshake may take a millisecond. Were it taken when its bytes come, a thousand
  * clients that connect at once would keep all the others waiting for a second; so whoever can go on
  * stands in a queue. Those whose handshake has begun go first: they hold memory, and a client that
- * is let in at last is worth more than two that are half in.
+ * is let in at last is worth more than two that are half in. Of the others the newest goes first,
+ * and has all the time for a handshake from then on: when more come than can be let in, those who
+ * came first have given up, and what is done for them is lost.
  *
  * Order: session_secure whenever the socket of an unsecured session is ready; worker_secure in each
  *   turn.

@@ -78,7 +78,7 @@ void session_watch(struct session *s)
 static void log_close(struct session *s, enum close_reason reason)
 {
     bool usual = reason == CLOSE_PEER || reason == CLOSE_LOST || reason == CLOSE_HTTP ||
-                 reason == CLOSE_SHUTDOWN;
+                 reason == CLOSE_SHUTDOWN || reason == CLOSE_TLS;
     bool slow = reason == CLOSE_TOO_SLOW;
     char from[ENDPOINT_TEXT_MAX];
     LOG_LIMITED(s->worker->shop->logger, slow ? LIMIT_SLOW : LIMIT_CLOSE,
@@ -279,7 +279,7 @@ static void session_flushed(
     struct worker *w = s->worker;
     metric_add(&w->metrics, METRIC_writes_total, sent->writes);
     metric_add(&w->metrics, METRIC_bytes_sent_total, (int64_t)sent->bytes);
-    s->sent += (uint32_t)sent->bytes;
+    s->sent += conn_take_sent(&s->conn, sent->bytes);
     switch (state) {
     case OUTBOX_DONE:
         session_sent_all(s);
@@ -426,6 +426,7 @@ static void ping(struct session *s)
         sse_pinged(s);
     else
         s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
+    (void)conn_take_sent(&s->conn, 0);
     s->sent = 0;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
 }
