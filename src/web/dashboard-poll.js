@@ -17,8 +17,8 @@ function wake() {
 document.addEventListener("visibilitychange", wake);
 
 // Calls ask() now and `pause` after each end of it, while `section` (or, without one, anything at
-// all) is in sight. failed(fault) is told what the server refused; that it is away: that is the status' matter.
-// Answers a function that asks at once.
+// all) is in sight. failed(fault) is told what the server refused. That it is away is for the status
+// to tell. Answers a function that asks at once.
 export function poll({ section, pause, ask, failed }) {
     let timer;
     let busy = false;
