@@ -188,11 +188,11 @@ static int publishing_fail(struct publishing *p, const struct fault *fault)
 
 static void append_fault(struct buf *out, const struct fault *fault)
 {
-    buf_append_string(out, "{\"type\":\"error\",\"code\":\"");
+    buf_append_string(out, "{\"error\":{\"code\":\"");
     buf_append_string(out, error_code_name(fault->code));
     buf_append_string(out, "\",\"message\":");
     json_string_append(out, text_of(fault->message));
-    buf_append_char(out, '}');
+    buf_append_string(out, "}}");
 }
 
 static int publishing_step(struct api_job *job, bool ending)

@@ -99,11 +99,11 @@ void exchange_refuse(
 {
     struct buf body = {0};
     struct buf lines = {0};
-    buf_append_string(&body, "{\"type\":\"error\",\"code\":\"");
+    buf_append_string(&body, "{\"error\":{\"code\":\"");
     buf_append_string(&body, code);
     buf_append_string(&body, "\",\"message\":");
     json_string_append(&body, text_of(message));
-    buf_append_string(&body, "}\n");
+    buf_append_string(&body, "}}\n");
     if (body.failed) { /* the status says it, too */
         buf_fini(&body);
         status = 503;

@@ -71,8 +71,8 @@ def is_error(response, status, code):
     assert response.header("content-type") == "application/json"
     assert response.header("cache-control") == "no-store"
     assert response.header("x-content-type-options") == "nosniff"
-    got = json.loads(response.text)
-    assert got["type"] == "error" and got["code"] == code and got["message"], got
+    got = json.loads(response.text)["error"]
+    assert got["code"] == code and got["message"], got
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_a_name_that_was_made_to_point_here_gets_nothing(conn, host, target):
         assert got.status in (200, 404)
     else:
         is_error(got, 403, "forbidden")
-        assert "WS_ADMIN_TOKEN" in json.loads(got.text)["message"]
+        assert "WS_ADMIN_TOKEN" in json.loads(got.text)["error"]["message"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8090", "[::1]",

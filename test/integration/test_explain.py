@@ -118,7 +118,7 @@ def test_who_may_not_subscribe_is_told_so(start_server):
 ])
 def test_what_is_asked_must_be_whole(server, query):
     status, got = server.api("GET", f"/api/explain?{query}")
-    assert status == 400 and got["code"] in ("malformed", "bad_topic"), got
+    assert status == 400 and got["error"]["code"] in ("malformed", "bad_topic"), got
 
 
 def test_questions_beside_those_who_come_and_go(start_server):
