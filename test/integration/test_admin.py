@@ -211,7 +211,7 @@ def in_memory(pid, needle):
     return count
 
 
-@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize("pieces", [1, 7, 25])
 def test_the_token_does_not_lie_about_in_memory(start_server, pieces):
     """Neither where it was set, nor where it was asked with: the broker has one, and the listener."""
     if sanitized():
