@@ -132,6 +132,11 @@
  *   GET with an upgrade, any path: a WebSocket. Another Sec-WebSocket-Version than 13: 426. A
  *   malformed request: 400. A head over 8 KiB: 431. A token that does not hold: 401. No room: 503
  *   with Retry-After.
+ *   GET /sse?topic=T&pattern=P&replay=n&since=EPOCH:OFFSET&token=...: server-sent events. A message
+ *   of level 2 is an event without a type, its id "EPOCH:OFFSET" unless it came by a pattern; what
+ *   else level 2 is told is an event "hermes", and so is the end: {"type":"close","code":n,
+ *   "reason":text}. Last-Event-ID counts as the `since` of each topic. What cannot be served is
+ *   answered 400, 401, 403, 405 or 503 with an error as JSON.
  *   GET /healthz: 200 while the process serves. GET /readyz: 200 while new clients are welcome, 503
  *   from the start of a shutdown on. Anything else: 404, or 426 where an upgrade was expected. */
 #ifndef HERMES_PROTOCOL_H

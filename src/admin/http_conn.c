@@ -33,14 +33,36 @@ static void become(struct http_conn *c, enum http_state state, uint64_t ms)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* There may be a token in it, which is not to lie about in memory that is given back. */
 static void forget_input(struct http_conn *c, size_t len)
 {
+    if (len == 0)
+        return;
     c->admin->held_bytes -= len;
     c->in.len -= len;
+    memmove(c->in.data, c->in.data + len, c->in.len);
+    explicit_bzero(c->in.data + c->in.len, len);
     if (c->in.len == 0)
         buf_fini(&c->in);
-    else
-        memmove(c->in.data, c->in.data + len, c->in.len);
+}
+
+/* False when there is no memory: nothing has changed then. */
+static bool keep_input(struct http_conn *c, const char *bytes, size_t len)
+{
+    struct buf *in = &c->in;
+    if (in->cap - in->len < len) {
+        struct buf more = {0};
+        if (!buf_reserve(&more, in->len + len + in->len / 2))
+            return false;
+        buf_append_text(&more, buf_text(in));
+        if (in->len > 0)
+            explicit_bzero(in->data, in->len);
+        buf_fini(in);
+        *in = more;
+    }
+    buf_append(in, bytes, len);
+    c->admin->held_bytes += len;
+    return true;
 }
 
 static void closed(uv_handle_t *handle)
@@ -215,15 +237,14 @@ static void came(uv_stream_t *stream, ssize_t len, const uv_buf_t *room)
             hang_up(c);
         return;
     }
-    buf_append(&c->in, room->base, (size_t)len);
-    if (c->in.failed || a->held_bytes + (size_t)len > held_most(a)) {
-        a->held_bytes += c->in.failed ? 0 : (size_t)len;
-        c->in.failed = false;
+    bool kept =
+        a->held_bytes + (size_t)len <= held_most(a) && keep_input(c, room->base, (size_t)len);
+    explicit_bzero(room->base, (size_t)len);
+    if (!kept) {
         uv_read_stop(stream);
         answer_and_close(c, 503, "unavailable", "There is no memory for this request now.");
         return;
     }
-    a->held_bytes += (size_t)len;
     go_on(c);
 }
 

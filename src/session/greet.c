@@ -128,17 +128,6 @@ static void upgrade(struct session *s, const struct request *request)
 static bool turned_away(struct session *s, const struct http_head *head,
     const struct request *request, struct admission *out)
 {
-    static const struct {
-        enum metric metric;
-        const char *text;
-    } refusals[] = {
-        [REFUSAL_FULL] = {METRIC_refused_full_total,
-            "This server has as many connections as it may have. Try again later."},
-        [REFUSAL_ADDRESS] = {METRIC_refused_address_total,
-            "There are too many connections from your address. Close some, or try again later."},
-        [REFUSAL_RATE] = {METRIC_refused_rate_total,
-            "Too many connections are coming in at the moment. Try again in a few seconds."},
-    };
     const struct workshop *shop = s->worker->shop;
     enum metric metric = METRIC_handshake_failures_total;
     if (atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
@@ -148,9 +137,18 @@ static bool turned_away(struct session *s, const struct http_head *head,
         *out = (struct admission){403, "Pages of this origin may not connect to this server."};
         note_origin(s, out->text, request->origin);
         return true;
-    } else if (s->refusal != REFUSAL_NONE) {
-        metric = refusals[s->refusal].metric;
-        *out = (struct admission){503, refusals[s->refusal].text};
+    } else if (s->refusal == REFUSAL_FULL) {
+        metric = METRIC_refused_full_total;
+        *out = (struct admission){
+            503, "This server has as many connections as it may have. Try again later."};
+    } else if (s->refusal == REFUSAL_ADDRESS) {
+        metric = METRIC_refused_address_total;
+        *out = (struct admission){503,
+            "There are too many connections from your address. Close some, or try again later."};
+    } else if (s->refusal == REFUSAL_RATE) {
+        metric = METRIC_refused_rate_total;
+        *out = (struct admission){
+            503, "Too many connections are coming in at the moment. Try again in a few seconds."};
     } else if (session_admit(s, head, out)) {
         return false;
     }

@@ -196,6 +196,36 @@ def test_the_token_is_nowhere_to_be_seen(start_server):
     assert TOKEN not in server.log() + other.log()
 
 
+def in_memory(pid, needle):
+    """How often it stands in a process's writable memory."""
+    count = 0
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for row in maps:
+            where, rights, *_ = row.split()
+            start, end = (int(at, 16) for at in where.split("-"))
+            if not rights.startswith("rw") or end - start > 1 << 28:
+                continue
+            with contextlib.suppress(OSError):
+                memory.seek(start)
+                count += memory.read(end - start).count(needle)
+    return count
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 25])
+def test_the_token_does_not_lie_about_in_memory(start_server, pieces):
+    """Neither where it was set, nor where it was asked with: the broker has one, and the listener."""
+    if sanitized():
+        pytest.skip("a sanitizer keeps what is freed, and moves it about")
+    server = start_server(admin_token=TOKEN)
+    conn = Conn(server)
+    whole = request("GET", "/api/topics", extra=[f"Authorization: Bearer {TOKEN}", "X: " + "x" * 3000])
+    for _ in range(20):
+        for at in range(0, len(whole), len(whole) // pieces + 1):
+            conn.send(whole[at: at + len(whole) // pieces + 1])
+        assert conn.answer().status == 200
+    assert in_memory(server.pid, TOKEN.encode()) == 2
+
+
 def test_the_token_may_be_in_a_file(start_server, tmp_path):
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
@@ -472,8 +502,9 @@ def test_the_largest_body_is_taken_and_the_largest_message_is_published(server, 
 def test_who_was_refused_and_sends_on_still_hears_why(conn):
     """What is thrown away of a connection must not take the answer with it."""
     body = b"x" * (200 * KIB)
-    conn.try_send(request("POST", "/api/nothing", body))
+    conn.send(request("POST", "/api/nothing", body))
     is_error(conn.answer(), 404, "not_found")
+    assert conn.sock.recv(1) == b""  # an end, and no reset, which may overtake the answer
 
 
 # --- who takes long, and who comes in crowds -----------------------------------------------------
