@@ -42,9 +42,8 @@ static void retry(uv_timer_t *timer)
  * socket's buffer. */
 static void turn_away(struct admin *a, int fd)
 {
-    static const char body[] =
-        "{\"error\":{\"code\":\"unavailable\",\"message\":\"There are "
-        "too many connections to this listener.\"}}\n";
+    static const char body[] = "{\"error\":{\"code\":\"unavailable\",\"message\":\"There are "
+                               "too many connections to this listener.\"}}\n";
     char answer[512];
     int len = snprintf(answer, sizeof answer,
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"

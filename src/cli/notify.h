@@ -20,7 +20,7 @@ uint64_t notify_watchdog_ms(void);
 
 /* The sockets that were handed over, one by one: `*name` is what the manager calls it, or empty.
  * Descriptors are numbered from 0; -1 when there is none any more. */
-int notify_socket(int number, char *name, unsigned name_size);
+int notify_socket(int nth, char *name, unsigned name_size);
 
 /* Children are not to take the sockets for theirs. */
 void notify_forget(void);
