@@ -2,6 +2,7 @@
 
 const KEPT = "hermes-admin-token";
 const PATIENCE = 8000;
+const SENDABLE = /^[\x21-\x7e]*$/; // with others in a header fetch() fails as if there were no network
 
 let token = read();
 let asking = null;
@@ -15,7 +16,8 @@ export function whenTokenIsNeeded(question) {
 
 function read() {
     try {
-        return sessionStorage.getItem(KEPT) ?? "";
+        const kept = sessionStorage.getItem(KEPT) ?? "";
+        return SENDABLE.test(kept) ? kept : "";
     } catch {
         return ""; // storage is switched off: asked for again in each tab
     }
@@ -42,13 +44,23 @@ export class Refused extends Error {
 // The server did not answer, or something else did in its place.
 export class Away extends Error {}
 
+async function askFor(wrong) {
+    let typed = (await ask(wrong)).trim();
+    while (!SENDABLE.test(typed)) typed = (await ask(true)).trim();
+    keep(typed);
+}
+
 // However many requests find out at once, it is asked for once.
 function tokenAfter(used) {
     if (token !== used) return Promise.resolve();
-    asking ??= ask(used !== "").then(keep).finally(() => {
+    asking ??= askFor(used !== "").finally(() => {
         asking = null;
     });
     return asking;
+}
+
+function strange(response) {
+    return new Away(`An answer that is not Hermes' (HTTP ${response.status})`);
 }
 
 async function answer(response) {
@@ -56,11 +68,11 @@ async function answer(response) {
     try {
         body = await response.json();
     } catch {
-        throw new Away(`An answer that is not Hermes' (HTTP ${response.status})`);
+        throw strange(response);
     }
     if (response.ok) return body;
-    const fault = typeof body.error === "object" && body.error ? body.error : body;
-    throw new Refused(response.status, fault.code, fault.message ?? `HTTP ${response.status}`);
+    if (!body?.error?.message) throw strange(response);
+    throw new Refused(response.status, body.error.code, body.error.message);
 }
 
 async function request(path, body) {

@@ -403,6 +403,43 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(start_server, show):
     page.complaints = lambda: []
 
 
+def test_a_token_that_no_header_can_hold_is_asked_for_again(start_server, show):
+    """Broken by: a token kept as it was typed: fetch() fails, as if the server were away, for ever."""
+    token = "a-token-of-sixteen-characters-or-more"
+    page = show(start_server(admin_token=token))
+    page.until("$('#dialog').open")
+    page.fill("#dialog input", "a-token\u2022of-sixteen")
+    page.key("Enter")
+    page.until("$('#dialog').open && $('#dialog').textContent.includes('refused')")
+    assert page.run("sessionStorage.length") == 0
+    # One that is kept all the same.
+    page.run("sessionStorage.setItem('hermes-admin-token', args[0])", "\u2022")
+    page.go(page.run("location.href"))
+    page.until("$('#dialog').open")
+    page.fill("#dialog input", f" {token} ")
+    page.key("Enter")
+    ready(page)
+    assert page.run("Object.values(sessionStorage)") == [token]
+    assert all("401" in line for line in page.complaints())
+    page.complaints = lambda: []
+
+
+def test_an_answer_that_is_not_the_servers_is_told_from_a_refusal(start_server, show):
+    """Broken by: any JSON taken for the error of the API."""
+    page = show(start_server())
+    told = page.run("""(async () => {
+        const { get } = await import('/dashboard-api.js');
+        const said = [];
+        for (const body of [{ error: { code: 'x', message: 'No.' } }, { error: 'x', message: 'Another.' }, null]) {
+            window.fetch = async () => new Response(JSON.stringify(body), { status: 400 });
+            said.push(await get('none').catch((fault) => [fault.constructor.name, fault.code, fault.message]));
+        }
+        return said;
+    })()""")
+    away = ["Away", None, "An answer that is not Hermes' (HTTP 400)"]
+    assert told == [["Refused", "x", "No."], away, away]
+
+
 def test_it_says_that_the_server_is_away_and_comes_back(start_server, show):
     """Broken by: a banner that stays hidden."""
     server = start_server()
