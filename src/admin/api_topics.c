@@ -188,7 +188,7 @@ static enum sort sort_of(struct text word)
     return text_equal(word, TEXT("rate")) ? SORT_RATE : SORT_UNKNOWN;
 }
 
-void api_topics(struct exchange *x)
+static void list_topics(struct exchange *x)
 {
     struct buf prefix = {0}, after = {0}, word = {0};
     uint64_t limit = LIMIT_DEFAULT;
@@ -288,4 +288,24 @@ void api_topic(struct exchange *x)
         tell_topic(x, buf_text(&name));
     }
     buf_fini(&name);
+}
+
+/* Also for names that no path can hold: browsers take "." and ".." out, however they are encoded.
+ */
+static void find_topic(struct exchange *x)
+{
+    struct buf name = {0};
+    if (api_take_topic(x, &name)) {
+        api_rates_want(x->admin->api);
+        tell_topic(x, buf_text(&name));
+    }
+    buf_fini(&name);
+}
+
+void api_topics(struct exchange *x)
+{
+    if (query_has(x->query, "topic"))
+        find_topic(x);
+    else
+        list_topics(x);
 }

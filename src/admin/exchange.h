@@ -54,7 +54,10 @@ enum query_result { QUERY_NONE, QUERY_FOUND, QUERY_BAD };
 /* The first parameter of that name in a query, decoded behind what is in `out`. */
 enum query_result query_find(struct text query, const char *name, struct buf *out);
 
-/* The same for a whole number in decimal digits up to `most`: `*out` is changed only by
+/* Whether there is one of that name, whatever it holds. */
+bool query_has(struct text query, const char *name);
+
+/* As query_find for a whole number in decimal digits up to `most`: `*out` is changed only by
  * QUERY_FOUND. */
 enum query_result query_number(struct text query, const char *name, uint64_t most, uint64_t *out);
 

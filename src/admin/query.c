@@ -12,6 +12,17 @@ enum query_result query_find(struct text query, const char *name, struct buf *ou
     return QUERY_NONE;
 }
 
+bool query_has(struct text query, const char *name)
+{
+    struct text wanted = text_of(name);
+    struct text key;
+    struct text value;
+    while (query_next(&query, &key, &value))
+        if (text_equal(key, wanted))
+            return true;
+    return false;
+}
+
 enum query_result query_number(struct text query, const char *name, uint64_t most, uint64_t *out)
 {
     struct buf value = {0};

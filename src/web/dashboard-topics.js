@@ -105,7 +105,7 @@ export function startTopics(section, { notice, useInConsole }) {
 }
 
 async function describe(topic) {
-    const about = await get(`topics/${encodeURIComponent(topic)}`);
+    const about = await get("topics", { topic });
     const kept = about.history;
     const [presence, past] = await Promise.all([
         get("presence", { topic }),

@@ -504,6 +504,25 @@ def test_a_topic_without_history_or_patterns(pair):
     assert got["history"] is None and got["patterns"] == [] and got["subscribers"] == 1
 
 
+@pytest.mark.parametrize("name", [".", "..", "a&b=c é/+"])
+def test_a_topic_by_a_parameter(pair, name):
+    server, api = pair
+    server.client().subscribe(name)
+    server.client().subscribe("other")
+    got = api.get("/api/topics", topic=name, prefix="x")
+    by_path = api.get("/api/topics/" + urllib.parse.quote(name, safe=""))
+    assert {**got, "rate": None} == {**by_path, "rate": None}
+    assert (got["topic"], got["subscribers"], got["history"]) == (name, 1, None)
+
+
+def test_topics_that_cannot_be_told_of_by_a_parameter(pair):
+    _, api = pair
+    api.refused(404, "not_found", "GET", "/api/topics?topic=none")
+    api.refused(400, "malformed", "GET", "/api/topics?topic=")
+    api.refused(400, "malformed", "GET", "/api/topics?topic=%")
+    api.refused(400, "bad_topic", "GET", "/api/topics?topic=%0a")
+
+
 def test_topics_that_cannot_be_told_of(pair):
     _, api = pair
     api.refused(404, "not_found", "GET", "/api/topics/none")

@@ -175,6 +175,20 @@ def test_a_topic_tells_all_about_itself(start_server, show):
     page.until("!$('#dialog').open")
 
 
+@pytest.mark.parametrize("name", [".", "..", "a/b?c=%2f&d"])
+def test_topics_whose_names_are_odd_in_an_address_tell_about_themselves(start_server, show, name):
+    """Broken by: the name in the path, out of which the browser takes dots."""
+    server = start_server()
+    crowd(server, {name: 3})
+    page = ready(show(server))
+    page.until("$('#topics tbody tr')")
+    page.click("#topics tbody button")
+    page.until("$('#dialog').open")
+    assert page.text("#dialog-title") == name
+    assert page.run("$('#dialog dd').textContent") == "3"
+    page.key("Escape")
+
+
 def test_what_is_published_comes_back(start_server, show):
     """Broken by: JSON.parse on the way; messages shown for each subscription."""
     server = start_server(workers=2)
