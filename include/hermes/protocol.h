@@ -135,7 +135,8 @@
  *   GET /sse?topic=T&pattern=P&replay=n&since=EPOCH:OFFSET&token=...: server-sent events. A message
  *   of level 2 is an event without a type, its id "EPOCH:OFFSET" unless it came by a pattern; what
  *   else level 2 is told is an event "hermes", and so is the end: {"type":"close","code":n,
- *   "reason":text}. Last-Event-ID counts as the `since` of each topic. What cannot be served is
+ *   "reason":text}. The data of an event is one line: a space for each CR and LF that stood between
+ *   tokens. Last-Event-ID counts as the `since` of each topic. What cannot be served is
  *   answered 400, 401, 403, 405 or 503 with an error as JSON.
  *   GET /healthz: 200 while the process serves. GET /readyz: 200 while new clients are welcome, 503
  *   from the start of a shutdown on. Anything else: 404, or 426 where an upgrade was expected. */

@@ -2,8 +2,7 @@
  * would be sent: a message is an event without a type, all else one of the type "hermes".
  *
  * An event has no empty line but its end, so that the next end of one is found from anywhere in a
- * stream. `data` is passed on as it was written but for its line ends, which JSON has between
- * tokens only. */
+ * stream. Its data is one line: the bytes of the frame, with a space for each CR and LF. */
 #ifndef HERMES_PROTO_EVENT_STREAM_H
 #define HERMES_PROTO_EVENT_STREAM_H
 

@@ -71,24 +71,24 @@ static void what_is_no_message_has_a_type(void **state)
     buf_fini(&out);
 }
 
-static void each_line_of_a_text_is_a_line_of_data(void **state)
+static void each_byte_of_a_line_end_is_a_space(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"[1,\n2]", "data: [1,\ndata: 2]\n\n"},
-        {"[1,\r2]", "data: [1,\ndata: 2]\n\n"},
-        {"[1,\r\n2]", "data: [1,\ndata: 2]\n\n"},
-        {"[1,\n\r2]", "data: [1,\ndata: \ndata: 2]\n\n"},
-        {"[\n\n\r\r]", "data: [\ndata: \ndata: \ndata: \ndata: ]\n\n"},
-        {"\n1\r", "data: \ndata: 1\n\n"},
-        {"[ 1]", "data: [ 1]\n\n"},
-        {"\r\n\r\n1", "data: \ndata: \ndata: 1\n\n"},
+        {"[1,\n2]", "[1, 2]"},
+        {"[1,\r2]", "[1, 2]"},
+        {"[1,\r\n2]", "[1,  2]"},
+        {"[1,\n\r2]", "[1,  2]"},
+        {"[\n\n\r\r]", "[    ]"},
+        {"\n1\r", " 1 "},
+        {"[ 1]", "[ 1]"},
+        {"\r\n\r\n1", "    1"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct buf frames = {0}, out = {0}, expected = {0};
         frame_text(&frames, rows[i][0]);
         event_stream_append(&out, buf_text(&frames), 1);
-        buf_appendf(&expected, "event: hermes\n%s", rows[i][1]);
+        buf_appendf(&expected, "event: hermes\ndata: %s\n\n", rows[i][1]);
         buf_append(&expected, "", 1);
         assert_text(&out, expected.data);
         buf_fini(&frames);
@@ -166,7 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_has_its_position_for_an_id),
         cmocka_unit_test(what_is_no_message_has_a_type),
-        cmocka_unit_test(each_line_of_a_text_is_a_line_of_data),
+        cmocka_unit_test(each_byte_of_a_line_end_is_a_space),
         cmocka_unit_test(frames_of_any_length_are_found),
         cmocka_unit_test(a_position_is_read_as_it_is_written),
         cmocka_unit_test(a_refusal_is_json_and_names_the_origin),
