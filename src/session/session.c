@@ -75,7 +75,7 @@ void session_watch(struct session *s)
     conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full, s->blocked);
 }
 
-static void log_close(struct session *s, enum close_reason reason)
+static void log_close(struct session *s, enum close_reason reason, int code)
 {
     bool usual = reason == CLOSE_PEER || reason == CLOSE_LOST || reason == CLOSE_HTTP ||
                  reason == CLOSE_SHUTDOWN || reason == CLOSE_TLS;
@@ -85,14 +85,14 @@ static void log_close(struct session *s, enum close_reason reason)
         usual  ? LOG_DEBUG
         : slow ? LOG_WARN
                : LOG_INFO,
-        "session closed", LOG_STRING("reason", reasons[reason].text),
-        LOG_NUMBER("code", reasons[reason].code),
+        "session closed", LOG_STRING("reason", reasons[reason].text), LOG_NUMBER("code", code),
         LOG_STRING("address", session_caller_text(s, from)));
 }
 
-/* What ends with the conversation, whether or not a close frame is still to be sent. `lost` bytes
- * of its queue are thrown away. */
-static void session_leave_state(struct session *s, enum close_reason reason, uint64_t lost)
+/* What ends with the conversation, whether or not a close frame with the code is still to be sent.
+ * `lost` bytes of its queue are thrown away. */
+static void session_leave_state(
+    struct session *s, enum close_reason reason, int code, uint64_t lost)
 {
     struct worker *w = s->worker;
     if (s->state == SESSION_HEAD) {
@@ -109,7 +109,7 @@ static void session_leave_state(struct session *s, enum close_reason reason, uin
     }
     if (s->state != SESSION_CLOSING) {
         metric_add(&w->metrics, reasons[reason].metric, 1);
-        log_close(s, reason);
+        log_close(s, reason, code);
     }
     session_forget_bearer(s);
     worker_unpause(w, s);
@@ -128,7 +128,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     if (s->state == SESSION_ENDED)
         return;
     session_forget_secure(s);
-    session_leave_state(s, reason, outbox_unsent(&s->out));
+    session_leave_state(s, reason, reasons[reason].code, outbox_unsent(&s->out));
     if (s->state != SESSION_HEAD)
         ws_release(w->readers, &s->reader);
     s->state = SESSION_ENDED;
@@ -164,7 +164,7 @@ static bool session_cut(struct session *s, const struct buf *last)
 }
 
 /* The last frame is in the worker's scratch buffer. `cut`: what is queued is forgotten for it. */
-static void session_say_last(struct session *s, enum close_reason reason, bool cut)
+static void session_say_last(struct session *s, enum close_reason reason, int code, bool cut)
 {
     struct worker *w = s->worker;
     if (s->state != SESSION_OPEN) {
@@ -173,7 +173,7 @@ static void session_say_last(struct session *s, enum close_reason reason, bool c
     }
     const struct buf *last =
         s->conn.unframed ? sse_events(w, buf_text(&w->scratch), 0) : &w->scratch;
-    session_leave_state(s, reason, cut ? outbox_unsent(&s->out) : 0);
+    session_leave_state(s, reason, code, cut ? outbox_unsent(&s->out) : 0);
     s->state = SESSION_CLOSING;
     s->full = false;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
@@ -191,7 +191,7 @@ void session_close(struct session *s, enum close_reason reason)
     struct buf *frame = &s->worker->scratch;
     buf_clear(frame);
     ws_close_frame(frame, reasons[reason].code, reasons[reason].text);
-    session_say_last(s, reason, s->blocked && reason != CLOSE_SHUTDOWN);
+    session_say_last(s, reason, reasons[reason].code, s->blocked && reason != CLOSE_SHUTDOWN);
 }
 
 void session_dismiss(struct session *s, int code, const char *text)
@@ -199,7 +199,7 @@ void session_dismiss(struct session *s, int code, const char *text)
     struct buf *frame = &s->worker->scratch;
     buf_clear(frame);
     ws_close_frame(frame, code, text);
-    session_say_last(s, CLOSE_OPERATOR, s->blocked);
+    session_say_last(s, CLOSE_OPERATOR, code, s->blocked);
 }
 
 void session_answer_close(struct session *s, int code)
@@ -211,7 +211,7 @@ void session_answer_close(struct session *s, int code)
         ws_frame(frame, WS_CLOSE, NULL, 0);
     else
         ws_close_frame(frame, code, "");
-    session_say_last(s, CLOSE_PEER, s->blocked);
+    session_say_last(s, CLOSE_PEER, reasons[CLOSE_PEER].code, s->blocked);
 }
 
 void session_send(struct session *s, struct text frames)
@@ -342,7 +342,7 @@ static void session_read_end(struct session *s)
         return;
     }
     if (s->state == SESSION_OPEN) {
-        session_leave_state(s, CLOSE_LOST, 0);
+        session_leave_state(s, CLOSE_LOST, reasons[CLOSE_LOST].code, 0);
         s->state = SESSION_CLOSING;
         s->patient = true;
         wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);

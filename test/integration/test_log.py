@@ -142,3 +142,12 @@ def test_errors_of_one_client_cannot_flood_the_log(start_server):
     for _ in range(2000):
         conn.expect_error()
     assert len(server.lines()) < 50
+
+
+def test_the_end_of_whoever_an_operator_closes_has_the_code_that_was_sent(server):
+    for code in (4003, 4711):
+        client = server.client2()
+        status, got = server.api("POST", "/api/disconnect", json.dumps({"client": client.me, "code": code}))
+        assert status == 200, got
+        client.expect_close(code)
+        server.wait_log(f"info session closed .*closed by an operator.* code={code} ")
