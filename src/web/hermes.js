@@ -1043,19 +1043,18 @@ export class Hermes extends Emitter {
                 lost: () => job.reject(new HermesError("unknown_outcome",
                     "The connection ended before the answer: it may be done or not.")),
             };
-            this.#queue.push(job);
-            this.#queuedBytes += job.bytes;
-            this.#flush();
-            const waits = this.#queue.at(-1) === job;
-            if (waits && (this.#queue.length > this.#maxQueued || this.#queuedBytes > this.#maxQueuedBytes)) {
-                this.#unqueue(job);
-                throw new HermesError("queue_full", this.#state === "open"
-                    ? "Too much waits to be sent." : "Too much waits for a connection.");
-            }
+            // Before it is sent: what nobody answers is done with as soon as it is.
             signal?.addEventListener("abort", abort, { once: true });
             if (timeout !== undefined)
                 timer = this.#clock.setTimeout(
                     () => this.#giveUp(job, new HermesError("timeout", `No answer within ${timeout} ms.`)), timeout);
+            this.#queue.push(job);
+            this.#queuedBytes += job.bytes;
+            this.#flush();
+            const waits = this.#queue.at(-1) === job;
+            if (waits && (this.#queue.length > this.#maxQueued || this.#queuedBytes > this.#maxQueuedBytes))
+                this.#giveUp(job, new HermesError("queue_full", this.#state === "open"
+                    ? "Too much waits to be sent." : "Too much waits for a connection."));
         });
     }
 

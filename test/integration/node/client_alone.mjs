@@ -228,6 +228,28 @@ const scenarios = {
         assert.equal(await one.publish("t", 6, { ack: false }), undefined);
         assert.equal(Fake.last.take("publish").id, undefined);
     },
+    // What a publish has set up to be given up is gone when it is settled, in whichever way.
+    async nothing_is_left_of_a_publish() {
+        const { Fake, clock, one } = await alone({ queue: { messages: 1 } });
+        const stop = new AbortController();
+        const listening = new Set();
+        const { signal } = stop;
+        signal.addEventListener = (event, listener) => listening.add(listener);
+        signal.removeEventListener = (event, listener) => listening.delete(listener);
+        const before = clock.timers.size;
+        await one.publish("t", 1, { ack: false, signal, timeout: 6000 });
+        assert.deepEqual([listening.size, clock.timers.size], [0, before], "sent, and not answered");
+        const answered = one.publish("t", 2, { signal, timeout: 6000 });
+        assert.deepEqual([listening.size, clock.timers.size], [1, before + 1]);
+        const { id } = Fake.last.take("publish");
+        Fake.last.say({ type: "ack_publish", id, topic: "t", offset: 2, subscribers: 0 });
+        await answered;
+        assert.deepEqual([listening.size, clock.timers.size], [0, before], "answered");
+        Fake.last.readyState = 2;
+        one.publish("t", 3);
+        assert.equal((await failure(one.publish("t", 4, { signal, timeout: 6000 }))).code, "queue_full");
+        assert.deepEqual([listening.size, clock.timers.size], [0, before], "refused");
+    },
     // An iterator that is slower than its topic.
     async iterator_buffers() {
         const { Fake, one } = await alone();
