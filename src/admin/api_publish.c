@@ -135,11 +135,15 @@ static struct fault publish_value(
         wish = wish_of(value);
     if (!wish.topic.at || !wish.data.at || wish.topic.at[0] != '"' || wish.topic.len == 2)
         return fault;
-    if (wish.key.at && json_take_string(wish.key, &own_key))
+    /* What of a string that is none was taken says nothing: without its key, or by that of the
+     * header, the message is not to be published. */
+    bool good_key = !wish.key.at || json_take_string(wish.key, &own_key);
+    if (good_key && wish.key.at)
         key = buf_text(&own_key);
-    bool good_key =
-        (!wish.key.at || own_key.data) && (!key.at || (key.len > 0 && key.len <= REPEATS_KEY_MAX));
-    if (!good_key)
+    good_key &= !key.at || (key.len > 0 && key.len <= REPEATS_KEY_MAX);
+    if (own_key.failed)
+        fault = fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
+    else if (!good_key)
         fault = fault_of(
             400, ERROR_MALFORMED, "\"idempotency_key\" must be a string of 1 to 255 bytes.");
     else if (json_take_string(wish.topic, &topic))

@@ -162,6 +162,7 @@ BAD_PUBLISH = [
     ('{"topic":"t","data":1,"idempotency_key":""}', 400, "malformed"),
     ('{"topic":"t","data":1,"idempotency_key":null}', 400, "malformed"),
     ('{"topic":"t","data":1,"idempotency_key":"%s"}' % ("k" * 256), 400, "malformed"),
+    ('{"topic":"t","data":1,"idempotency_key":"\\ud800"}', 400, "malformed"),
     ('{"messages":7}', 400, "malformed"), ('{"messages":{}}', 400, "malformed"),
     ('{"messages":null}', 400, "malformed")]
 
@@ -312,6 +313,8 @@ def test_a_key_may_come_in_a_header(pair):
     # That of the message goes before.
     assert api.post("/api/publish", {**body, "idempotency_key": "l"}, Idempotency_Key="k")["offset"] == 2
     api.refused(400, "malformed", "POST", "/api/publish", "[]", Idempotency_Key="k")
+    api.refused(400, "malformed", "POST", "/api/publish",
+                '{"topic":"t","data":1,"idempotency_key":"\\ud800"}', Idempotency_Key="m")
     api.refused(400, "malformed", "POST", "/api/publish", json.dumps(body), Idempotency_Key="k" * 256)
     client.expect(TEXT, "1")
     client.expect(TEXT, "1")
