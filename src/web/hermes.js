@@ -493,6 +493,7 @@ export class Hermes extends Emitter {
     #joins = new Set(); // channels to be subscribed one after the other, where the server wants it slowly
     #joinGap = 0; // milliseconds between two; 0: at once
     #joinTimer;
+    #delays = new Set(); // timers of what is tried again on this connection, those of joins too
     #slowedAt = 0;
     #pending = new Map(); // id → who waits for the answer
     #queue = []; // commands of the program that did not go out yet, in order
@@ -694,9 +695,12 @@ export class Hermes extends Emitter {
         const link = this.#link;
         this.#link = null;
         if (link)
-            for (const timer of [link.deadline, link.failed, link.beat, link.probe, link.drain]) this.#clock.clearTimeout(timer);
+            for (const timer of [link.deadline, link.failed, link.beat, link.probe, link.drain, link.closing, ...this.#delays])
+                this.#clock.clearTimeout(timer);
+        this.#delays.clear();
         // In the order in which they went out; what may be asked twice goes to the front again.
         this.#joins.clear();
+        this.#joinTimer = undefined;
         const again = [];
         const pending = [...this.#pending.values()];
         this.#pending.clear();
@@ -812,7 +816,6 @@ export class Hermes extends Emitter {
         this.#final = error;
         const link = this.#link;
         this.#clock.clearTimeout(this.#retryTimer);
-        this.#clock.clearTimeout(link?.closing);
         if (link) this.#drop(link);
         this.#unlink();
         this.#endAll();
@@ -1282,7 +1285,17 @@ export class Hermes extends Emitter {
 
     #settleLater(channel) {
         const ms = (1 + this.#random()) * Math.min(this.#maximum, 500 * 2 ** channel.tries++);
-        this.#clock.setTimeout(() => this.#settle(channel), ms);
+        this.#delay(() => this.#settle(channel), ms);
+    }
+
+    // As long as this connection lasts: the next one does all that is to be done by itself.
+    #delay(callback, ms) {
+        const timer = this.#clock.setTimeout(() => {
+            this.#delays.delete(timer);
+            callback();
+        }, ms);
+        this.#delays.add(timer);
+        return timer;
     }
 
     // Thousands of subscriptions that come back at once may be more than WS_MAX_MESSAGES_PER_SECOND.
@@ -1292,7 +1305,7 @@ export class Hermes extends Emitter {
             return;
         }
         this.#joins.add(channel);
-        this.#joinTimer ??= this.#clock.setTimeout(() => {
+        this.#joinTimer ??= this.#delay(() => {
             this.#joinTimer = undefined;
             const [first, second] = this.#joins;
             if (!first) return;
@@ -1465,7 +1478,7 @@ export class Hermes extends Emitter {
                     wish.busy = undefined;
                     if (this.#link === link) this.#admit(channel, sub);
                 };
-                this.#clock.setTimeout(again, (1 + this.#random()) * 500);
+                this.#delay(again, (1 + this.#random()) * 500);
                 return;
             }
             // Nothing is kept: that is no loss where nothing came since.

@@ -562,6 +562,22 @@ const scenarios = {
         assert.equal(one.state, "closed");
         assert.equal(one.close() instanceof Promise, true);
         assert.equal(clock.timers.size, 0, "nothing is left running");
+        // The server answers; and what was to be tried again later is not.
+        const quick = await alone();
+        const refuse = (type, code) => quick.Fake.last.say({ type: "error", code, message: "later", id: quick.Fake.last.take(type).id });
+        quick.one.subscribe("t", () => {});
+        quick.Fake.last.answer("subscribe", { epoch: "e", offset: 3 });
+        quick.one.subscribe("t", () => {}, { replay: 2 });
+        refuse("history", "unavailable");
+        quick.one.subscribe("u", () => {});
+        refuse("subscribe", "unavailable");
+        quick.one.subscribe("v", () => {});
+        refuse("subscribe", "rate_limited");
+        await settle();
+        const still = quick.clock.timers.size;
+        assert.ok(still >= 4, `${still} timers`);
+        await quick.one.close();
+        assert.equal(quick.clock.timers.size, 0, "nothing is left of what was tried again");
         // While it waits, and while it connects.
         for (const wait of [true, false]) {
             const other = await alone({ greet: false });
