@@ -899,10 +899,14 @@ export class Hermes extends Emitter {
         }
         switch (frame?.type) {
         case "message":
-            this.#arrived(frame, text);
+            if (typeof frame.topic !== "string" || !Number.isSafeInteger(frame.offset))
+                this.#abandon(link, "A message came without its topic or offset.");
+            else this.#arrived(frame, text);
             break;
         case "gap":
-            this.#missed(frame);
+            if (typeof frame.topic !== "string" || !Number.isSafeInteger(frame.to))
+                this.#abandon(link, "A gap came without its topic or end.");
+            else this.#missed(frame);
             break;
         case "join":
         case "leave":
@@ -1232,6 +1236,8 @@ export class Hermes extends Emitter {
         }
         if (pattern !== undefined && channel.subs.size === 0) this.#patternsChanged();
         channel.subs.set(sub, wish);
+        // Nothing more comes for those that are gone, and it is not left for them any more.
+        if (channel.state !== LEAVING) this.#left(channel);
         const changed = (policy !== undefined && policy !== channel.policy) || (presence && !channel.presence);
         if (policy !== undefined) channel.policy = policy;
         channel.presence ||= presence;

@@ -290,6 +290,22 @@ const scenarios = {
         assert.deepEqual(kept.map(({ topic, offset, gap }) => [topic, offset, gap.from, gap.to]),
             [["l:a", 4, 1, 3], ["l:b", 4, 1, 3]]);
     },
+    // Left before the server has answered, and asked for again.
+    async left_early() {
+        const { Fake, one } = await alone();
+        const first = one.subscribe("t", () => {});
+        const gone = one.subscribe("t").unsubscribe();
+        await gone;
+        const left = first.unsubscribe();
+        const heard = new Heard();
+        const second = one.subscribe("t", heard.push);
+        await left;
+        Fake.last.answer("subscribe", { epoch: "e", offset: 0 });
+        await second.ready;
+        Fake.last.message("t", 1);
+        assert.deepEqual(heard.data, [1]);
+        assert.deepEqual(Fake.last.sent, []);
+    },
     async iterator_ends() {
         const { Fake, one } = await alone();
         const socket = Fake.last;
@@ -427,6 +443,24 @@ const scenarios = {
         await left;
         socket.message("t", 3);
         assert.equal(b.all.length, 2);
+    },
+    // What no server says: the connection is not to be trusted any more; the program goes on.
+    async damaged_frames() {
+        for (const [text, state] of [["null", "open"], ["1", "open"], ["[]", "open"], ["{", "waiting"],
+            ['{"type":"message"}', "waiting"], ['{"type":"message","topic":"t"}', "waiting"],
+            ['{"type":"message","topic":1,"offset":1}', "waiting"], ['{"type":"gap"}', "waiting"],
+            ['{"type":"gap","topic":"t","from":1}', "waiting"], ['{"type":"join"}', "open"],
+            ['{"type":"error"}', "open"], ['{"type":"info"}', "open"]]) {
+            const { Fake, one } = await alone();
+            one.subscribe("t", () => {});
+            one.subscribe({ pattern: ">" }, () => {});
+            const { id } = Fake.last.take("subscribe");
+            Fake.last.say({ type: "ack_subscribe", id, pattern: ">" });
+            Fake.last.answer("subscribe", { epoch: "e", offset: 0 });
+            Fake.last.say(text);
+            assert.equal(one.state, state, text);
+            await one.close();
+        }
     },
     // A callback that throws is the program's fault, and nobody else's.
     async faulty_callback() {
