@@ -748,9 +748,12 @@ export class Hermes extends Emitter {
                 : new HermesError("refused", `The server does not want us: ${code} ${reason}`.trim(), { closeCode: code }));
             return;
         }
-        if (link.open && this.#clock.now() - link.since >= STABLE_MS) this.#attempt = 0;
+        const lasted = link.open && this.#clock.now() - link.since >= STABLE_MS;
+        if (lasted) this.#attempt = 0;
         this.#patient = link.afterMs !== undefined || fate === "later";
-        const delay = link.afterMs ?? this.#backoff(fate === "later");
+        // A server that says so each time at once is not to be asked without end.
+        const delay = link.afterMs === undefined ? this.#backoff(fate === "later")
+            : Math.max(link.afterMs, lasted ? 0 : this.#backoff(false));
         this.#retryTimer = this.#clock.setTimeout(() => this.#connect(), delay);
         this.#enter("waiting");
         if (this.#state !== "waiting") return;

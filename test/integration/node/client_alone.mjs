@@ -91,7 +91,10 @@ const scenarios = {
     },
     async server_says_when() {
         const { Fake, clock, one } = await alone();
-        for (const [told, delay] of [[12_345, 12_345], [0, 0], [1e12, 3_600_000]]) {
+        for (const [lasts, told, delay] of [[5000, 12_345, 12_345], [5000, 0, 0], [5000, 1e12, 3_600_000],
+            // One that did not last waits as long as the back-off, at least.
+            [4999, 0, 125], [0, 0, 250], [0, 700, 700], [0, 700, 1000], [5000, 0, 0]]) {
+            await clock.move(lasts);
             Fake.last.say({ type: "reconnect", after_ms: told });
             const end = next(one, "close");
             Fake.last.end(1001, "server is shutting down");
