@@ -1439,6 +1439,7 @@ export class Hermes extends Emitter {
 
     #part(channel) {
         channel.state = LEAVING;
+        const { epoch, policy, presence, before } = channel;
         Object.assign(channel, { epoch: undefined, first: undefined, policy: undefined, presence: false, before: false });
         const left = () => {
             channel.state = IDLE;
@@ -1449,10 +1450,26 @@ export class Hermes extends Emitter {
             answer: left,
             refuse: (error) => {
                 if (!passing(error)) return left();
-                channel.state = LIVE;
+                this.#stayed(channel, { epoch, policy, presence, before });
                 this.#settleLater(channel);
             },
         });
+    }
+
+    // The server has not let go of it: as it `was`, for those who came meanwhile.
+    #stayed(channel, was) {
+        const { first } = channel;
+        const changed = (channel.policy !== undefined && channel.policy !== was.policy)
+            || (channel.presence && !was.presence);
+        Object.assign(channel, { state: LIVE, epoch: was.epoch, before: was.before, first: undefined,
+            policy: channel.policy ?? was.policy, presence: channel.presence || was.presence });
+        if (channel.subs.size > 0) this.#left(channel);
+        for (const wish of channel.subs.values())
+            Object.assign(wish, { from: channel.offset, first: false, need: wish.first ? first : wish.need });
+        const subs = [...channel.subs.keys()];
+        const admit = (error) => subs.forEach((sub) => this.#admit(channel, sub, error));
+        if (subs.length > 0 && changed) this.#subscribeAgain(channel, admit);
+        else admit();
     }
 
     // The past for one that came to a topic which is subscribed already: by history, while what comes

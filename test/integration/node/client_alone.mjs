@@ -309,6 +309,51 @@ const scenarios = {
         assert.deepEqual(heard.data, [1]);
         assert.deepEqual(Fake.last.sent, []);
     },
+    // The server is too busy to let go of a topic: nothing is forgotten of it.
+    async not_left() {
+        const { Fake, clock, one } = await alone();
+        const first = one.subscribe("t", () => {}, { policy: "latest" });
+        Fake.last.answer("subscribe", { epoch: "e", offset: 10 });
+        await first.ready;
+        const busy = () => {
+            const { id } = Fake.last.take("unsubscribe");
+            Fake.last.say({ type: "error", id, code: "rate_limited", message: "later" });
+        };
+        const left = first.unsubscribe();
+        busy();
+        // Asked for again behind the refusal.
+        const second = one.subscribe("t", () => {});
+        await left;
+        assert.deepEqual(await second.ready, { topic: "t", epoch: "e", offset: 10 });
+        assert.deepEqual(Fake.last.sent, []);
+        Fake.last.message("t", 11);
+        assert.deepEqual(second.position, { epoch: "e", offset: 11 });
+        // Before it: with a past, and with something else to be said.
+        const gone = second.unsubscribe();
+        const heard = [new Heard(), new Heard()];
+        const third = one.subscribe("t", heard[0].push, { since: { epoch: "e", offset: 10 }, presence: true });
+        const fourth = one.subscribe("t", heard[1].push);
+        Fake.last.message("t", 12);
+        busy();
+        await gone;
+        const { id, presence, policy, since } = Fake.last.take("subscribe");
+        assert.deepEqual([presence, policy, since], [true, "latest", undefined]);
+        Fake.last.say({ type: "ack_subscribe", id, topic: "t", epoch: "e", offset: 12 });
+        await settle();
+        assert.deepEqual((await fourth.ready).epoch, "e");
+        const asked = Fake.last.take("history");
+        assert.deepEqual(asked.since, { epoch: "e", offset: 10 });
+        Fake.last.say({ type: "ack_history", id: asked.id, topic: "t", epoch: "e", offset: 12, recovered: true,
+            messages: [{ offset: 11, data: 11 }, { offset: 12, data: 12 }] });
+        assert.equal((await third.ready).recovered, true);
+        Fake.last.message("t", 13);
+        assert.deepEqual(heard.map(({ data }) => data), [[11, 12, 13], [13]]);
+        Fake.last.end(1006);
+        await clock.move(125);
+        const again = Fake.last.take("subscribe");
+        assert.deepEqual([again.since, again.policy], [{ epoch: "e", offset: 13 }, "latest"]);
+        await one.close();
+    },
     async iterator_ends() {
         const { Fake, one } = await alone();
         const socket = Fake.last;
