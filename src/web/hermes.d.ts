@@ -74,8 +74,8 @@ export interface SubscribeOptions {
     presence?: boolean;
     /** Ends the subscription; an iterator throws its reason. */
     signal?: AbortSignal;
-    /** Messages that may wait for an iterator (1000). Past it `policy` counts: disconnect ends the
-     * iterator with the error "too_slow". */
+    /** Messages that may wait for an iterator (1000) that has had a turn since they came: more may come
+     * at once. Past it `policy` counts: disconnect ends the iterator with the error "too_slow". */
     buffer?: number;
 }
 

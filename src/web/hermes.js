@@ -233,9 +233,11 @@ const END = Symbol("end");
 export class Subscription extends Emitter {
     #callback;
     #leave;
+    #later;
     #policy;
     #most;
     #queue = [];
+    #looking = false; // whether it fits, as soon as the loop has had a turn
     #waiting = []; // calls of next() that found nothing
     #begun;
     #ended = false;
@@ -247,7 +249,7 @@ export class Subscription extends Emitter {
     #signal;
     #abort;
 
-    constructor({ topic, pattern, callback, policy, buffer, signal, leave }) {
+    constructor({ topic, pattern, callback, policy, buffer, signal, leave, later }) {
         super();
         if (topic !== undefined) this.topic = topic;
         if (pattern !== undefined) this.pattern = pattern;
@@ -255,6 +257,7 @@ export class Subscription extends Emitter {
         this.#policy = policy ?? "disconnect";
         this.#most = buffer;
         this.#leave = leave;
+        this.#later = later;
         /** Settles when the server has answered for the first time. */
         this.ready = new Promise((resolve, reject) => (this.#begun = { resolve, reject }));
         this.ready.catch(() => {}); // it is told by an event as well
@@ -313,19 +316,43 @@ export class Subscription extends Emitter {
         return message;
     }
 
-    // The queue is full: as the server would do it, by the policy.
-    #makeRoom(message) {
+    // Many may come at once, as the past does, before any loop could take one: what still waits when
+    // it has had a turn is what it is too slow for.
+    #look() {
+        if (this.#looking || this.#queue.length <= this.#most) return;
+        this.#looking = true;
+        this.#later(() => {
+            this.#looking = false;
+            if (!this.#ended && this.#queue.length > this.#most) this.#makeRoom();
+        });
+    }
+
+    // The queue is too long: as the server would do it, by the policy.
+    #makeRoom() {
         if (this.#policy === "disconnect") {
             this.#leave(this, new HermesError("too_slow",
-                `${this.#most} messages wait to be taken from this subscription.`, this));
-            return false;
+                `More than ${this.#most} messages wait to be taken from this subscription.`, this));
+            return;
         }
-        const older = this.#policy === "latest"
-            ? this.#queue.findIndex((queued) => queued.topic === message.topic) : -1;
-        const [lost] = this.#queue.splice(Math.max(older, 0), 1);
-        const from = this.#dropped.get(lost.topic)?.from ?? lost.gap?.from ?? lost.offset;
-        this.#dropped.set(lost.topic, { topic: lost.topic, from, to: lost.offset, reason: "buffer" });
-        return true;
+        let over = this.#queue.length - this.#most;
+        if (this.#policy === "latest") {
+            const of = new Map(); // topic → how many
+            for (const { topic } of this.#queue) of.set(topic, (of.get(topic) ?? 0) + 1);
+            this.#queue = this.#queue.filter((message) => {
+                const has = of.get(message.topic);
+                if (over === 0 || has === 1) return true;
+                of.set(message.topic, has - 1);
+                over--;
+                this.#lose(message);
+                return false;
+            });
+        }
+        for (const message of this.#queue.splice(0, over)) this.#lose(message);
+    }
+
+    #lose({ topic, offset, gap }) {
+        const from = this.#dropped.get(topic)?.from ?? gap?.from ?? offset;
+        this.#dropped.set(topic, { topic, from, to: offset, reason: "buffer" });
     }
 
     [GIVE](message) {
@@ -341,8 +368,9 @@ export class Subscription extends Emitter {
             guarded(this.#callback, message, this);
         } else if (this.#waiting.length > 0) {
             this.#waiting.shift().resolve({ value: message, done: false });
-        } else if (this.#queue.length < this.#most || this.#makeRoom(message)) {
+        } else {
             this.#queue.push(message);
+            this.#look();
         }
     }
 
@@ -1231,7 +1259,8 @@ export class Hermes extends Emitter {
         const need = since ? { since } : replay ? { replay } : undefined;
         const wish = { from: 0, begun: false, presence, first: false, need, held: null };
         const sub = new Subscription({ topic, pattern, callback, policy, signal,
-            buffer: most, leave: (one, error) => this.#unsubscribe(channel, one, error) });
+            buffer: most, leave: (one, error) => this.#unsubscribe(channel, one, error),
+            later: (callback) => this.#clock.setTimeout(callback, 0) });
         if (need && channel.subs.size === 0 && channel.epoch === undefined) {
             channel.first = need;
             wish.first = true;

@@ -255,7 +255,7 @@ const scenarios = {
     },
     // An iterator that is slower than its topic.
     async iterator_buffers() {
-        const { Fake, one } = await alone();
+        const { Fake, clock, one } = await alone();
         const socket = Fake.last;
         const subscribe = async (topic, options) => {
             const sub = one.subscribe(topic, options);
@@ -270,7 +270,8 @@ const scenarios = {
         };
         const [, strict] = await subscribe("strict", { buffer: 3 });
         for (let n = 1; n <= 5; n++) socket.message("strict", n);
-        assert.deepEqual((await pull(strict, 3)).map(({ offset }) => offset), [1, 2, 3]);
+        await clock.move(0);
+        assert.deepEqual((await pull(strict, 5)).map(({ offset }) => offset), [1, 2, 3, 4, 5]);
         assert.equal((await failure(strict.next())).code, "too_slow");
         assert.deepEqual(await strict.next(), { value: undefined, done: true });
         socket.take("unsubscribe");
@@ -281,6 +282,7 @@ const scenarios = {
         for (let n = 1; n <= 5; n++) socket.message("oldest", n);
         socket.say({ type: "gap", topic: "oldest", from: 6, to: 8 });
         socket.message("oldest", 9);
+        await clock.move(0);
         const [four, , nine] = await pull(oldest, 3);
         assert.deepEqual([four.offset, four.gap], [4, { topic: "oldest", from: 1, to: 3, reason: "buffer" }]);
         assert.deepEqual([nine.offset, nine.gap], [9, { topic: "oldest", from: 6, to: 8, reason: "slow" }]);
@@ -289,6 +291,7 @@ const scenarios = {
         const [, latest] = await subscribe({ pattern: "l:*" }, { buffer: 2, policy: "latest" });
         for (let n = 1; n <= 4; n++)
             for (const topic of ["l:a", "l:b"]) socket.message(topic, n, n, { pattern: "l:*" });
+        await clock.move(0);
         const kept = await pull(latest, 2);
         assert.deepEqual(kept.map(({ topic, offset, gap }) => [topic, offset, gap.from, gap.to]),
             [["l:a", 4, 1, 3], ["l:b", 4, 1, 3]]);
@@ -353,6 +356,40 @@ const scenarios = {
         const again = Fake.last.take("subscribe");
         assert.deepEqual([again.since, again.policy], [{ epoch: "e", offset: 13 }, "latest"]);
         await one.close();
+    },
+    // A loop that keeps up loses nothing, however much comes at once.
+    async iterator_bursts() {
+        for (const policy of ["disconnect", "drop_oldest", "latest"]) {
+            const { Fake, clock, one } = await alone();
+            const socket = Fake.last;
+            const take = async (options) => {
+                const got = [];
+                for await (const { offset, gap } of one.subscribe("t", { buffer: 3, policy, ...options })) {
+                    assert.equal(gap, undefined);
+                    if (got.push(offset) === 100) return got;
+                }
+            };
+            const live = take();
+            socket.answer("subscribe", { epoch: "e", offset: 0 });
+            await settle();
+            for (let n = 1; n <= 100; n++) socket.message("t", n);
+            for (let n = 0; n < 20; n++) await settle();
+            await clock.move(0);
+            const expected = Array.from({ length: 100 }, (_, n) => n + 1);
+            assert.deepEqual(await live, expected);
+            socket.answer("unsubscribe");
+            // The past, beside another subscription.
+            one.subscribe("t", () => {}, { policy });
+            socket.answer("subscribe", { epoch: "e", offset: 100 });
+            const past = take({ since: { epoch: "e", offset: 0 } });
+            const { id } = socket.take("history");
+            socket.say({ type: "ack_history", id, topic: "t", epoch: "e", offset: 100, recovered: true,
+                messages: expected.map((offset) => ({ offset, data: offset })) });
+            for (let n = 0; n < 20; n++) await settle();
+            await clock.move(0);
+            assert.deepEqual(await past, expected);
+            await one.close();
+        }
     },
     async iterator_ends() {
         const { Fake, one } = await alone();
