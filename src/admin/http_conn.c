@@ -102,7 +102,7 @@ void http_conn_deadline(struct deadline *d, void *user)
 {
     struct http_conn *c = LIST_ITEM(d, struct http_conn, deadline);
     (void)user;
-    if (c->state == HTTP_HEAD || c->state == HTTP_BODY)
+    if (c->in.len > 0 && (c->state == HTTP_HEAD || c->state == HTTP_BODY))
         metric_add(&c->admin->metrics, METRIC_admin_timeouts_total, 1);
     hang_up(c);
 }
@@ -307,16 +307,23 @@ void http_conn_send(struct http_conn *c)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
+/* Whoever leaves its head half there could keep everyone out for HEAD_MS, and needs no token for
+ * that: heads that are in earnest come whole, and soon after the connection. */
 bool http_conn_make_room(struct admin *a)
 {
+    struct http_conn *half = NULL;
     for (struct list *at = a->connections.next; at != &a->connections; at = at->next) {
         struct http_conn *c = LIST_ITEM(at, struct http_conn, node);
         if (c->state == HTTP_IDLE || c->state == HTTP_LINGERING) {
             hang_up(c);
             return true;
         }
+        if (c->state == HTTP_HEAD && !half)
+            half = c;
     }
-    return false;
+    if (half)
+        hang_up(half);
+    return half != NULL;
 }
 
 void http_conn_open(struct admin *a, int fd)
@@ -341,6 +348,6 @@ void http_conn_open(struct admin *a, int fd)
     } else if (uv_read_start((uv_stream_t *)&c->tcp, give_room, came) != 0) {
         hang_up(c);
     } else {
-        become(c, HTTP_IDLE, HEAD_MS);
+        become(c, HTTP_HEAD, HEAD_MS);
     }
 }

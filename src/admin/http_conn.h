@@ -1,8 +1,8 @@
 /* One connection to the admin listener: requests in, answers out, one at a time.
  *
- * Order: IDLE (between requests), HEAD and BODY (one is half there), ANSWERING (the handler has
- *   it; nothing is read), WRITING, then IDLE again, or LINGERING (the answer is out, what still
- *   comes is thrown away so that it is not lost with it). What is pipelined waits in `in`.
+ * Order: HEAD (of the first), IDLE (between requests), HEAD and BODY (one is half there), ANSWERING
+ * (the handler has it; nothing is read), WRITING, then IDLE again, or LINGERING (the answer is out,
+ * what still comes is thrown away so that it is not lost with it). What is pipelined waits in `in`.
  * Memory: an idle one has no buffers. What all together hold of requests is bounded.
  * Threads: the listener's. */
 #ifndef HERMES_ADMIN_HTTP_CONN_H
@@ -48,7 +48,8 @@ void http_conn_open(struct admin *a, int fd);
 /* The listener ends: whoever waits for an answer still gets it, all others are closed. */
 void http_conn_end(struct http_conn *c);
 
-/* Closes the one that has been idle for longest; false when none is. */
+/* Closes the one that has been idle for longest, or when none is the one that has been at its head
+ * for longest; false when none is either. */
 bool http_conn_make_room(struct admin *a);
 
 /* Its deadline was met. */

@@ -557,8 +557,9 @@ def test_an_idle_connection_makes_room_for_a_new_one(server):
 
 def test_when_all_places_are_busy_one_more_is_503(server):
     busy = [Conn(server) for _ in range(PLACES)]
+    whole = request("POST", "/api/publish", publish("t", 2))
     for conn in busy:  # with an answer to the one, the half one behind it has been read, too
-        conn.send(request("GET", "/healthz"), b"GET /healthz HTTP/1.1\r\nHo")
+        conn.send(request("GET", "/healthz"), whole[:-3])
         assert conn.answer().text == b"ok\n"
     for _ in range(3):
         late = Conn(server)
@@ -568,9 +569,28 @@ def test_when_all_places_are_busy_one_more_is_503(server):
         assert late.ended()
     server.client().publish("t", 1)  # the broker itself is not touched by it
     for conn in busy[:8]:
-        conn.send(b"st: localhost\r\n\r\n")
-        assert conn.answer().text == b"ok\n"
+        conn.send(whole[-3:])
+        assert conn.answer().status == 200
     assert Conn(server).ask("GET", "/healthz").status == 200
+
+
+# Nobody needs a token to leave a head half there.
+def test_half_heads_keep_nobody_out(start_server):
+    server = start_server(admin_token=TOKEN)
+    half = [Conn(server) for _ in range(PLACES)]
+    for conn in half:
+        conn.send(request("GET", "/healthz"), request("GET", "/healthz")[:-3])
+        assert conn.answer().text == b"ok\n"
+    late = [Conn(server) for _ in range(3)]
+    for conn in late:  # which are kept: each needs a place of its own
+        conn.send(request("GET", "/healthz"), request("POST", "/api/publish", publish("t", 1),
+                                                      extra=[f"Authorization: Bearer {TOKEN}"])[:-3])
+        assert conn.answer().text == b"ok\n"
+    for conn in half[:3]:
+        assert conn.ended()
+    for conn in half[3:]:  # the older ones made room
+        conn.send(request("GET", "/healthz")[-3:])
+        assert conn.answer().text == b"ok\n"
 
 
 def test_bodies_that_are_half_there_share_a_budget(start_server):
