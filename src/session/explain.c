@@ -14,10 +14,10 @@
 #include "session/session.h"
 #include "session/verdict.h"
 
-/* BLOCKS: of sessions, some hundred each, looked at in a turn. FRAMES: of a queue that are looked
- * at for the message. TAIL: of a frame, where its offset stands. REASONS: patterns that are looked
- * at. */
-enum { BLOCKS = 8, FRAMES = 20000, TAIL = 2048, REASONS = 256 };
+/* BLOCKS: of sessions, some hundred each, looked at in a turn. FRAMES: of a queue, in a turn;
+ * TURNS: at most, for a queue may grow as fast. SHORT_TAIL, TAIL: of a frame, where its offset
+ * stands. REASONS: patterns that are looked at. */
+enum { BLOCKS = 8, FRAMES = 500, TURNS = 8192, SHORT_TAIL = 64, TAIL = 2048, REASONS = 256 };
 
 /* --- which worker ----------------------------------------------------------------------------- */
 
@@ -73,11 +73,6 @@ bool explain_answer(const struct explain *e, const struct buf **members)
 
 /* --- the session's queue ---------------------------------------------------------------------- */
 
-struct wanted {
-    struct buf head; /* of its envelope */
-    uint64_t offset;
-};
-
 /* Looks for the number behind the last `,"offset":`, which within a string would have its quotes
  * escaped. It may not be there: the name of a pattern comes behind it, which may be long. */
 static enum queued tail_is(const char *tail, size_t len, uint64_t offset)
@@ -94,59 +89,119 @@ static enum queued tail_is(const char *tail, size_t len, uint64_t offset)
     return number == offset ? QUEUED_YES : QUEUED_NO;
 }
 
+/* Of a frame of which these bytes are the last ones: its offset. */
+static enum queued end_is(const struct byte_log *log, struct span bytes, uint64_t offset)
+{
+    static const size_t tails[] = {SHORT_TAIL, TAIL};
+    enum queued is = QUEUED_PERHAPS;
+    char tail[TAIL];
+    size_t all = (size_t)(bytes.end - bytes.start);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails && is == QUEUED_PERHAPS; i++) {
+        size_t len = all < tails[i] ? all : tails[i];
+        log_read(log, bytes.end - len, tail, len);
+        is = tail_is(tail, len, offset);
+    }
+    return is;
+}
+
 static enum queued frame_is(
-    const struct byte_log *log, struct span payload, const struct wanted *wanted)
+    const struct byte_log *log, struct span payload, const struct buf *head, uint64_t offset)
 {
     char bytes[TAIL];
     size_t len = (size_t)(payload.end - payload.start);
-    for (size_t at = 0; at < wanted->head.len;) {
-        size_t piece = wanted->head.len - at < sizeof bytes ? wanted->head.len - at : sizeof bytes;
+    for (size_t at = 0; at < head->len;) {
+        size_t piece = head->len - at < sizeof bytes ? head->len - at : sizeof bytes;
         if (len < at + piece)
             return QUEUED_NO;
         log_read(log, payload.start + at, bytes, piece);
-        if (memcmp(bytes, wanted->head.data + at, piece) != 0)
+        if (memcmp(bytes, head->data + at, piece) != 0)
             return QUEUED_NO;
         at += piece;
     }
-    size_t tail = len < sizeof bytes ? len : sizeof bytes;
-    log_read(log, payload.end - tail, bytes, tail);
-    return tail_is(bytes, tail, wanted->offset);
+    return end_is(log, payload, offset);
 }
 
-/* Whether the message is among the bytes that are not written yet. At level 1 a frame does not say
- * what it is, and events are no frames. */
-static enum queued find_queued(struct session *s, struct text topic, uint64_t offset)
+/* The first span of which something lies behind that position. */
+static size_t span_at(const struct outbox *box, uint64_t position)
+{
+    size_t low = 0, high = outbox_spans(box);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (outbox_span(box, middle).end <= position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Goes on through the whole frames of the queue, behind those it has been through. False when there
+ * are more. */
+static bool scan_frames(
+    struct explain_scan *scan, const struct session *s, const struct buf *head, uint64_t offset)
 {
     const struct byte_log *log = &s->worker->log;
-    struct envelope envelope = {{0}, {0}, 0};
     unsigned left = FRAMES;
-    bool found = false, unclear = false;
-    if (outbox_unsent(&s->out) == 0)
-        return QUEUED_NO;
-    if (!s->enveloped || s->conn.unframed)
-        return QUEUED_PERHAPS;
-    envelope_set(&envelope, topic, TEXT(""));
-    struct wanted wanted = {envelope.head, offset};
-    uint64_t begun = outbox_begun(log, &s->out);
-    for (size_t i = 0; i < outbox_spans(&s->out) && !found && left > 0; i++) {
+    for (size_t i = span_at(&s->out, scan->at); i < outbox_spans(&s->out); i++) {
         struct span span = outbox_span(&s->out, i);
-        for (span.start += i == 0 ? begun : 0; span.start < span.end && !found && left > 0;
-             left--) {
+        if (i == 0)
+            span.start += outbox_begun(log, &s->out);
+        if (span.start < scan->at)
+            span.start = scan->at;
+        while (span.start < span.end) {
+            if (left-- == 0)
+                return false;
             struct span payload = outbox_frame(log, span.start);
-            if (payload.start > payload.end || payload.end > span.end) { /* no frame at all */
-                unclear = true;
-                break;
-            }
-            enum queued is = frame_is(log, payload, &wanted);
-            found = is == QUEUED_YES;
-            unclear |= is == QUEUED_PERHAPS;
-            span.start = payload.end;
+            bool whole = payload.start <= payload.end && payload.end <= span.end;
+            enum queued is = whole ? frame_is(log, payload, head, offset) : QUEUED_PERHAPS;
+            scan->found |= is == QUEUED_YES;
+            scan->unclear |= is == QUEUED_PERHAPS;
+            if (scan->found)
+                return true;
+            scan->at = span.start = whole ? payload.end : span.end;
         }
     }
-    bool all =
-        left > 0 && begun == 0 && !unclear && outbox_private(&s->out) == 0 && !envelope.head.failed;
+    return true;
+}
+
+/* What is left of a frame of which a part is written does not say its topic. */
+static bool may_be_begun(const struct session *s, uint64_t offset)
+{
+    const struct byte_log *log = &s->worker->log;
+    uint64_t begun = outbox_begun(log, &s->out);
+    if (begun == 0 || outbox_spans(&s->out) == 0)
+        return false;
+    struct span rest = outbox_span(&s->out, 0);
+    if (begun < rest.end - rest.start)
+        rest.end = rest.start + begun;
+    return end_is(log, rest, offset) != QUEUED_NO;
+}
+
+/* Whether the message is among the bytes that are not written yet: offsets do not tell by their
+ * order, for what was subscribed again with a replay comes again. At level 1 a frame does not say
+ * what it is, and events are no frames. False: there is more to look at, in a further turn. */
+static bool find_queued(struct explain *e, const struct session *s)
+{
+    struct explain_scan *scan = &e->scan;
+    struct envelope envelope = {{0}, {0}, 0};
+    scan->queued = QUEUED_NO;
+    if (outbox_unsent(&s->out) == 0)
+        return true;
+    scan->queued = QUEUED_PERHAPS;
+    if (!s->enveloped || s->conn.unframed)
+        return true;
+    envelope_set(&envelope, e->topic, TEXT(""));
+    bool failed = envelope.head.failed;
+    bool all = failed || scan_frames(scan, s, &envelope.head, e->offset);
     envelope_fini(&envelope);
-    return found ? QUEUED_YES : all ? QUEUED_NO : QUEUED_PERHAPS;
+    if (!all && ++scan->turns < TURNS)
+        return false;
+    if (scan->found)
+        scan->queued = QUEUED_YES;
+    else if (all && !failed && !scan->unclear && outbox_private(&s->out) == 0 &&
+             !may_be_begun(s, e->offset))
+        scan->queued = QUEUED_NO;
+    return true;
 }
 
 static bool is_untold(const struct session *s, uint64_t hash, uint64_t offset)
@@ -218,7 +273,7 @@ static void look_at_session(const struct explain *e, struct session *s, const vo
     c->untold = is_untold(s, e->hash, e->offset);
     c->unsent = outbox_unsent(&s->out);
     c->delivered = local ? local->delivered : 0;
-    c->queued = find_queued(s, e->topic, e->offset);
+    c->queued = e->scan.queued;
     if (catching) {
         c->catching = true;
         c->next = catch_up_place(catching).next;
@@ -293,20 +348,35 @@ static void is_it(void *item, void *user)
         quest->found = s;
 }
 
-/* part->count: 1 when the answer is there. */
-static bool look(struct inquiry *q, struct worker *w, struct inquiry_part *part)
+/* Finds the client's session, and again in each further turn, for it may be gone by then. False:
+ * not in this turn. */
+static bool find_session(
+    struct explain *e, struct worker *w, uintptr_t *cursor, struct session **found)
 {
-    const struct explain *e = LIST_ITEM(q, struct explain, inquiry);
     struct quest quest = {.client = e->client};
     bool more = e->number < w->clients;
-    if (part->count > 0)
-        return true;
     for (int i = 0; more && !quest.found; i++) {
         if (i == BLOCKS)
             return false;
-        more = slab_step(&w->sessions, &part->cursor, is_it, &quest);
+        uintptr_t here = *cursor;
+        more = slab_step(&w->sessions, cursor, is_it, &quest);
+        if (quest.found)
+            *cursor = here;
     }
-    answer(e, w, quest.found, &part->found);
+    *found = quest.found;
+    return true;
+}
+
+/* part->count: 1 when the answer is there. */
+static bool look(struct inquiry *q, struct worker *w, struct inquiry_part *part)
+{
+    struct explain *e = LIST_ITEM(q, struct explain, inquiry);
+    struct session *s;
+    if (part->count > 0)
+        return true;
+    if (!find_session(e, w, &part->cursor, &s) || (s && !find_queued(e, s)))
+        return false;
+    answer(e, w, s, &part->found);
     part->count = 1;
     /* Mail that has been taken out of the box keeps nobody awake but by a further turn. */
     return w->tray.at == w->tray.count;

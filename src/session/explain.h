@@ -8,7 +8,17 @@
 #define HERMES_SESSION_EXPLAIN_H
 
 #include "session/inquiry.h"
+#include "session/verdict.h"
 #include "session/worker.h"
+
+/* How far the worker has got with the client's queue. */
+struct explain_scan {
+    uint64_t at; /* in the worker's log */
+    unsigned turns;
+    bool found;
+    bool unclear; /* what some of the frames are */
+    enum queued queued;
+};
 
 struct explain {
     struct inquiry inquiry;
@@ -18,7 +28,8 @@ struct explain {
     uint64_t client;
     uint64_t hash;
     uint64_t offset;
-    struct text topic; /* its own copy */
+    struct text topic;        /* its own copy */
+    struct explain_scan scan; /* the worker's, until it is done */
     void (*done)(struct explain *e, void *context);
     void *context;
 };

@@ -278,12 +278,11 @@ static struct verdict judge_ended(const struct search *s, const struct stretch *
     return cut ? of(VERDICT_CUT_OFF, at, cut) : of(VERDICT_DELIVERED, at, at->end);
 }
 
-static bool is_queued(const struct search *s, const struct stretch *at)
+static bool may_be_queued(const struct search *s, const struct stretch *at)
 {
     const struct verdict_case *c = s->c;
     uint64_t newest = at->end ? at->end->offset : c->delivered;
-    return c->queued == QUEUED_YES ||
-           (c->queued == QUEUED_PERHAPS && !lies_before(s, at, newest, c->unsent, c->enveloped));
+    return c->queued == QUEUED_PERHAPS && !lies_before(s, at, newest, c->unsent, c->enveloped);
 }
 
 static struct verdict judge_inside(const struct search *s)
@@ -299,8 +298,10 @@ static struct verdict judge_inside(const struct search *s)
         return of(VERDICT_CATCHING_UP, at, NULL);
     if (!at->end && c->on_its_way)
         return of(VERDICT_ON_ITS_WAY, at, NULL);
-    if (c->open && is_queued(s, at))
+    if (c->open && c->queued == QUEUED_YES)
         return of(VERDICT_QUEUED, at, NULL);
+    if (c->open && may_be_queued(s, at))
+        return of(VERDICT_QUEUED_OR_DELIVERED, at, NULL);
     return at->end ? judge_ended(s, at) : of(VERDICT_DELIVERED, at, NULL);
 }
 

@@ -94,7 +94,7 @@ static void say_queued(struct telling *t)
     buf_appendf(&t->words,
         ", and the message was put into its queue, of which %" PRIu64 " bytes are not written yet.",
         t->c->unsent);
-    buf_append_string(&t->words, t->c->queued == QUEUED_YES
+    buf_append_string(&t->words, t->v->kind == VERDICT_QUEUED
                                      ? " The message is among them."
                                      : " Whether the message is among them cannot be told.");
 }
@@ -161,6 +161,7 @@ static void say(struct telling *t)
         say_delivered(t);
         break;
     case VERDICT_QUEUED:
+    case VERDICT_QUEUED_OR_DELIVERED:
         say_queued(t);
         break;
     case VERDICT_ON_ITS_WAY:

@@ -306,10 +306,11 @@ static void what_is_in_the_queue_is_found_there(void **state)
     rig_publish_text(&r, "t", "{\"a\":0,\"offset\":1}");
     rig_publish_text(&r, "t", "3");
     deliver(&r);
-    expect(&r, &two, "t", 1, "queued", "cannot be told"); /* a frame is begun: it may be that one */
+    /* A frame is begun, and may be that one. */
+    expect(&r, &two, "t", 1, "queued_or_delivered", "cannot be told");
     expect(&r, &two, "t", 2, "queued", "is among them");
     expect(&r, &two, "t", 3, "queued", "is among them");
-    expect(&r, &one, "t", 3, "queued", "cannot be told");
+    expect(&r, &one, "t", 3, "queued_or_delivered", "cannot be told");
     client_expect(&r, &two, "0");
     client_expect(&r, &one, "0");
     rig_settle(&r);
@@ -319,6 +320,101 @@ static void what_is_in_the_queue_is_found_there(void **state)
     }
     client_drop(&r, &two);
     client_drop(&r, &one);
+    rig_close(&r);
+}
+
+enum { MANY = 25000, FRAMES_A_TURN = 1000 };
+
+/* It has read the first two messages of "t", and there are so many more in its queue, behind a
+ * frame that is begun: the first one of "large". */
+static void fill(struct rig *r, struct client *c)
+{
+    client_open2(r, 0, c, SMALL_BUFFER);
+    client_subscribe(r, c, "t");
+    client_subscribe(r, c, "large");
+    rig_publish_text(r, "t", "1");
+    rig_publish_text(r, "t", "2");
+    client_expect(r, c, "{\"type\":\"message\"");
+    client_expect(r, c, "{\"type\":\"message\"");
+    assert_int_equal(rig_publish_large(r, "large", '1', LARGE).offset, 1);
+    deliver(r);
+    session_flush(c->session);
+    assert_true(c->session->blocked);
+    for (int i = 0; i < MANY; i++) {
+        rig_publish_text(r, "t", "3");
+        if (i % 100 == 99)
+            deliver(r);
+    }
+    deliver(r);
+}
+
+/* Seen to fail with a part of the queue looked at only, and with a begun frame that is not. */
+static void what_was_read_is_not_said_to_be_queued_however_long_the_queue_is(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    rig_open(&r, 1, rig_limits());
+    fill(&r, &c);
+    expect(&r, &c, "t", 2, "delivered", NULL);
+    expect(&r, &c, "t", 3, "queued", "is among them");
+    expect(&r, &c, "t", MANY + 2, "queued", "is among them");
+    expect(&r, &c, "large", 1, "queued_or_delivered", NULL);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+/* Seen to fail with all of it in one. */
+static void a_long_queue_is_looked_at_in_turns_and_the_client_may_go_meanwhile(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    rig_open(&r, 1, rig_limits());
+    fill(&r, &c);
+    struct worker *w = &r.shop.workers[0];
+    for (int gone = 0; gone < 2; gone++) {
+        const struct buf *members;
+        unsigned turns = 1;
+        struct explain *e = explain_new(&r.shop, NULL, c.session->client, TEXT("t"), MANY + 2);
+        assert_non_null(e);
+        while (!e->inquiry.look(&e->inquiry, w, &e->inquiry.parts[0])) {
+            if (gone && turns == 3)
+                client_drop(&r, &c);
+            turns++;
+        }
+        assert_true(gone || turns >= MANY / FRAMES_A_TURN);
+        assert_true(explain_answer(e, &members));
+        assert_true(text_starts_with(buf_text(members),
+            gone ? TEXT("\"verdict\":\"cut_off\"") : TEXT("\"verdict\":\"queued\"")));
+        explain_free(e);
+    }
+    rig_close(&r);
+}
+
+/* The newest message stands before the others then. Seen to fail when the first one of the topic
+ * with a greater offset ends the search. */
+static void what_was_given_again_is_found_behind_newer_ones(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    struct rule rule = rig_keeps("t", 10);
+    rig_open(&r, 1, rig_limits());
+    rig_use_rules(&r, &rule, 1);
+    rig_settle(&r);
+    for (int i = 0; i < 3; i++)
+        rig_publish_text(&r, "t", "1");
+    client_open2(&r, 0, &c, SMALL_BUFFER);
+    client_subscribe(&r, &c, "t");
+    block(c.session, '0', LARGE);
+    rig_publish_text(&r, "t", "4");
+    deliver(&r);
+    assert_int_equal(client_leave(&c, "t"), LEAVE_OK);
+    assert_true(peer_sendf(&c.peer, "{\"type\":\"subscribe\",\"topic\":\"t\",\"replay\":2}"));
+    rig_settle(&r);
+    expect(&r, &c, "t", 3, "queued", "is among them");
+    client_drop(&r, &c);
     rig_close(&r);
 }
 
@@ -422,7 +518,7 @@ static void who_catches_up_gets_it_later(void **state)
     rig_settle(&r);
     assert_int_equal(c.session->catching, 1);
     expect(&r, &c, "t", 1, "subscribed_later", NULL);
-    expect(&r, &c, "t", 2, "queued", NULL);
+    expect(&r, &c, "t", 2, "queued_or_delivered", NULL); /* it is begun */
     expect(&r, &c, "t", MESSAGES, "catching_up", NULL);
     client_open2(&r, 0, &leaves, SMALL_BUFFER);
     assert_true(peer_sendf(
@@ -430,7 +526,7 @@ static void who_catches_up_gets_it_later(void **state)
     rig_settle(&r);
     assert_int_equal(client_leave(&leaves, "t"), LEAVE_OK);
     expect(&r, &leaves, "t", MESSAGES, "left", NULL);
-    expect(&r, &leaves, "t", 1, "queued", NULL); /* and not thrown away */
+    expect(&r, &leaves, "t", 1, "queued_or_delivered", NULL); /* and not thrown away */
     expect(&r, &watches, "t", MESSAGES, "forgotten", NULL);
     client_drop(&r, &leaves);
     /* The history forgets what it has not been given yet. */
@@ -712,6 +808,9 @@ int main(void)
         cmocka_unit_test(what_a_client_published_and_did_not_want_is_its_own),
         cmocka_unit_test(by_pattern_it_is_known_where_facts_of_the_topic_lie_around_it),
         cmocka_unit_test(what_is_in_the_queue_is_found_there),
+        cmocka_unit_test(what_was_read_is_not_said_to_be_queued_however_long_the_queue_is),
+        cmocka_unit_test(a_long_queue_is_looked_at_in_turns_and_the_client_may_go_meanwhile),
+        cmocka_unit_test(what_was_given_again_is_found_behind_newer_ones),
         cmocka_unit_test(what_a_policy_dropped_is_told_with_the_policy),
         cmocka_unit_test(who_was_cut_off_is_told_why_and_that_messages_were_thrown_away),
         cmocka_unit_test(who_catches_up_gets_it_later),
