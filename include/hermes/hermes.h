@@ -94,8 +94,9 @@ HERMES_API int hermes_admin_port(const struct hermes *h);
 
 /* Before hermes_start: accepts on a TCP socket that listens already, in place of the port of that
  * setting: "WS_PORT", "WS_TLS_PORT" (which needs a certificate) or "WS_ADMIN_PORT". Up to eight for
- * each. The socket is the broker's then. HERMES_UNKNOWN (no such listener), HERMES_INVALID (no such
- * socket) and HERMES_TOO_LARGE change nothing. */
+ * each. The socket is the broker's then, which closes it at the end, or in hermes_free; after a
+ * hermes_start that failed it is still there for the next. HERMES_UNKNOWN (no such listener),
+ * HERMES_INVALID (no such socket) and HERMES_TOO_LARGE change nothing: it is the caller's still. */
 HERMES_API int hermes_listen_on(struct hermes *h, const char *setting, int fd);
 
 /* Asks all workers to show that they go round, and says whether they have since they were last
@@ -119,6 +120,11 @@ HERMES_API int64_t hermes_metric(struct hermes *h, const char *name);
 /* Starts a graceful end: new handshakes are refused, what is queued is sent, clients are closed
  * with 1001. Returns at once; harmless when called again. */
 HERMES_API void hermes_drain(struct hermes *h);
+
+/* Asks for `draining(user)` to be called once, when a graceful end begins, whoever asked for it: on
+ * the thread that calls hermes_drain, or on one of the broker's (POST /api/drain), and always
+ * before `stopped` below. It must neither wait nor call anything here. Before hermes_start. */
+HERMES_API void hermes_on_draining(struct hermes *h, void (*draining)(void *user), void *user);
 
 /* Asks for `stopped(user)` to be called once, on a thread of the broker's, when the last session is
  * gone after hermes_drain. Before hermes_start. */

@@ -215,6 +215,13 @@ static enum admin_fault refuse_exposed(
         local &= is_loopback(fds[i]);
     if (local || a->settings.token.len > 0)
         return ADMIN_OPENED;
+    if (a->settings.given && a->settings.given->count > 0) {
+        snprintf(error, error_size,
+            "the socket given for WS_ADMIN_PORT would let others than this machine in: set "
+            "WS_ADMIN_TOKEN or WS_ADMIN_TOKEN_FILE, or bind it to 127.0.0.1 "
+            "(ListenStream=127.0.0.1:8090)");
+        return ADMIN_EXPOSED;
+    }
     snprintf(error, error_size,
         "WS_ADMIN_HOST=%s would let others than this machine in: set WS_ADMIN_TOKEN or "
         "WS_ADMIN_TOKEN_FILE, or leave it at 127.0.0.1",

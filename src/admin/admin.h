@@ -31,7 +31,7 @@ struct load;
 struct admin_settings {
     const char *host;                 /* empty: all addresses */
     int port;                         /* 0: any free one */
-    const struct listen_given *given; /* sockets in its place; NULL */
+    const struct listen_given *given; /* sockets in its place, as in net/listen.h; NULL */
     struct text token;                /* copied; empty: everyone may who can connect, from here */
     size_t body_max;                  /* bytes of one request */
     struct workshop *shop;            /* the workers: route, rules, limits, logger */

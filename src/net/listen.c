@@ -95,13 +95,20 @@ bool listen_is_good(int fd)
 }
 
 /* They are made what ours are, see listen_one. */
-static int take_given(const struct listen_given *given, int *port, int *fds, int most)
+static int take_given(
+    const struct listen_given *given, int *port, int *fds, int most, char *error, size_t size)
 {
     int yes = 1;
     int count = given->count < most ? given->count : most;
     for (int i = 0; i < count; i++) {
-        fds[i] = given->fds[i];
-        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        fds[i] = fcntl(given->fds[i], F_DUPFD_CLOEXEC, 0);
+        if (fds[i] < 0) {
+            snprintf(
+                error, size, "cannot take over descriptor %d: %s", given->fds[i], strerror(errno));
+            while (i > 0)
+                close(fds[--i]);
+            return -1;
+        }
         fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
         setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     }
@@ -113,7 +120,7 @@ int listen_open(
     const struct listen_at *at, int *port, int *fds, int most, char *error, size_t error_size)
 {
     if (at->given && at->given->count > 0)
-        return take_given(at->given, port, fds, most);
+        return take_given(at->given, port, fds, most, error, error_size);
     if (*at->host == '\0')
         return listen_everywhere(at, port, fds, error, error_size);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};

@@ -12,7 +12,8 @@ struct listen_at {
     const char *port_setting;
     int backlog;
     /* Sockets that listen already, as a service manager hands them over: where there are any, these
-     * are it, and nothing else of the above is looked at. */
+     * are it, and nothing else of the above is looked at. Duplicated: whoever gave them closes
+     * them, however it went. */
     const struct listen_given *given;
 };
 

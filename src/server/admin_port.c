@@ -152,7 +152,6 @@ int hermes_open_admin(struct hermes *h, void (*ended)(void *user))
     enum admin_fault fault = admin_open(a, &settings, h->error, sizeof h->error);
     if (fault == ADMIN_OPENED) {
         h->admin = a;
-        h->given[LISTENER_ADMIN].count = 0;
         h->shop.observed = true;
         return HERMES_OK;
     }

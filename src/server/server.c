@@ -77,6 +77,12 @@ void hermes_on_stopped(struct hermes *h, void (*stopped)(void *user), void *user
     h->user = user;
 }
 
+void hermes_on_draining(struct hermes *h, void (*draining)(void *user), void *user)
+{
+    h->on_draining = draining;
+    h->on_draining_user = user;
+}
+
 /* --- start ------------------------------------------------------------------------------------ */
 
 static void thread_ended(void *user)
@@ -98,7 +104,7 @@ static int64_t connections_allowed(struct hermes *h, unsigned workers)
     struct rlimit limit;
     int64_t asked = (int64_t)hermes_number(h, SETTING_max_connections);
     int64_t reserve = OTHER_DESCRIPTORS + REFUSALS + WORKER_DESCRIPTORS * (int64_t)workers;
-    if (hermes_number(h, SETTING_admin_port) != PORT_OFF)
+    if (hermes_number(h, SETTING_admin_port) != PORT_OFF || h->given[LISTENER_ADMIN].count > 0)
         reserve += ADMIN_DESCRIPTORS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return asked ? asked : INT32_MAX;
@@ -189,7 +195,6 @@ static int accepting_init(struct hermes *h)
     };
     if (acceptor_open(&h->acceptor, &settings, h->error, sizeof h->error) != 0)
         return HERMES_SYSTEM;
-    h->given[LISTENER_PLAIN].count = h->given[LISTENER_TLS].count = 0; /* the acceptor's now */
     return HERMES_OK;
 }
 
@@ -395,6 +400,7 @@ int hermes_start(struct hermes *h)
         goto no_threads;
     h->started = true;
     h->joined = false;
+    hermes_forget_given(h);
     warn_of_ignored(h);
     if (*hermes_text(h, SETTING_config))
         hermes_log_rules(h, rule_count);
@@ -425,6 +431,8 @@ void hermes_begin_drain(struct hermes *h)
         return;
     LOG_LINE(&h->logger, LOG_INFO, "draining",
         LOG_NUMBER("connections", atomic_load(&h->shop.connections)));
+    if (h->on_draining)
+        h->on_draining(h->on_draining_user);
     acceptor_drain(&h->acceptor);
 }
 

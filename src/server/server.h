@@ -34,9 +34,11 @@ struct hermes {
     bool joined;
     void (*stopped)(void *user);
     void *user;
+    void (*on_draining)(void *user);
+    void *on_draining_user;
     struct secret jwt_secret; /* as it was set, for reloads; `at` NULL: it was not */
     struct secret admin_token;
-    struct listen_given given[LISTENERS]; /* sockets in place of ports */
+    struct listen_given given[LISTENERS]; /* sockets in place of ports, until it has started */
     uint64_t alive;                       /* asked of the workers so far */
     struct buf ignored; /* names of settings that there are not, each with its terminator */
     char error[512];
@@ -52,7 +54,7 @@ static inline const char *hermes_text(const struct hermes *h, enum setting which
     return h->settings.texts[which];
 }
 
-/* service.c: closes the sockets that nobody has taken over. */
+/* service.c: closes the sockets that were given: the listeners have duplicates of theirs. */
 void hermes_forget_given(struct hermes *h);
 
 /* callers.c: what WS_ALLOWED_ORIGINS, WS_PROXY_PROTOCOL and WS_TRUSTED_PROXIES say, into the shop.

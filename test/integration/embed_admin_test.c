@@ -8,6 +8,9 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <netinet/in.h>
+
 #include "hermes/hermes.h"
 #include "support/peer.h"
 
@@ -168,6 +171,49 @@ static void a_start_that_fails_leaves_nothing_and_may_be_tried_again(void **stat
     hermes_free(first);
 }
 
+static int listen_anywhere(int *port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
+/* Broken by closing them as one's own: another thread's descriptors may have their numbers then. */
+static void sockets_that_were_given_outlive_a_start_that_fails(void **state)
+{
+    (void)state;
+    struct hermes *h = fresh("off");
+    int ports[2];
+    int fds[2] = {listen_anywhere(&ports[0]), listen_anywhere(&ports[1])};
+    assert_int_equal(hermes_listen_on(h, "WS_PORT", fds[0]), HERMES_OK);
+    assert_int_equal(hermes_listen_on(h, "WS_ADMIN_PORT", fds[1]), HERMES_OK);
+    assert_int_equal(hermes_start(h), HERMES_INVALID);
+    assert_non_null(strstr(hermes_error(h), "the socket given for WS_ADMIN_PORT"));
+    for (int i = 0; i < 2; i++)
+        assert_true(fcntl(fds[i], F_GETFD) >= 0);
+    set(h, "WS_ADMIN_TOKEN", "0123456789abcdef");
+    threads_left = 1;
+    assert_int_equal(hermes_start(h), HERMES_SYSTEM);
+    threads_left = -1;
+    start(h);
+    assert_int_equal(hermes_port(h), ports[0]);
+    assert_int_equal(hermes_admin_port(h), ports[1]);
+    assert_int_equal(ask(ports[0], "GET /healthz HTTP/1.1", NULL), 200);
+    assert_int_equal(ask(ports[1], "GET /healthz HTTP/1.1", NULL), 200);
+    hermes_free(h);
+    struct peer p;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fcntl(fds[i], F_GETFD), -1);
+        assert_false(peer_connect(&p, ports[i], 0)); /* and no duplicate is left */
+    }
+}
+
 static void without_a_thread_for_one_of_them_nothing_runs(void **state)
 {
     (void)state;
@@ -193,13 +239,19 @@ static void its_end_is_the_end_of_all_and_told_once(void **state)
     _Atomic int told = 0;
     (void)state;
     struct hermes *h = fresh("0");
+    _Atomic int begun = 0;
+    hermes_on_draining(h, note, &begun);
     hermes_on_stopped(h, note, &told);
     start(h);
     char *text;
     assert_int_equal(ask(hermes_admin_port(h), "GET /api/connections HTTP/1.1", &text), 200);
     free(text);
     assert_int_equal(atomic_load(&told), 0);
+    assert_int_equal(atomic_load(&begun), 0);
+    hermes_drain(h);
+    assert_int_equal(atomic_load(&begun), 1);
     hermes_stop(h);
+    assert_int_equal(atomic_load(&begun), 1);
     assert_int_equal(atomic_load(&told), 1);
     hermes_free(h);
     assert_int_equal(atomic_load(&told), 1);
@@ -249,6 +301,7 @@ int main(void)
         cmocka_unit_test(it_answers_on_a_port_of_its_own),
         cmocka_unit_test(brokers_have_one_each),
         cmocka_unit_test(a_start_that_fails_leaves_nothing_and_may_be_tried_again),
+        cmocka_unit_test(sockets_that_were_given_outlive_a_start_that_fails),
         cmocka_unit_test(without_a_thread_for_one_of_them_nothing_runs),
         cmocka_unit_test(its_end_is_the_end_of_all_and_told_once),
         cmocka_unit_test(it_may_be_ended_at_any_time),
