@@ -56,7 +56,7 @@ uint64_t notify_watchdog_ms(void)
     uint64_t micros = number("WATCHDOG_USEC");
     if (getenv("WATCHDOG_PID") && number("WATCHDOG_PID") != (uint64_t)getpid())
         return 0;
-    return micros == 0 ? 0 : micros < 2000 ? 1 : micros / 2000;
+    return micros == 0 ? 0 : micros < 4000 ? 1 : micros / 4000;
 }
 
 int notify_socket(int nth, char *name, unsigned name_size)

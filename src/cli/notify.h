@@ -14,8 +14,8 @@ void notify(const char *lines);
 /* "RELOADING=1", with the time that goes with it. */
 void notify_reloading(void);
 
-/* Every how many milliseconds a sign of life is wanted, halved so that none comes too late; 0:
- * none is. */
+/* Every how many milliseconds a sign of life is to be given, a quarter of what is wanted: a worker
+ * that hangs over one of them and is back for the next is not taken for dead. 0: none is. */
 uint64_t notify_watchdog_ms(void);
 
 /* The sockets that were handed over, one by one: `*name` is what the manager calls it, or empty.

@@ -21,9 +21,10 @@ struct serving {
     uv_loop_t loop;
     int signal_fd;
     uv_poll_t signals;
+    uv_async_t draining;
     uv_async_t stopped;
     uv_timer_t watchdog;
-    bool draining;
+    bool told_to_end; /* by a signal */
 };
 
 static int fault(const char *text)
@@ -45,8 +46,9 @@ static void print_help(void)
     printf(
         "usage: hermes serve [--FLAG VALUE]...\n\n"
         "Runs the server until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads the\n"
-        "rules file (WS_CONFIG) and the files of WS_JWT_... anew. Every setting is a flag and a\n"
-        "variable of the environment; the flag wins.\n\n");
+        "rules file (WS_CONFIG), the certificate (WS_TLS_CERT, WS_TLS_KEY), WS_ADMIN_TOKEN_FILE\n"
+        "and the files of WS_JWT_... anew. Every setting is a flag and a variable of the\n"
+        "environment; the flag wins.\n\n");
     for (size_t i = 0; i < count; i++) {
         printf("  --%s, %s\n      %s", settings[i].flag, settings[i].variable, settings[i].help);
         if (*own_default(&settings[i]))
@@ -169,12 +171,11 @@ static void signalled(uv_poll_t *poll, int status, int events)
         notify("READY=1");
         return;
     }
-    if (s->draining) {
+    if (s->told_to_end) {
         fprintf(stderr, "hermes: second signal: ending at once\n");
         _exit(128 + (int)signal.ssi_signo);
     }
-    s->draining = true;
-    notify("STOPPING=1");
+    s->told_to_end = true;
     hermes_drain(s->hermes);
 }
 
@@ -195,7 +196,21 @@ static void close_all(uv_async_t *stopped)
     struct serving *s = stopped->data;
     uv_close((uv_handle_t *)&s->signals, NULL);
     uv_close((uv_handle_t *)&s->watchdog, NULL);
+    uv_close((uv_handle_t *)&s->draining, NULL);
     uv_close((uv_handle_t *)&s->stopped, NULL);
+}
+
+static void tell_stopping(uv_async_t *draining)
+{
+    (void)draining;
+    notify("STOPPING=1");
+}
+
+/* By a signal, or because POST /api/drain asked for it. */
+static void broker_draining(void *user)
+{
+    struct serving *s = user;
+    uv_async_send(&s->draining);
 }
 
 static void broker_stopped(void *user)
@@ -261,10 +276,12 @@ static int serve(struct serving *s)
     if (s->signal_fd < 0 || uv_loop_init(&s->loop) != 0)
         return fault("cannot make an event loop: too few descriptors or too little memory");
     uv_poll_init(&s->loop, &s->signals, s->signal_fd);
-    uv_async_init(&s->loop, &s->stopped, close_all);
+    uv_async_init(&s->loop, &s->draining, tell_stopping);
+    uv_async_init(&s->loop, &s->stopped, close_all); /* behind it, as they are called */
     uv_timer_init(&s->loop, &s->watchdog);
     s->signals.data = s->stopped.data = s->watchdog.data = s;
     uv_poll_start(&s->signals, UV_READABLE, signalled);
+    hermes_on_draining(s->hermes, broker_draining, s);
     hermes_on_stopped(s->hermes, broker_stopped, s);
     int code = CLI_OK;
     if (hermes_start(s->hermes) != HERMES_OK) {

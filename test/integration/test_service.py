@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -22,8 +23,8 @@ kept = []
 for number, name in enumerate(names):
     kind = socket.SOCK_DGRAM if flavour == "datagram" else socket.SOCK_STREAM
     sock = socket.socket(socket.AF_INET, kind)
-    sock.bind(("127.0.0.1", 0))
-    if flavour == "listening":
+    sock.bind(("" if flavour == "exposed" else "127.0.0.1", 0))
+    if flavour in ("listening", "exposed", "of another"):
         sock.listen(64)
     kept.append(os.dup2(sock.fileno(), 50 + number))
 for number in range(len(names)):
@@ -120,8 +121,9 @@ def test_each_name_has_its_listener(start_server, tmp_path):
 
 
 def test_several_sockets_may_be_for_clients(start_server):
-    server = start_server(prefix=launcher("one:two:three"))
-    inodes = {os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in (3, 4, 5)}
+    server = start_server(prefix=launcher("one:two:three"), admin_port="off")
+    fds = f"/proc/{server.pid}/fd"
+    inodes = {os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds)}
     ports = []
     with open(f"/proc/{server.pid}/net/tcp") as rows:
         for row in list(rows)[1:]:
@@ -149,6 +151,7 @@ def test_sockets_of_another_process_are_not_taken(start_server):
     ("admin", "datagram", "descriptor 3, for WS_ADMIN_PORT, is no TCP socket"),
     (":".join("abcdefghi"), "listening", "too many sockets"),
     ("tls", "listening", "WS_TLS_PORT is set, but WS_TLS_CERT is not"),
+    ("admin", "exposed", "the socket given for WS_ADMIN_PORT would let others than this machine"),
 ])
 def test_what_cannot_be_listened_on_is_one_line(names, flavour, error):
     done = subprocess.run([*launcher(names, flavour), HERMES, "serve"], capture_output=True,
@@ -170,6 +173,27 @@ def test_the_manager_is_told_when_it_is_ready_reloads_and_stops(start_server, ma
     server.kill(signal.SIGTERM)
     manager.wait("STOPPING=1")
     assert server.wait() == 0
+
+
+def test_the_manager_is_told_of_an_end_that_was_asked_for_by_request(start_server, manager):
+    server = start_server(env=manager.env, admin_port="0", drain_delay_seconds="1")
+    manager.wait("READY=1")
+    assert server.admin("POST", "/api/drain", {})[0] == 202
+    manager.wait("STOPPING=1")
+    server.kill(signal.SIGTERM)  # as the manager may then: it is no second one, which ends at once
+    assert server.wait() == 0
+    manager.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            assert "STOPPING=1" not in manager.told()
+
+
+def test_a_socket_for_the_admin_listener_has_descriptors_kept_for_it(start_server):
+    def most(names):
+        server = start_server(prefix=launcher(names), admin_port="off")
+        return int(server.wait_log(r"listening.*max_connections=(\d+)").group(1))
+
+    assert most("hermes:admin") < most("hermes")
 
 
 def test_whoever_cannot_start_is_never_ready(manager):
@@ -204,6 +228,16 @@ def test_signs_of_life_come_for_as_long_as_all_threads_go_round(start_server, ma
         assert heard <= 2
     manager.sock.settimeout(raw.DEADLINE)
     manager.wait("WATCHDOG=1")
+
+
+def test_one_sign_of_life_may_be_left_out(start_server, manager):
+    seconds = 4
+    start_server(env={**manager.env, "WATCHDOG_USEC": str(seconds * 1000000)})
+    manager.wait("READY=1")
+    start = time.monotonic()
+    for _ in range(3):
+        manager.wait("WATCHDOG=1")
+    assert time.monotonic() - start < seconds  # with two in that time it would be six
 
 
 def test_the_watchdog_of_another_process_is_not_fed(start_server, manager):
