@@ -99,7 +99,7 @@ static bool parse(size_t which, const char *value, uint64_t *out)
         /* fall through */
     case PORT:
         *out = PORT_OFF;
-        return strcmp(value, "off") == 0 || units_number(value, out);
+        return *value == '\0' || strcmp(value, "off") == 0 || units_number(value, out);
     case CHOICE:
         return choose(texts[which].help, value, out);
     case STRING:
