@@ -4,7 +4,7 @@ import { get, post } from "./dashboard-api.js";
 import { confirm, notice, show } from "./dashboard-dialog.js";
 import { poll } from "./dashboard-poll.js";
 import { settled, sorting, Table } from "./dashboard-table.js";
-import { $, bytes, count, duration, el, milliseconds, say, some } from "./dashboard-text.js";
+import { $, bytes, count, duration, el, hint, label, milliseconds, say, some } from "./dashboard-text.js";
 
 const CODES = [
     [4003, "4003, forbidden"],
@@ -33,7 +33,7 @@ export function startConnections(section, { explain }) {
             },
             fill: (button, row) => {
                 say(button, row.client);
-                button.title = row.client;
+                hint(button, row.client);
             },
         },
         { class: "wide", text: (row) => row.address ?? "–" },
@@ -61,7 +61,7 @@ export function startConnections(section, { explain }) {
                 button.addEventListener("click", () => disconnect(now().client));
                 return button;
             },
-            fill: (button, row) => button.setAttribute("aria-label", `Disconnect ${row.client}`),
+            fill: (button, row) => label(button, `Disconnect ${row.client}`),
         },
     ], (row) => row.client);
 

@@ -1,7 +1,7 @@
 // Subscribe as any client does, over the public port, and publish by the API.
 
 import { post } from "./dashboard-api.js";
-import { $, clock, count, el, rate, say, some } from "./dashboard-text.js";
+import { $, clock, count, el, label, rate, say, some } from "./dashboard-text.js";
 
 const MOST = 200; // messages shown
 const LONGEST = 2000; // characters of one
@@ -130,7 +130,7 @@ export function startConsole() {
         const key = `${isPattern ? "pattern" : "topic"} ${name}`;
         if (wanted.has(key)) return;
         const end = el("button", { type: "button", textContent: "×" });
-        end.setAttribute("aria-label", `Unsubscribe from ${name}`);
+        label(end, `Unsubscribe from ${name}`);
         const chip = el("li", {}, el("span", { title: name }, isPattern ? `${name} (pattern)` : name), end);
         wanted.set(key, chip);
         chips.append(chip);
@@ -174,7 +174,7 @@ export function startConsole() {
     // ---- publishing ----
 
     function told(text, bad = false) {
-        answer.textContent = text;
+        say(answer, text);
         answer.classList.toggle("bad", bad);
     }
 

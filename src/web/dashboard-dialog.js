@@ -1,6 +1,6 @@
 // The one dialog, and the line that says what became of something.
 
-import { $, el } from "./dashboard-text.js";
+import { $, el, say } from "./dashboard-text.js";
 
 const dialog = $("#dialog");
 let turn = Promise.resolve();
@@ -16,7 +16,7 @@ export function show({ title, body, buttons, must = false }) {
 }
 
 function shown({ title, body, buttons, must }) {
-    $("#dialog-title").textContent = title;
+    say($("#dialog-title"), title);
     $("#dialog-body").replaceChildren(...body);
     $("#dialog-buttons").replaceChildren(...buttons.map(({ value, label, kind = "" }) => el("button", {
         type: "submit", value, textContent: label, className: kind, formNoValidate: value === "",
@@ -61,7 +61,7 @@ export async function askForToken(wrong) {
 
 export function notice(text, bad = false) {
     const line = $("#notice");
-    line.textContent = text;
+    say(line, text);
     line.classList.toggle("bad", bad);
     clearTimeout(quiet);
     quiet = setTimeout(() => {

@@ -2,7 +2,7 @@
 
 import { get } from "./dashboard-api.js";
 import { poll } from "./dashboard-poll.js";
-import { $, clock, el } from "./dashboard-text.js";
+import { $, clock, el, plain } from "./dashboard-text.js";
 
 const MOST = 300;
 
@@ -13,7 +13,7 @@ export function startLog(section, notice) {
     const pause = $("#log-pause");
     let after = 0;
 
-    const matches = (line) => line.textContent.toLowerCase().includes(find.value.trim().toLowerCase());
+    const matches = (line) => line.textContent.toLowerCase().includes(plain(find.value.trim()).toLowerCase());
 
     function add(events) {
         const made = events.slice(-MOST).map((event) => {

@@ -68,14 +68,36 @@ export function some(n, what) {
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
+// Invisible characters, and those that turn the order of others around, as escapes: what strangers
+// named reads as what it is.
+export function plain(text) {
+    return String(text).replace(/[\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => {
+        const digits = c.codePointAt(0).toString(16);
+        return digits.length > 4 ? `\\u{${digits}}` : `\\u${digits.padStart(4, "0")}`;
+    });
+}
+
 // Strings become text nodes, never markup.
 export function el(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
-    made.append(...children);
+    for (const key of ["textContent", "title"]) {
+        if (key in properties) made[key] = plain(properties[key]);
+    }
+    made.append(...children.map((child) => (child instanceof Node ? child : plain(child))));
     return made;
 }
 
 // Writing the same text again would end a selection in it.
 export function say(element, text) {
-    if (element.textContent !== text) element.textContent = text;
+    const shown = plain(text);
+    if (element.textContent !== shown) element.textContent = shown;
+}
+
+// What shows up beside an element, or is read out in its place.
+export function hint(element, text) {
+    element.title = plain(text);
+}
+
+export function label(element, text) {
+    element.ariaLabel = plain(text);
 }

@@ -4,7 +4,7 @@ import { get } from "./dashboard-api.js";
 import { show } from "./dashboard-dialog.js";
 import { poll } from "./dashboard-poll.js";
 import { settled, sorting, Table } from "./dashboard-table.js";
-import { $, bytes, count, el, rate, say, some } from "./dashboard-text.js";
+import { $, bytes, count, el, hint, rate, say, some } from "./dashboard-text.js";
 
 const PAGE = 15;
 const TOP = 1000; // by subscribers or rate the server gives so many and no more
@@ -26,7 +26,7 @@ export function startTopics(section, { notice, useInConsole }) {
             },
             fill: (button, row) => {
                 say(button, row.topic);
-                button.title = row.topic;
+                hint(button, row.topic);
             },
         },
         { class: "number", text: (row) => count(row.subscribers) },

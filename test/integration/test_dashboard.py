@@ -232,11 +232,12 @@ def test_what_is_published_comes_back(start_server, show):
 def test_what_strangers_named_is_shown_and_not_run(start_server, show):
     """Broken by: innerHTML in say()."""
     bad = "<img src=x onerror=alert(1)>\u202e\"'&amp;"
+    shown = bad.replace("\u202e", "\\u202e")
     server = start_server()
     crowd(server, {bad: 2, LONG: 1})
     page = ready(show(server))
     page.until("$$('#topics tbody tr').length === 2")
-    assert names(page, "topics") == [bad, LONG]
+    assert names(page, "topics") == [shown, LONG]
     page.fill("#subscribe-topic", bad)
     page.key("Enter")
     page.until("$('#console-state').textContent === 'connected'")
@@ -247,9 +248,44 @@ def test_what_strangers_named_is_shown_and_not_run(start_server, show):
     assert page.run("$$('main img, #messages img').length") == 0
     page.click("#topics tbody button")
     page.until("$('#dialog').open")
-    assert page.run("$('#dialog-title').textContent") == bad
+    assert page.run("$('#dialog-title').textContent") == shown
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
     page.key("Escape")
+
+
+def test_characters_that_turn_a_text_around_are_shown_escaped(start_server, show):
+    """Broken by: el() or say() without plain()."""
+    server = start_server(log_level="debug")
+    bad, shown = "\u202elive\u2066\u200b\U000e0041", "\\u202elive\\u2066\\u200b\\u{e0041}"
+    client = server.client2()
+    client.subscribe(bad)
+    page = ready(show(server))
+    page.until("$('#topics tbody tr') && $('#connections tbody tr')")
+    assert names(page, "topics") == [shown]
+    assert page.run("$('#topics tbody button').title") == shown
+    page.fill("#subscribe-topic", bad)
+    page.key("Enter")
+    page.until("$('#console-state').textContent === 'connected'")
+    page.until("$('#topics tbody tr').cells[1].textContent === '2'")
+    assert page.text("#subscriptions span") == shown == page.run("$('#subscriptions span').title")
+    assert page.run("$('#subscriptions button').ariaLabel") == f"Unsubscribe from {shown}"
+    page.fill("#publish-topic", bad)
+    page.fill("#publish-data", json.dumps(bad, ensure_ascii=False))
+    page.click("#publish [type=submit]")
+    page.until("$('#messages li')")
+    assert page.text("#messages li").endswith(f'{shown} #1 "{shown}"')
+    assert page.text("#publish-answer") == f"Message 1 of {shown}, to 2 subscribers."
+    page.click("#topics tbody button")
+    page.until("$('#dialog').open")
+    assert page.text("#dialog-title") == shown
+    page.click("#dialog-buttons [value=use]")
+    page.until("!$('#dialog').open")
+    assert page.run("$('#publish-topic').value") == bad, "what is used stays what it is"
+
+    # As the lines of the log are made.
+    made = "import('/dashboard-text.js').then(({ el }) => el('span', { textContent: args[0] }).textContent)"
+    assert page.run(made, bad) == shown
+    assert page.run("/\\p{Cf}/u.test(document.body.textContent)") is False
 
 
 def test_the_keyboard_reaches_and_does_everything(start_server, show):
