@@ -1257,11 +1257,11 @@ export class Hermes extends Emitter {
         let channel = this.#channels.get(key);
         if (!channel) this.#channels.set(key, (channel = new Channel(topic, pattern)));
         const need = since ? { since } : replay ? { replay } : undefined;
-        const wish = { from: 0, begun: false, presence, first: false, need, held: null };
+        const wish = { from: 0, begun: false, presence, first: false, need, held: null, epoch: undefined };
         const sub = new Subscription({ topic, pattern, callback, policy, signal,
             buffer: most, leave: (one, error) => this.#unsubscribe(channel, one, error),
             later: (callback) => this.#clock.setTimeout(callback, 0) });
-        if (need && channel.subs.size === 0 && channel.epoch === undefined) {
+        if (need && channel.state !== ASKED && channel.subs.size === 0 && channel.epoch === undefined) {
             channel.first = need;
             wish.first = true;
             wish.need = undefined;
@@ -1508,6 +1508,9 @@ export class Hermes extends Emitter {
         const { topic, epoch } = channel;
         const { since, replay } = wish.need;
         wish.busy = link;
+        // What was held of another epoch is among what a gap tells of.
+        if (wish.epoch !== epoch) wish.held = null;
+        wish.epoch = epoch;
         wish.held ??= [];
         const found = new Map(); // offset → message
         let at = since;

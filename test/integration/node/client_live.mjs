@@ -383,6 +383,21 @@ const scenarios = {
         await went.count(2);
         assert.deepEqual(went.all, [["join", "p", b.client], ["leave", "p", b.client]]);
     },
+    // What the second asks of the past is not what the first asked, who left before it had an answer.
+    async successor() {
+        const broker = await Broker.start({ rules: kept });
+        const a = client(broker.url);
+        for (let n = 1; n <= 5; n++) await a.publish("h:t", n);
+        const { epoch } = await a.history("h:t", { limit: 1 });
+        const heard = new Heard();
+        const first = a.subscribe("h:t", () => assert.fail("it has left"));
+        const left = first.unsubscribe();
+        const second = a.subscribe("h:t", heard.push, { since: { epoch, offset: 2 } });
+        assert.equal((await second.ready).recovered, true);
+        await left;
+        await heard.count(3);
+        assert.deepEqual(heard.all.map((m) => m.offset), [3, 4, 5]);
+    },
     // A publisher that subscribes does not see its own, not even in what it is given again.
     async echo() {
         const broker = await Broker.start({ rules: kept });
