@@ -88,7 +88,7 @@ static void each_kind_of_subscriber_gets_its_own_bytes(void **state)
     client_subscribe(&r, &two, "t");
     rig_publish_text(&r, "t", "{\"a\":\n1}");
     snprintf(expected, sizeof expected,
-        "id: %s:1\ndata: {\"type\":\"message\",\"topic\":\"t\",\"data\":{\"a\":\ndata: "
+        "id: %s:1\ndata: {\"type\":\"message\",\"topic\":\"t\",\"data\":{\"a\": "
         "1},\"offset\":1}"
         "\n\n",
         EPOCH("t"));
