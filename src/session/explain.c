@@ -280,6 +280,12 @@ static void look_at_session(const struct explain *e, struct session *s, const vo
     }
 }
 
+static int by_hash(const void *left, const void *right)
+{
+    const struct reason *a = left, *b = right;
+    return (a->hash > b->hash) - (a->hash < b->hash);
+}
+
 static void look_at_patterns(
     struct worker *w, struct session *s, struct match_set *matches, struct reasons *all)
 {
@@ -290,6 +296,7 @@ static void look_at_patterns(
             .is_pattern = true};
         add_reason(w, s, all, reason, pattern);
     }
+    qsort(all->list + 1, all->count - 1, sizeof *all->list, by_hash);
 }
 
 static uint64_t wall_ms(void)
@@ -327,6 +334,7 @@ static void answer(const struct explain *e, struct worker *w, struct session *s,
     look_at_patterns(w, s, matches, all);
     c.reasons = all->list;
     c.reason_count = all->count;
+    c.more_reasons = matches && matches->count > REASONS;
     struct verdict v = verdict_find(&c);
     verdict_write(found, &c, &v);
     match_set_drop(matches);

@@ -28,6 +28,8 @@ struct search {
     struct bounds bounds;
     struct stretch inside; /* these are found when their `reason` is set */
     struct stretch unknown;
+    struct stretch nameless; /* by a pattern that may have matched */
+    bool untracked;          /* there are more of these than were looked at */
     struct stretch behind;   /* the last one that ended before the message */
     struct stretch in_front; /* the first one that began after it */
 };
@@ -120,14 +122,28 @@ static enum position place_by_order(const struct search *s, const struct stretch
     return begin == IN_FRONT || end == INSIDE ? begin : end == BEHIND ? BEHIND : UNKNOWN;
 }
 
+/* Of several the one of the last reason, and of that the newest. */
+static void keep(struct stretch *kept, struct stretch at)
+{
+    if (!kept->reason || at.reason >= kept->reason)
+        *kept = at;
+}
+
 static void consider(struct search *s, struct stretch at)
 {
-    switch (at.reason->is_pattern ? place_by_order(s, &at) : place_by_offset(s, &at)) {
+    enum position position =
+        at.reason->is_pattern ? place_by_order(s, &at) : place_by_offset(s, &at);
+    if (at.reason->name.len == 0) {
+        if (position == INSIDE || position == UNKNOWN)
+            s->nameless = at;
+        return;
+    }
+    switch (position) {
     case INSIDE:
-        s->inside = at;
+        keep(&s->inside, at);
         break;
     case UNKNOWN:
-        s->unknown = at;
+        keep(&s->unknown, at);
         break;
     case BEHIND:
         if (!s->behind.reason || at.end_at > s->behind.end_at)
@@ -140,36 +156,97 @@ static void consider(struct search *s, struct stretch at)
     }
 }
 
-static bool is_of(const struct search *s, const struct fact *fact, const struct reason *reason)
+/* The client's subscriptions by one topic or pattern each, while the facts are gone through, in one
+ * pass whatever the number of reasons. A pattern that is no reason is one that does not match, or
+ * one that nobody has any more: which of them is not known, but for those the client still has. */
+enum { SLOTS = 1024, SLOTS_USED = 768 };
+
+struct tracks {
+    struct stretch slots[SLOTS]; /* `reason`: NULL in a free one */
+    uint64_t hashes[SLOTS];
+    size_t used;
+};
+
+static const struct reason nameless = {.is_pattern = true};
+
+/* The slot of that one, or the free one for it. */
+static struct stretch *track_find(struct tracks *all, uint64_t hash, bool is_pattern)
 {
-    if (fact->client != s->c->client)
-        return false;
-    if (fact->kind == FACT_CLOSED_ALL)
-        return true;
-    return fact->hash == reason->hash && fact->is_pattern == reason->is_pattern &&
-           (reason->is_pattern || fact->epoch == s->epoch);
+    size_t i = hash % SLOTS;
+    while (all->slots[i].reason &&
+           (all->hashes[i] != hash || all->slots[i].reason->is_pattern != is_pattern))
+        i = (i + 1) % SLOTS;
+    all->hashes[i] = hash;
+    return &all->slots[i];
 }
 
-/* Goes through the client's subscriptions by one reason. */
-static void walk(struct search *s, const struct reason *reason)
+static struct stretch *track(
+    struct search *s, struct tracks *all, uint64_t hash, const struct reason *reason)
 {
-    struct stretch at = {.reason = reason};
-    for (uint64_t n = facts_first(s->row); n < s->row->count; n++) {
-        const struct fact *fact = facts_at(s->row, n);
-        if (!is_of(s, fact, reason))
-            continue;
-        if (fact->kind == FACT_SUBSCRIBED) {
-            at.begin = fact;
-            at.begin_at = (int64_t)n;
-        } else if (at.begin || fact->kind != FACT_CLOSED_ALL) {
-            at.end = fact;
-            at.end_at = (int64_t)n;
-            consider(s, at);
-            at = (struct stretch){.reason = reason};
-        }
+    struct stretch *at = track_find(all, hash, reason->is_pattern);
+    if (at->reason)
+        return at;
+    if (all->used == SLOTS_USED) {
+        s->untracked = true;
+        return NULL;
     }
-    if (reason->now || at.begin)
-        consider(s, at);
+    all->used++;
+    at->reason = reason;
+    return at;
+}
+
+static struct stretch *track_of(struct search *s, struct tracks *all, const struct fact *fact)
+{
+    if (fact->is_pattern)
+        return s->c->by_pattern ? track(s, all, fact->hash, &nameless) : NULL;
+    if (!is_of_topic(s, fact))
+        return NULL;
+    return track_find(all, fact->hash, false);
+}
+
+static void track_end(struct search *s, struct stretch *at, const struct fact *fact, int64_t number)
+{
+    at->end = fact;
+    at->end_at = number;
+    consider(s, *at);
+    *at = (struct stretch){.reason = at->reason};
+}
+
+static void track_fact(
+    struct search *s, struct tracks *all, const struct fact *fact, int64_t number)
+{
+    if (fact->kind == FACT_CLOSED_ALL) { /* the client's last one */
+        for (size_t i = 0; i < SLOTS; i++)
+            if (all->slots[i].reason && all->slots[i].begin)
+                track_end(s, &all->slots[i], fact, number);
+        return;
+    }
+    struct stretch *at = track_of(s, all, fact);
+    if (at && fact->kind == FACT_SUBSCRIBED) {
+        at->begin = fact;
+        at->begin_at = number;
+    } else if (at) {
+        track_end(s, at, fact, number);
+    }
+}
+
+/* Goes through the client's subscriptions. */
+static void walk(struct search *s)
+{
+    const struct verdict_case *c = s->c;
+    struct tracks all = {.used = 0};
+    for (size_t i = 0; i < c->reason_count; i++)
+        if (i == 0 || c->by_pattern)
+            track(s, &all, c->reasons[i].hash, &c->reasons[i]);
+    for (uint64_t n = facts_first(s->row); n < s->row->count; n++)
+        if (facts_at(s->row, n)->client == c->client)
+            track_fact(s, &all, facts_at(s->row, n), (int64_t)n);
+    for (size_t i = 0; i < SLOTS; i++) {
+        const struct stretch *at = &all.slots[i];
+        if (at->reason &&
+            (at->reason == &nameless ? c->more_reasons && at->begin : at->reason->now || at->begin))
+            consider(s, *at);
+    }
 }
 
 /* --- what was lost ---------------------------------------------------------------------------- */
@@ -191,6 +268,21 @@ static const struct fact *find_loss(const struct search *s, const struct stretch
     return NULL;
 }
 
+const struct reason *verdict_reason(const struct verdict_case *c, const struct fact *fact)
+{
+    if (!fact->is_pattern)
+        return fact->hash == c->reasons[0].hash ? &c->reasons[0] : NULL;
+    size_t low = 1, high = c->reason_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (c->reasons[middle].hash < fact->hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < c->reason_count && c->reasons[low].hash == fact->hash ? &c->reasons[low] : NULL;
+}
+
 static const struct fact *find_refusal(const struct search *s)
 {
     const struct verdict_case *c = s->c;
@@ -199,9 +291,8 @@ static const struct fact *find_refusal(const struct search *s)
         const struct fact *fact = facts_at(row, n);
         if (fact->kind != FACT_REFUSED || fact->client != c->client)
             continue;
-        for (size_t i = 0; i < c->reason_count; i++)
-            if (fact->hash == c->reasons[i].hash && fact->is_pattern == c->reasons[i].is_pattern)
-                return fact;
+        if (verdict_reason(c, fact))
+            return fact;
     }
     return NULL;
 }
@@ -330,15 +421,14 @@ static struct verdict judge(struct search *s)
         return of(VERDICT_NOT_PUBLISHED, &nothing, NULL);
     if (!c->epoch && s->bounds.before == (int64_t)s->row->count)
         return of(VERDICT_EPOCH_ENDED, &nothing, NULL);
-    for (size_t i = 0; i < c->reason_count; i++)
-        if (i == 0 || c->by_pattern)
-            walk(s, &c->reasons[i]);
+    walk(s);
     if (s->inside.reason)
         return judge_inside(s);
-    if (!s->unknown.reason)
+    const struct stretch *at = s->unknown.reason ? &s->unknown : &s->nameless;
+    if (!at->reason && !s->untracked)
         return judge_outside(s);
-    const struct fact *loss = find_loss(s, &s->unknown);
-    return of(loss ? kind_of_loss(loss) : VERDICT_FORGOTTEN, &s->unknown, loss);
+    const struct fact *loss = find_loss(s, at);
+    return of(loss ? kind_of_loss(loss) : VERDICT_FORGOTTEN, at, loss);
 }
 
 struct verdict verdict_find(const struct verdict_case *c)

@@ -46,9 +46,10 @@ struct verdict_case {
     uint64_t epoch; /* of the topic; 0: it is not there */
     uint64_t newest;
     uint64_t published_ms;        /* of clock_ms(); 0: not known */
-    const struct reason *reasons; /* the topic itself is the first */
+    const struct reason *reasons; /* the topic itself, then patterns in the order of their hashes */
     size_t reason_count;
-    bool by_pattern; /* messages of the topic come by patterns, too */
+    bool more_reasons; /* not all patterns that match are among them */
+    bool by_pattern;   /* messages of the topic come by patterns, too */
     const struct facts *facts;
     uint64_t now_ms;  /* of clock_ms() */
     uint64_t wall_ms; /* the same moment, since 1970 */
@@ -56,13 +57,17 @@ struct verdict_case {
 
 struct verdict {
     enum verdict_kind kind;
-    const struct reason *reason; /* by which it was or would have been given; NULL: none */
+    const struct reason *reason; /* by which it was or would have been given; NULL: none; without a
+                                  name: a pattern that may have matched, nobody has it any more */
     const struct fact *begin;    /* of that subscription; NULL: not known, or none */
     const struct fact *fact;     /* what else it rests on; NULL: nothing */
     uint64_t remembered_ms;      /* how far back the facts go; 0: to the start */
 };
 
 struct verdict verdict_find(const struct verdict_case *c);
+
+/* That the fact is of, or NULL. */
+const struct reason *verdict_reason(const struct verdict_case *c, const struct fact *fact);
 
 /* Appends the verdict as members of a JSON object: "verdict", "words", "facts"; and the first two
  * once more by their other names, "outcome" and "text". */

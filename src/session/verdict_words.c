@@ -58,7 +58,9 @@ static void say_subscription(struct telling *t)
     char since[WHEN_MAX];
     const struct verdict *v = t->v;
     buf_append_string(&t->words, "The client subscribed ");
-    if (v->reason->is_pattern) {
+    if (v->reason->is_pattern && v->reason->name.len == 0) {
+        buf_append_string(&t->words, "by a pattern whose name is not known any more ");
+    } else if (v->reason->is_pattern) {
         buf_append_string(&t->words, "by the pattern ");
         buf_append_text(&t->words, v->reason->name);
         buf_append_char(&t->words, ' ');
@@ -131,7 +133,8 @@ static void say_forgotten(struct telling *t)
     const struct verdict *v = t->v;
     if (v->reason) {
         say_subscription(t);
-        buf_append_string(&t->words, v->begin && !v->reason->is_pattern
+        buf_append_string(&t->words, v->reason->name.len == 0 ? ". Whether it matches the topic"
+                                     : v->begin && !v->reason->is_pattern
                                          ? ". Whether the message was dropped later"
                                          : ". Whether that was when the message came");
         buf_append_string(&t->words, " is not known any more, or never was.");
@@ -269,17 +272,9 @@ static const char *fact_name(enum fact_kind kind)
     return "";
 }
 
-static const struct reason *reason_of(const struct verdict_case *c, const struct fact *fact)
-{
-    for (size_t i = 0; i < c->reason_count; i++)
-        if (fact->hash == c->reasons[i].hash && fact->is_pattern == c->reasons[i].is_pattern)
-            return &c->reasons[i];
-    return NULL;
-}
-
 static bool is_told(const struct verdict_case *c, const struct fact *fact)
 {
-    return fact->client == c->client && (fact->kind == FACT_CLOSED_ALL || reason_of(c, fact));
+    return fact->client == c->client && (fact->kind == FACT_CLOSED_ALL || verdict_reason(c, fact));
 }
 
 static void write_why(struct buf *out, const struct fact *fact)
@@ -313,7 +308,7 @@ static void write_why(struct buf *out, const struct fact *fact)
 static void write_fact(struct buf *out, const struct verdict_case *c, const struct fact *fact)
 {
     char at[WHEN_MAX];
-    const struct reason *reason = reason_of(c, fact);
+    const struct reason *reason = verdict_reason(c, fact);
     buf_appendf(out, "{\"at\":\"%s\",\"what\":\"%s\"", when(c, fact->ms, at),
         fact_name((enum fact_kind)fact->kind));
     if (fact->is_pattern && reason) {
