@@ -739,7 +739,7 @@ static void a_history_knows_when_what_it_keeps_was_published(void **state) NO_TH
     history_fini(&h);
 }
 
-/* Seen to fail with a pass for each reason: 100 times the 8192 facts 257 times. */
+/* Seen to fail with a verdict_reason that goes through all reasons. */
 static void many_reasons_and_facts_take_one_pass(void **state)
 {
     (void)state;
