@@ -43,10 +43,12 @@ static int reload_keys(struct hermes *h)
         return code;
     }
     struct auth_keys *before = keys_box_take(&h->shop.keys);
-    if (keys || before)
-        hermes_log_keys(h, keys);
+    bool any = keys || before;
     auth_keys_drop(before);
     keys_box_put(&h->shop.keys, keys);
+    hermes_tell_workers(h); /* before anybody reads that it is done */
+    if (any)
+        hermes_log_keys(h, keys); /* the box holds them still: nobody else reloads */
     return HERMES_OK;
 }
 
@@ -61,6 +63,7 @@ static int reload_rules(struct hermes *h)
     }
     size_t count = rules ? rules->count : 0;
     rules_box_put(&h->shop.rules, rules);
+    hermes_tell_workers(h);
     hermes_log_rules(h, count);
     return HERMES_OK;
 }
@@ -94,7 +97,6 @@ int hermes_reload(struct hermes *h)
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i] != HERMES_OK)
             code = codes[i];
-    hermes_tell_workers(h);
     return code;
 }
 

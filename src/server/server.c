@@ -161,8 +161,7 @@ static void workers_fini(struct hermes *h)
 static void look_after_certificate(void *user)
 {
     struct hermes *h = user;
-    if (tls_source_look(&h->tls_source) == TLS_SOURCE_NEW)
-        hermes_tell_workers(h);
+    (void)tls_source_look(&h->tls_source);
 }
 
 static int accepting_init(struct hermes *h)
@@ -322,6 +321,11 @@ static void log_listening(struct hermes *h, unsigned workers)
             LOG_NUMBER("port", a->tls_port), LOG_STRING("tls", "yes"));
 }
 
+static void tell_workers(void *user)
+{
+    hermes_tell_workers(user);
+}
+
 static int load_certificate(struct hermes *h, unsigned workers, struct tls_report *report)
 {
     if (!h->tls)
@@ -333,6 +337,8 @@ static int load_certificate(struct hermes *h, unsigned workers, struct tls_repor
         snprintf(h->error, sizeof h->error, "out of memory");
         return HERMES_NO_MEMORY;
     }
+    h->tls_source.changed = tell_workers;
+    h->tls_source.user = h;
     if (tls_source_load(&h->tls_source, &h->shop.tls, report))
         return HERMES_OK;
     snprintf(h->error, sizeof h->error, "%s", report->error);

@@ -119,6 +119,8 @@ static enum tls_source_news reload(struct tls_source *c, struct tls_report *repo
     REQUIRES(c->lock)
 {
     enum tls_source_news news = load(c, report);
+    if (news == TLS_SOURCE_NEW && c->changed)
+        c->changed(c->user);
     if (news == TLS_SOURCE_BAD)
         LOG_LINE(c->logger, LOG_ERROR, "certificate not loaded, the old one stays",
             LOG_STRING("reason", report->error));

@@ -24,6 +24,8 @@ struct tls_source {
     unsigned workers;
     struct logger *logger;
     struct tls_box *box;
+    void (*changed)(void *user); /* there is something new in the box; not yet logged */
+    void *user;
     struct tls_config *current GUARDED_BY(lock);              /* to compare with */
     struct stat loaded[TLS_SOURCE_FILES] GUARDED_BY(lock);    /* as the files were then, */
     struct stat last_seen[TLS_SOURCE_FILES] GUARDED_BY(lock); /* and at the last look */
@@ -34,7 +36,8 @@ bool tls_source_init(struct tls_source *c, const char *certificate, const char *
     const char *client_ca, unsigned workers, struct logger *logger);
 void tls_source_fini(struct tls_source *c);
 
-/* Puts them into the box, for each worker. False, and the report's error tells why. */
+/* Puts them into the box, for each worker. False, and the report's error tells why. `changed` is
+ * called when they are put there anew, on the thread that reloads. */
 bool tls_source_load(struct tls_source *c, struct tls_box *box, struct tls_report *report);
 
 /* Tells the log what was loaded. */

@@ -142,6 +142,7 @@ def test_questions_beside_those_who_come_and_go(start_server):
         while not done.is_set():
             publisher.publish_acked("t", 1)
 
+    publisher.publish_acked("t", 1)
     churns = [within(churn) for _ in range(3)]
     publishing = within(publish)
     asked = 0

@@ -672,7 +672,7 @@ def test_a_proxy_header_may_be_cut_anywhere_before_tls(start_tls, header):
             conn.send(whole[:cut])
             conn.send(whole[cut:])
             assert conn.sock.recv(1) == b"\x16", cut
-    assert "TLS handshake failed" not in re.sub(r".*the client went away.*", "", server.log())
+    assert "TLS handshake failed" not in re.sub(r".*(the client went away|lines left out).*", "", server.log())
 
 
 def test_where_a_header_has_to_be_tls_alone_is_not_enough(start_tls):
