@@ -33,6 +33,20 @@ static const uint16_t groups[] = {
     MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1,
     MBEDTLS_SSL_IANA_TLS_GROUP_NONE,
 };
+/* For clients. In TLS 1.2 the library cannot check what PSS has signed, though it offers that
+ * first, and a server takes the first that it can. In TLS 1.3 PKCS1 does not count. */
+static const uint16_t signatures[] = {
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP521R1_SHA512,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512,
+    MBEDTLS_TLS1_3_SIG_NONE,
+};
 #else
 static const mbedtls_ecp_group_id groups[] = {
     MBEDTLS_ECP_DP_SECP256R1,
@@ -88,6 +102,8 @@ int tls_common_config(mbedtls_ssl_config *config, int endpoint)
 #if TLS_LIBRARY_3
     mbedtls_ssl_conf_min_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);
     mbedtls_ssl_conf_groups(config, groups);
+    if (endpoint == MBEDTLS_SSL_IS_CLIENT)
+        mbedtls_ssl_conf_sig_algs(config, signatures);
 #if !defined(MBEDTLS_THREADING_C)
     /* All of TLS 1.3 goes through the library's one store of keys. */
     mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);

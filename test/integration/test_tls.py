@@ -310,7 +310,8 @@ GARBAGE = {
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_instead_of_a_handshake_is_closed(start_tls, kind):
-    server = start_tls(workers=1, log_level="debug")
+    # mbedTLS 3.6 waits for the rest of a hello that says it is larger than a record.
+    server = start_tls(workers=1, log_level="debug", handshake_seconds="2s" if "16 MB" in kind else "10s")
     other = server.tls.client()
     other.subscribe("t")
     for _ in range(5):
@@ -491,13 +492,16 @@ def test_a_certificate_that_is_doubted_is_the_clients_to_refuse(start_tls, world
     server = start_tls(certificate=bad)
     with pytest.raises(ssl.SSLCertVerificationError, match="(?i)" + words):
         server.tls.raw()
-    failed(server, "refused")  # with its address, though what it has not read resets the connection
     shown = s_client(server.tls.port, "-CAfile", world.ca, "-verify_return_error",
                      "-verify_hostname", "localhost")
     assert shown.code != 0
     trusting = server.tls.client(context=context(None))
     trusting.fence()
     assert trusting.certificate() == bad.der
+    # With its address, though what it has not read resets the connection. In TLS 1.3 mbedTLS cannot
+    # always read the alert: all that is known then is that somebody went.
+    if trusting.sock.version() == "TLSv1.2":
+        failed(server, "refused")
     expected = {"expired": "has expired on", "not yet valid": "is valid only from"}.get(how)
     warned = re.search(r" warn .*server\.crt.*(has expired on|is valid only from)", server.log())
     assert (warned and warned[1]) == expected
