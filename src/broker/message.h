@@ -7,6 +7,7 @@
 #define HERMES_BROKER_MESSAGE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,12 @@
 struct match_set;
 struct registry_topic;
 
+/* What a message with a `count` of 0 tells. */
+enum message_event {
+    EVENT_PRESENCE, /* a join or a leave, to who watches */
+    EVENT_GAP, /* what has been missed, to all of level 2; the others are closed if it `lost` */
+};
+
 struct message {
     _Atomic uint32_t references;
     uint32_t count;                     /* of messages; one frame each. 0: a join or a leave */
@@ -22,7 +29,9 @@ struct message {
     uint64_t hash;                      /* of its topic */
     const struct registry_topic *topic; /* compared, never followed: it may be gone */
     struct match_set *matches;          /* the patterns that match its topic, held; NULL: none */
-    const void *except;                 /* compared, never followed: who does not get it, or NULL */
+    uint64_t except;                    /* the client who does not get it, or 0 */
+    uint8_t event;                      /* enum message_event, where `count` is 0 */
+    bool lost;                          /* EVENT_GAP: messages are missing for certain */
     uint32_t len;
     uint32_t stamp; /* when it was published, for session/pulse.h; 0: nobody wants to know */
     char frames[];  /* `len` bytes, ready for the wire: RFC 6455 frames as at level 1 */

@@ -15,8 +15,9 @@
 struct route {
     struct registry registry;
     struct patterns patterns;
-    struct mailbox **boxes; /* of worker 0 to workers-1 */
-    size_t crowded;         /* bytes in a mailbox from which on publishers have to wait */
+    struct mailbox **boxes;    /* of worker 0 to workers-1 */
+    struct mailbox *backplane; /* of the cluster thread; NULL: this broker is alone */
+    size_t crowded;            /* bytes in a mailbox from which on publishers have to wait */
 };
 
 /* What the caller's rules say about a topic. */
@@ -57,7 +58,8 @@ struct route_past {
 };
 
 struct route_joined {
-    struct registry_topic *topic; /* NULL: no memory */
+    struct registry_topic *topic; /* NULL: no memory, or `absent` */
+    bool absent;                  /* the topic is far and not live: it has to be followed first */
     bool made;                    /* the topic is new */
     bool recovered;               /* all that was asked for by `since` is in the view */
     uint64_t epoch;

@@ -32,6 +32,7 @@ struct rule {
     struct text match; /* a good pattern */
     struct history_limits history;
     bool presence;
+    bool local; /* in a cluster: numbered and delivered by this broker alone */
     enum policy policy;
     enum access publish;
     enum access subscribe;

@@ -179,6 +179,11 @@ static int read_retain(const struct rule_json *r, const json_t *value, struct ru
     return boolean(r, value, &rule->history.retain);
 }
 
+static int read_local(const struct rule_json *r, const json_t *value, struct rule *rule)
+{
+    return boolean(r, value, &rule->local);
+}
+
 static int read_presence(const struct rule_json *r, const json_t *value, struct rule *rule)
 {
     return boolean(r, value, &rule->presence);
@@ -235,6 +240,7 @@ static const struct key {
     {"history_bytes", read_history_bytes},
     {"retain", read_retain},
     {"presence", read_presence},
+    {"local", read_local},
     {"publish", read_publish},
     {"subscribe", read_subscribe},
     {"policy", read_policy},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "broker/backplane.h"
 #include "session/catch_up.h"
 #include "session/inquiry.h"
 #include "session/session.h"
@@ -163,7 +164,7 @@ static void give_all(
 /* Whether a run that not everyone gets has still to be given to this session. */
 static bool is_chosen(const struct worker *w, const struct run *run, const struct session *s)
 {
-    return s != run->first->except && s->reached != w->choosing &&
+    return s->client != run->first->except && s->reached != w->choosing &&
            !(s->catching > 0 && catch_up_covers(s, run->first->topic));
 }
 
@@ -185,7 +186,7 @@ static void give_chosen(
     for (uint32_t i = 0; i < count; i++) {
         struct session *s = session_of(places[i].subscriber);
         if (!is_chosen(w, run, s)) {
-            if (s == run->first->except && run->messages > 0)
+            if (s->client == run->first->except && run->messages > 0)
                 note_own(run, s);
             continue;
         }
@@ -328,7 +329,7 @@ static size_t deliver_messages(struct worker *w)
     struct run run = run_find(w);
     const struct match_set *matches = run.first->matches;
     struct local_topic *local = local_find(&w->topics, run.first->hash, run.first->topic);
-    bool choosing = matches || run.first->except;
+    bool choosing = matches || run.first->except != 0;
     w->choosing += choosing;
     if (local)
         deliver_to_topic(w, &run, local, choosing);
@@ -413,6 +414,10 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         atomic_store_explicit(&w->alive, mail.word, memory_order_relaxed);
         return 1;
+    case MAIL_ERRAND:
+        w->tray.at++;
+        errand_finish(mail.item);
+        return 16;
     case MAIL_DRAIN:
         w->tray.at++;
         worker_drain(w);

@@ -266,7 +266,7 @@ void session_tell_presence(struct session *s, struct registry_topic *topic, bool
     if (m) {
         memcpy(m->frames, frame.data, frame.len);
         m->len = (uint32_t)frame.len;
-        m->except = s;
+        m->except = s->client;
         route_event(route, rule, topic->hash, name, m);
     }
     buf_fini(&frame);

@@ -120,7 +120,7 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
     struct worker *w = s->worker;
     struct buf *acks = &w->gathered.acks;
     uint32_t count = m->count;
-    m->except = quiet ? s : NULL;
+    m->except = quiet ? s->client : 0;
     pulse_publish(&w->pulse, m, &w->loop);
     struct route_result result = route_publish(&w->shop->route, rule, hash, topic, m);
     s->published = w->deliveries + 1;

@@ -5,6 +5,7 @@
 
 #include "auth/verifier.h"
 #include "base/die.h"
+#include "broker/backplane.h"
 #include "proto/reply2.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
@@ -182,6 +183,8 @@ static void drop_mail(struct worker *w)
             presence_abandon(mail.item);
         else if (mail.kind == MAIL_INQUIRY)
             worker_inquiry_lose(w, mail.item);
+        else if (mail.kind == MAIL_ERRAND)
+            ((struct errand *)mail.item)->lost(mail.item);
         else if (mail.kind == MAIL_CONNECTION) {
             struct connection connection = connection_of(mail);
             close(connection.fd);

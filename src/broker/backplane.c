@@ -1,0 +1,23 @@
+#include "broker/backplane.h"
+
+static void go_home(struct errand *e)
+{
+    if (!mailbox_post(e->home, (struct mail){.kind = MAIL_ERRAND, .item = e}))
+        e->lost(e);
+}
+
+void backplane_send(struct route *r, struct errand *e)
+{
+    struct mail mail = {.kind = MAIL_ERRAND, .weight = e->weight, .item = e};
+    if (mailbox_post(r->backplane, mail))
+        return;
+    e->outcome = ERRAND_UNAVAILABLE;
+    if (e->kind == ERRAND_PUBLISH || e->kind == ERRAND_EVENT)
+        message_drop(e->message);
+    go_home(e);
+}
+
+void backplane_return(struct errand *e)
+{
+    go_home(e);
+}
