@@ -118,7 +118,7 @@ static bool has_subscribers(const struct match_set *matches)
 
 bool registry_release(struct registry *r, struct stripe *stripe, struct registry_topic *topic)
 {
-    if (topic->subscribers > 0 || has_subscribers(topic->matches))
+    if (topic->live || topic->subscribers > 0 || has_subscribers(topic->matches))
         return false;
     if (topic->kept && topic->kept->history.count > 0)
         return false;

@@ -25,11 +25,12 @@ enum { REGISTRY_STRIPES = 256 };
 
 struct match_set;
 
-/* All under the stripe, but for what never changes: hash, epoch, name. */
+/* All under the stripe, but for what never changes: hash, name; and the epoch, which does only
+ * where the topic is live and may be read by any. */
 struct registry_topic {
     uint64_t hash;
-    uint64_t epoch;  /* of its offsets; no other topic has it or ever had it */
-    uint64_t offset; /* of the newest message */
+    _Atomic uint64_t epoch; /* of its offsets; no other topic has it or ever had it */
+    uint64_t offset;        /* of the newest message */
     struct order_node order;
     struct kept *kept;         /* NULL: nothing */
     struct match_set *matches; /* the patterns that match it, held; NULL: none */
@@ -38,8 +39,9 @@ struct registry_topic {
     _Atomic uint32_t watchers; /* those of them who are told of joins and leaves; read by any */
     uint32_t name_len;
     uint32_t quiet;   /* sweeps since the last message */
-    uint32_t audited; /* so many workers, from the first on, have added theirs to `counted` since */
-    uint32_t counted; /* somebody joined or left, see session/audit.h */
+    uint16_t audited; /* so many workers, from the first on, have added theirs to `counted` since */
+    bool live; /* it follows the cluster's, see broker/relay.h; nothing else removes it then */
+    uint32_t counted;   /* somebody joined or left, see session/audit.h */
     uint64_t workers[]; /* a bit each worker that has subscribers; then the name */
 };
 

@@ -30,8 +30,9 @@ struct relayed {
 struct relayed route_relay(struct route *r, struct route_rule rule, uint64_t hash,
     struct text topic, uint64_t epoch, struct message *m);
 
-/* Makes the topic live, at that position: where patterns have had it in that epoch already, it
- * stays where they are. False when there is no memory. */
+/* Makes the topic live, at that position, or further on where patterns have had it in that epoch
+ * already. Nothing before that position may still be on its way to the patterns. False when there
+ * is no memory. */
 bool route_follow(struct route *r, struct route_rule rule, uint64_t hash, struct text topic,
     uint64_t epoch, uint64_t offset);
 

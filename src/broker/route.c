@@ -1,8 +1,8 @@
 #include "broker/route.h"
 
-#include "base/clock.h"
-#include "base/die.h"
+#include "broker/backplane.h"
 #include "broker/past.h"
+#include "broker/post.h"
 #include "broker/search.h"
 
 void route_init(struct route *r, unsigned workers, size_t history_bytes)
@@ -17,11 +17,6 @@ void route_fini(struct route *r)
     patterns_fini(&r->patterns);
 }
 
-/* A set of workers. */
-struct workers {
-    uint64_t words[MAILBOX_WAITERS_MAX / 64];
-};
-
 static uint32_t subscribers(const struct search *s, const struct match_set *matches)
 {
     uint32_t sum = s->topic ? s->topic->subscribers : 0;
@@ -30,71 +25,11 @@ static uint32_t subscribers(const struct search *s, const struct match_set *matc
     return sum;
 }
 
-/* --- posting ---------------------------------------------------------------------------------- */
-
-/* Posts to every interested worker; one reference each. Who has to be woken for it is put into
- * `asleep`. Returns a worker that lags behind, or -1. */
-static int post_all(const struct search *s, struct message *m, struct workers *asleep)
-{
-    struct route *r = s->route;
-    int crowded = -1;
-    uint32_t posts = 0;
-    const struct match_set *matches = m->matches;
-    for (size_t word = 0; word < r->registry.worker_words; word++)
-        posts += (uint32_t)__builtin_popcountll(search_interest(s, matches, word));
-    if (posts == 0)
-        return -1;
-    message_hold(m, posts);
-    struct mail mail = {.kind = MAIL_MESSAGE,
-        .weight = message_weight(m) + (uint32_t)sizeof(struct mail),
-        .item = m};
-    if (matches) /* few share a large one, see search_keep */
-        mail.weight += (uint32_t)(matches->count * sizeof matches->patterns[0]);
-    for (size_t word = 0; word < r->registry.worker_words; word++) {
-        for (uint64_t set = search_interest(s, matches, word); set != 0; set &= set - 1) {
-            unsigned worker = (unsigned)(word * 64) + (unsigned)__builtin_ctzll(set);
-            enum mailbox_put put = mailbox_put(r->boxes[worker], mail);
-            if (put == MAILBOX_CLOSED)
-                message_drop(m); /* it has shut down: its subscribers are gone */
-            else if (mailbox_crowded(r->boxes[worker], r->crowded))
-                crowded = (int)worker;
-            if (put == MAILBOX_RING)
-                asleep->words[word] |= set & -set;
-        }
-    }
-    return crowded;
-}
-
-static void wake_all(struct route *r, const struct workers *asleep)
-{
-    for (size_t word = 0; word < r->registry.worker_words; word++)
-        for (uint64_t set = asleep->words[word]; set != 0; set &= set - 1)
-            mailbox_ring(r->boxes[word * 64 + (size_t)__builtin_ctzll(set)]);
-}
-
-static void address_to(const struct search *s, struct message *m)
-{
-    m->hash = s->hash;
-    m->topic = s->topic;
-    m->matches = search_matches(s);
-    if (m->matches)
-        match_set_hold(m->matches);
-}
-
-/* Keeps a numbered message; the topic keeps some. */
-static void keep(struct search *s, struct message *m)
-{
-    struct kept *kept = s->topic->kept;
-    bool empty = kept->history.count == 0;
-    if (history_add(&kept->history, m, clock_ns() / 1000) && empty)
-        keepers_filled(&s->stripe->keepers, kept);
-}
-
 struct route_result route_publish(struct route *r, struct route_rule rule, uint64_t hash,
     struct text topic, struct message *m) NO_THREAD_SAFETY_ANALYSIS
 {
     struct route_result result = {.crowded = -1};
-    struct workers asleep = {{0}};
+    struct post_workers asleep = {{0}};
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     bool keeps = rule.rule->history.messages > 0;
     if (!search_begin(&s)) {
@@ -108,20 +43,20 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
         keeps |= s.topic->kept != NULL;
         search_apply_rule(&s);
         search_keep(&s);
-        address_to(&s, m);
+        post_address(&s, m);
         s.topic->quiet = 0;
         m->offset = s.topic->offset + 1;
         result.offset = s.topic->offset += m->count;
         result.epoch = s.topic->epoch;
         result.subscribers = subscribers(&s, m->matches);
         if (s.topic->kept)
-            keep(&s, m);
+            post_keep(&s, m);
         result.crowded = post_all(&s, m, &asleep);
         if (result.subscribers == 0)
             registry_release(&r->registry, s.stripe, s.topic);
     }
     search_end(&s);
-    wake_all(r, &asleep);
+    post_wake(r, &asleep);
     if (keeps)
         registry_trim(&r->registry);
     message_drop(m);
@@ -131,15 +66,15 @@ struct route_result route_publish(struct route *r, struct route_rule rule, uint6
 void route_event(
     struct route *r, struct route_rule rule, uint64_t hash, struct text topic, struct message *m)
 {
-    struct workers asleep = {{0}};
+    struct post_workers asleep = {{0}};
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     if (search_begin(&s)) {
         if (s.topic)
             search_keep(&s);
-        address_to(&s, m);
+        post_address(&s, m);
         post_all(&s, m, &asleep);
         search_end(&s);
-        wake_all(r, &asleep);
+        post_wake(r, &asleep);
     }
     message_drop(m);
 }
@@ -153,8 +88,9 @@ struct route_joined route_subscribe(struct route *r, struct route_rule rule, uns
     struct route_joined joined = {.topic = NULL};
     struct search s = {.route = r, .rule = rule, .hash = hash, .name = topic};
     search_plain(&s);
-    joined.made = !s.topic && search_make(&s);
-    if (s.topic) {
+    joined.absent = route_is_far(r, rule.rule) && !(s.topic && s.topic->live);
+    joined.made = !s.topic && !joined.absent && search_make(&s);
+    if (s.topic && !joined.absent) {
         registry_join(s.stripe, s.topic, worker, watches);
         if (s.topic->kept) /* nothing is kept for a subscriber's sake alone: that would cost */
             search_apply_rule(&s);
