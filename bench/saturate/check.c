@@ -119,6 +119,7 @@ void subscriber_delivery(struct load *l, struct subscriber *s, const struct item
         s->after[heard] = number + 1;
     slot->order = (slot->order ^ all) * 0x9e3779b97f4a7c15u;
     l->deliveries++;
+    load_latency_add(&l->latency, l->read_at - p->stamp);
     if (taken != TAKEN_TWICE && p->owed && --p->owed == 0)
         l->idle[l->idle_count++] = p;
 }

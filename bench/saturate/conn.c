@@ -74,10 +74,10 @@ static void wave_open(const struct load *l, struct opening *wave, size_t count)
         char path[128] = "/";
         if (d->path)
             d->path(path, sizeof path, o->role, o->topics[0]);
-        *o->conn = (struct conn){.rest = load_dial(l->port, o->index)};
+        *o->conn = (struct conn){.rest = load_dial(o->port, o->index)};
         if (l->tls)
             load_tls_shake(l->tls, &o->conn->rest);
-        load_ask(&o->conn->rest, l->port, path, d->protocol);
+        load_ask(&o->conn->rest, o->port, path, d->protocol);
     }
     for (struct opening *o = wave; o < wave + count; o++) {
         load_upgraded(&o->conn->rest);
@@ -158,6 +158,7 @@ void conn_read(struct load *l, struct conn *c, struct subscriber *s)
     if (n <= 0)
         load_die("the server closed a connection: %s", n ? strerror(errno) : "end of stream");
     have += (size_t)n;
+    l->read_at = load_now_ns();
     while (load_parse(l->in + used, have - used, &in)) {
         used += in.size;
         if (in.opcode == l->dialect->opcode)

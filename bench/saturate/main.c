@@ -16,7 +16,7 @@ enum { FIRST_MEMORY = 3, MODES = sizeof modes / sizeof *modes };
 static __attribute__((noreturn)) void usage(void)
 {
     fprintf(stderr,
-        "usage: saturate MODE --port N --pid N[,N...] [--tls]\n"
+        "usage: saturate MODE --port N --pid N[,N...] [--publish-port N] [--beside N] [--tls]\n"
         "                [--dialect level1|level2|nchan|mqtt|nats] ...\n"
         "  fanout  [--subscribers 1000] [--publishers 1]\n"
         "  pairs   [--pairs 100]\n"
@@ -27,13 +27,15 @@ static __attribute__((noreturn)) void usage(void)
         "Saturates a server on 127.0.0.1 and prints, as one line of JSON, the processor time of\n"
         "those processes per delivery and per message. With --commands it connects, prints\n"
         "\"ready\", and measures one cell per line \"payload inflight warmup seconds\" of its\n"
-        "standard input. The last three modes print the memory that a connection costs: idle,\n"
+        "standard input; a fifth number is a rate, of messages a second. Publishers connect to\n"
+        "--publish-port, if it is another node's; the time of process --beside is told by itself.\n"
+        "The last three modes print the memory that a connection costs: idle,\n"
         "subscribed to one shared topic, or each to its own.\n"
         "Exit code 1: a message was lost, doubled, reordered or damaged.\n");
     exit(2);
 }
 
-/* "payload inflight warmup seconds" */
+/* "payload inflight warmup seconds", and perhaps a rate */
 static bool cell_read(const char *line, struct cell *cell)
 {
     char *at;
@@ -41,8 +43,9 @@ static bool cell_read(const char *line, struct cell *cell)
     cell->inflight = (int)strtol(at, &at, 10);
     cell->warmup = strtod(at, &at);
     cell->seconds = strtod(at, &at);
-    return *at == '\n' && cell->payload >= MIN_PAYLOAD && cell->payload <= MAX_PAYLOAD &&
-           cell->inflight >= 1;
+    cell->rate = *at == '\n' ? 0 : strtod(at, &at);
+    return *at == '\n' && cell->rate >= 0 && cell->payload >= MIN_PAYLOAD &&
+           cell->payload <= MAX_PAYLOAD && cell->inflight >= 1;
 }
 
 static const struct dialect *dialect_find(const char *name)
@@ -107,10 +110,11 @@ int main(int argc, char **argv)
         {"pairs", 1, NULL, 'a'}, {"topics", 1, NULL, 'T'}, {"prefix", 1, NULL, 'x'},
         {"each", 1, NULL, 'k'}, {"payload", 1, NULL, 'b'}, {"inflight", 1, NULL, 'd'},
         {"warmup", 1, NULL, 'w'}, {"seconds", 1, NULL, 't'}, {"connections", 1, NULL, 'N'},
-        {"commands", 0, NULL, 'c'}, {"tls", 0, NULL, 'S'}, {NULL, 0, NULL, 0}};
+        {"commands", 0, NULL, 'c'}, {"tls", 0, NULL, 'S'}, {"publish-port", 1, NULL, 'u'},
+        {"beside", 1, NULL, 'B'}, {NULL, 0, NULL, 0}};
     static struct load l = {
         .dialect = &dialect_level1, .prefix = "bench-", .topic_count = 10000, .slot_count = 10};
-    struct cell cell = {256, 32, 0.3, 2};
+    struct cell cell = {256, 32, 0.3, 2, 0};
     uint32_t pairs = 100, connections = 15000;
     const char *warmup = NULL;
     bool commands = false;
@@ -123,6 +127,10 @@ int main(int argc, char **argv)
     for (int o; (o = getopt_long(argc - 1, argv + 1, "", options, NULL)) != -1;) {
         if (o == 'p')
             l.port = (uint16_t)load_number("--port", optarg, 1, 65535);
+        else if (o == 'u')
+            l.publish_port = (uint16_t)load_number("--publish-port", optarg, 1, 65535);
+        else if (o == 'B')
+            l.beside = (pid_t)load_number("--beside", optarg, 1, 1 << 30);
         else if (o == 'P')
             pids_read(&l, optarg);
         else if (o == 'D')
@@ -158,6 +166,8 @@ int main(int argc, char **argv)
     }
     if (!l.port || !l.pid_count || optind != argc - 1)
         usage();
+    if (!l.publish_port)
+        l.publish_port = l.port;
     if (mode >= FIRST_MEMORY) {
         uint32_t first = warmup ? (uint32_t)load_number("--warmup", warmup, 0, 10000) : 100;
         if (mode == FIRST_MEMORY && !l.dialect->subscribe)

@@ -59,7 +59,7 @@ static void clients_open(
             names[i], TOPIC_BYTES, "sensor-%06u", strcmp(mode, "own") == 0 ? first + i : 1000000);
         topics[i] = names[i];
         openings[i] = (struct opening){
-            &clients[i], "sub", &topics[i], strcmp(mode, "idle") != 0, first + i, 0};
+            &clients[i], l->port, "sub", &topics[i], strcmp(mode, "idle") != 0, first + i, 0};
     }
     conn_open_all(l, openings, count);
     for (unsigned i = 0; i < count; i++) {

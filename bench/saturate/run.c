@@ -4,17 +4,20 @@
  * D when all deliveries of these have come: never more than D of a publisher's messages are in
  * flight. Between a warm-up and the end lies the time in which the server's processor time is read
  * at both edges. At an edge no publisher goes on until all batches are complete, so that nothing is
- * in flight when it is read. */
+ * in flight when it is read. Latency is from just before the write of a batch to the read that
+ * brings a delivery of it. With a rate, publishers send by a schedule instead: pace.c. */
 #define _GNU_SOURCE
 #include "saturate.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 
 enum { EVENTS = 1024, LEAST_BATCHES = 2, WARMING_BATCHES = 1, LATE_MS = 5 };
+#define TIMER UINT64_MAX /* among the epoll's events */
 
 struct edge {
-    uint64_t at, cpu, own_cpu, softirq, switches, deliveries, messages;
+    uint64_t at, cpu, own_cpu, beside, softirq, switches, deliveries, messages;
 };
 
 /* The kernel's threads that take over when there is much for sockets to receive. Their time is
@@ -56,6 +59,7 @@ static struct edge load_edge(const struct load *l)
 {
     struct edge e = {.at = load_now_ns(),
         .own_cpu = load_own_cpu_ns(),
+        .beside = l->beside ? load_cpu_ns(l->beside) : 0,
         .softirq = softirq_ns(l),
         .deliveries = l->deliveries,
         .messages = l->messages};
@@ -85,10 +89,12 @@ static void publisher_write(struct load *l, struct publisher *p)
     }
 }
 
-/* Returns with the batch on its way; topics without subscribers owe nothing and fill no window. */
-static void publisher_send(struct load *l, struct publisher *p)
+/* Topics without subscribers owe nothing and fill no window. */
+void publisher_send(struct load *l, struct publisher *p)
 {
     unsigned char item[MAX_PAYLOAD + 256];
+    p->stamp = p->late ? p->due : load_now_ns();
+    p->late = false;
     do {
         p->out_len = p->out_at = 0;
         for (int i = 0; i < l->cell->inflight; i++) {
@@ -112,7 +118,11 @@ static bool load_round(struct load *l, int timeout_ms)
     struct epoll_event events[EVENTS];
     int n = epoll_wait(l->epoll, events, EVENTS, timeout_ms);
     for (int i = 0; i < n; i++) {
-        uint64_t index = events[i].data.u64;
+        uint64_t index = events[i].data.u64, rings;
+        if (index == TIMER) {
+            (void)!read(l->timer, &rings, sizeof rings);
+            continue;
+        }
         if (index < l->subscriber_count) {
             struct subscriber *s = &l->subscribers[index];
             conn_read(l, &s->conn, s);
@@ -133,7 +143,9 @@ static bool load_busy(struct load *l, uint64_t until, uint64_t least)
 {
     bool stop = false;
     uint64_t batches = 0;
-    for (uint32_t i = 0; i < l->publisher_count; i++)
+    if (l->cell->rate > 0)
+        pace_start(l);
+    for (uint32_t i = 0; l->cell->rate <= 0 && i < l->publisher_count; i++)
         publisher_send(l, &l->publishers[i]);
     for (uint32_t running = l->publisher_count; running;) {
         if (!load_round(l, LOAD_PATIENCE_SECONDS * 1000))
@@ -144,10 +156,14 @@ static bool load_busy(struct load *l, uint64_t until, uint64_t least)
         for (uint32_t i = 0; i < l->idle_count; i++) {
             if (stop)
                 running--;
-            else
+            else if (!pace_waits(l, l->idle[i]))
                 publisher_send(l, l->idle[i]);
         }
         l->idle_count = 0;
+        if (stop)
+            running -= pace_stop(l);
+        else if (l->cell->rate > 0)
+            pace_send(l);
     }
     return true;
 }
@@ -175,6 +191,9 @@ static void load_print(const struct load *l, const struct edge *first, const str
         (double)(last->softirq - first->softirq) / 1e3 / deliveries, deliveries / wall,
         cpu_us / 1e6 / wall, (double)(last->own_cpu - first->own_cpu) / 1e9 / wall,
         (double)(last->switches - first->switches) / wall);
+    printf("\"beside_us_per_message\":%.4f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,",
+        (double)(last->beside - first->beside) / 1e3 / messages, load_latency_at(&l->latency, .5),
+        load_latency_at(&l->latency, .99), load_latency_at(&l->latency, .999));
     printf("\"lost\":%llu,\"doubled\":%llu,\"reordered\":%llu,\"damaged\":%llu,"
            "\"disordered_subscribers\":%llu,\"misnumbered\":%llu,\"stalled\":%s}\n",
         (unsigned long long)f->lost, (unsigned long long)f->doubled,
@@ -199,6 +218,7 @@ bool load_run(struct load *l, const struct cell *cell)
             load_die("no memory");
     }
     l->stalled = !load_busy(l, load_now_ns() + (uint64_t)(cell->warmup * 1e9), WARMING_BATCHES);
+    memset(&l->latency, 0, sizeof l->latency);
     first = load_edge(l);
     l->stalled =
         l->stalled || !load_busy(l, first.at + (uint64_t)(cell->seconds * 1e9), LEAST_BATCHES);
@@ -229,17 +249,20 @@ void load_connect(struct load *l)
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->in = malloc(READ_BYTES);
     softirq_find(l);
-    if (l->epoll < 0 || !l->in || !openings || !topics)
+    l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (l->epoll < 0 || l->timer < 0 || !l->in || !openings || !topics)
         load_die("no memory");
+    struct epoll_event ring = {.events = EPOLLIN, .data.u64 = TIMER};
+    epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->timer, &ring);
     for (uint32_t i = 0; i < l->subscriber_count; i++, o++) {
         struct subscriber *s = &l->subscribers[i];
-        *o = (struct opening){&s->conn, "sub", topic, l->slot_count, i, 0};
+        *o = (struct opening){&s->conn, l->port, "sub", topic, l->slot_count, i, 0};
         for (uint32_t k = 0; k < l->slot_count; k++)
             *topic++ = l->names[s->slots[k].topic];
     }
     for (uint32_t i = 0; i < l->publisher_count; i++, o++) {
         struct publisher *p = &l->publishers[i];
-        *o = (struct opening){&p->conn, "pub", topic, 0, i, 0};
+        *o = (struct opening){&p->conn, l->publish_port, "pub", topic, 0, i, 0};
         *topic++ = l->names[publisher_topic(l, p, 0)];
     }
     conn_open_all(l, openings, count);

@@ -5,6 +5,7 @@
 #ifndef HERMES_BENCH_SATURATE_SATURATE_H
 #define HERMES_BENCH_SATURATE_SATURATE_H
 
+#include "../load_latency.h"
 #include "../load_tls.h"
 #include "dialect.h"
 
@@ -46,6 +47,9 @@ struct publisher {
     uint64_t first; /* where its round of the topics begins */
     uint64_t sent;  /* messages */
     uint64_t owed;  /* deliveries of the current batch that have not come */
+    uint64_t stamp; /* when that was sent, or was due if it was late */
+    uint64_t due;   /* at a rate: of the batch that is on its way, or waits */
+    bool waits, late;
     unsigned char *out;
     size_t out_len, out_at;
     bool waits_to_write;
@@ -58,16 +62,18 @@ struct faults {
 struct cell {
     int payload, inflight;
     double warmup, seconds;
+    double rate; /* messages a second of all publishers; 0: as fast as it goes */
 };
 
 enum mode { MODE_FANOUT, MODE_PAIRS, MODE_TOPICS };
 
 struct load {
     const struct dialect *dialect;
-    uint16_t port;
-    struct load_tls *tls; /* NULL: plain */
+    uint16_t port, publish_port; /* of subscribers, of publishers */
+    struct load_tls *tls;        /* NULL: plain */
     pid_t pids[MAX_PIDS];
     int pid_count;
+    pid_t beside; /* whose time is told beside that of the servers; 0: nobody */
     pid_t softirqs[MAX_PROCESSORS];
     int softirq_count;
 
@@ -80,13 +86,15 @@ struct load {
     struct subscriber *subscribers;
     struct publisher *publishers;
 
-    int epoll;
+    int epoll, timer; /* the timer is the epoll's too */
     unsigned char *in;
     const struct cell *cell;
     char payload[MAX_PAYLOAD];
     uint64_t deliveries, messages, batches; /* batches: complete, of all publishers */
     bool stalled;
     struct faults faults;
+    uint64_t read_at; /* when what is being read came */
+    struct load_latency latency;
     struct publisher **idle; /* whose batch is complete, in that order */
     uint32_t idle_count;
 };
@@ -117,6 +125,7 @@ void load_settle(struct load *l);
  * named by its path. */
 struct opening {
     struct conn *conn;
+    uint16_t port;
     const char *role; /* sub, pub: for the path */
     const char *const *topics;
     uint32_t count; /* of topics to subscribe */
@@ -135,8 +144,25 @@ void conn_read(struct load *l, struct conn *c, struct subscriber *s);
 
 void load_connect(struct load *l);
 
+/* Returns with the next batch on its way. */
+void publisher_send(struct load *l, struct publisher *p);
+
 /* One measured cell, printed as a line of JSON; false when a fault was seen. */
 bool load_run(struct load *l, const struct cell *cell);
+
+/* ---- pace.c ---- */
+
+/* Has all publishers wait for their turns. */
+void pace_start(struct load *l);
+
+/* A batch is complete: whether the publisher has to wait for its next turn. */
+bool pace_waits(const struct load *l, struct publisher *p);
+
+/* Sends those whose turn has come, and has the timer ring for the next one. */
+void pace_send(struct load *l);
+
+/* Nobody waits any more; returns how many did. */
+uint32_t pace_stop(struct load *l);
 
 /* ---- memory.c ---- */
 
