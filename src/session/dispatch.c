@@ -7,6 +7,7 @@
 #include "proto/reply.h"
 #include "proto/ws_out.h"
 #include "session/answer.h"
+#include "session/aside.h"
 #include "session/bearer.h"
 #include "session/worker.h"
 
@@ -154,9 +155,9 @@ static bool on_ping(void *user, const char *payload, size_t len)
     if (!s->blocked) {
         ws_frame(answer_begin(s), WS_PONG, payload, len);
         answer_send(s);
-    } else if (s->late_pong || (s->late_pong = malloc(sizeof *s->late_pong)) != NULL) {
-        s->late_pong->len = (uint8_t)len;
-        memcpy(s->late_pong->payload, payload, len);
+    } else if (session_aside(s)) {
+        s->aside->pong_len = (uint8_t)len;
+        memcpy(s->aside->pong, payload, len);
     }
     return s->state == SESSION_OPEN;
 }

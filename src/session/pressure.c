@@ -78,7 +78,8 @@ static void pause_reading(struct worker *w, struct session *s)
 void worker_pause(struct worker *w, struct session *s, unsigned crowded)
 {
     struct route *route = &w->shop->route;
-    if (!s->paused && mailbox_wait(route->boxes[crowded], w->index, route->crowded))
+    struct mailbox *box = crowded == WORKER_BACKPLANE ? route->backplane : route->boxes[crowded];
+    if (!s->paused && mailbox_wait(box, w->index, route->crowded))
         pause_reading(w, s);
 }
 

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "hermes/protocol.h"
+#include "proto/reply.h"
 #include "proto/ws_out.h"
 #include "session/answer.h"
 #include "session/bearer.h"
+#include "session/far.h"
 #include "session/worker.h"
 
 /* GATHER_FIRST: room to begin with, while nobody has used more. */
@@ -37,40 +39,40 @@ static void answer_not_published(struct session *s, struct text id, struct text 
                         .topic = topic});
 }
 
-static size_t acks_count(const struct buf *acks)
+static void write_failed(struct session *s, struct text id, struct text topic)
 {
-    size_t count = 0;
-    for (size_t at = 0; at < acks->len; count++) {
-        struct ack ack;
-        memcpy(&ack, acks->data + at, sizeof ack);
-        at += sizeof ack + ack.id_len;
-    }
-    return count;
+    struct buf *out = &s->worker->acks;
+    metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
+    if (s->enveloped)
+        reply2_error(out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NOT_PUBLISHED), id, topic, TEXT(""));
+    else
+        reply_error(out, TEXT(HERMES_TEXT_NOT_PUBLISHED));
 }
 
-/* Writes the answers of those who wanted one. They are sent when the worker's mail has been
- * delivered, so that what the publisher gets of it itself comes first. */
-static void write_acks(struct session *s, struct text topic, uint32_t count,
-    const struct route_result *result, struct buf *acks)
+/* They are sent when the worker's mail has been delivered, so that what the publisher gets of it
+ * itself comes first. */
+void session_answer_published(struct session *s, struct text topic, uint32_t count,
+    const struct route_result *result, struct text acks)
 {
     struct buf *out = &s->worker->acks;
     uint64_t first = result->offset ? result->offset - count + 1 : 0;
     struct late_acks late = {.session = s};
     size_t start = out->len;
+    uint32_t answered = 0;
     buf_append(out, &late, sizeof late);
-    for (size_t at = 0; at < acks->len;) {
+    for (size_t at = 0; at < acks.len; answered++) {
         struct ack ack;
-        memcpy(&ack, acks->data + at, sizeof ack);
-        struct text id = {acks->data + at + sizeof ack, ack.id_len};
+        memcpy(&ack, acks.at + at, sizeof ack);
+        struct text id = {acks.at + at + sizeof ack, ack.id_len};
         at += sizeof ack + ack.id_len;
         if (result->failed)
-            reply2_error(
-                out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NOT_PUBLISHED), id, topic, TEXT(""));
+            write_failed(s, id, topic);
         else
             reply2_published(
                 out, id, topic, result->offset ? first + ack.index : 0, result->subscribers);
     }
-    buf_clear(acks);
+    for (; result->failed && answered < count; answered++)
+        write_failed(s, TEXT(""), topic);
     if (out->failed) {
         out->failed = false;
         out->len = start;
@@ -113,16 +115,41 @@ void session_forget_acks(struct session *s)
 
 /* --- posting ---------------------------------------------------------------------------------- */
 
+/* The answers come when it is back. False when there is no memory. */
+static bool post_far(struct session *s, struct route_rule rule, uint64_t hash, struct text topic,
+    bool quiet, struct message *m)
+{
+    struct buf *acks = &s->worker->gathered.acks;
+    bool sent =
+        far_publish(s->worker, &(struct publishing){.session = s->state == SESSION_OPEN ? s : NULL,
+                                   .rule = rule,
+                                   .hash = hash,
+                                   .topic = topic,
+                                   .message = m,
+                                   .quiet = quiet,
+                                   .acks = buf_text(acks)});
+    if (sent)
+        buf_clear(acks);
+    return sent;
+}
+
 /* Takes the caller's reference on `m`, whose frames are ready. */
 static void post(struct session *s, struct route_rule rule, uint64_t hash, struct text topic,
     bool quiet, struct message *m)
 {
     struct worker *w = s->worker;
     struct buf *acks = &w->gathered.acks;
+    struct route_result result = {.crowded = -1};
     uint32_t count = m->count;
     m->except = quiet ? s->client : 0;
-    pulse_publish(&w->pulse, m, &w->loop);
-    struct route_result result = route_publish(&w->shop->route, rule, hash, topic, m);
+    if (route_is_far(&w->shop->route, rule.rule)) {
+        if (post_far(s, rule, hash, topic, quiet, m))
+            return;
+        result.failed = true;
+    } else {
+        pulse_publish(&w->pulse, m, &w->loop);
+        result = route_publish(&w->shop->route, rule, hash, topic, m);
+    }
     s->published = w->deliveries + 1;
     if (!result.failed)
         metric_add(&w->metrics, METRIC_messages_published_total, count);
@@ -130,14 +157,10 @@ static void post(struct session *s, struct route_rule rule, uint64_t hash, struc
         worker_pause(w, s, (unsigned)result.crowded);
     if (quiet && result.subscribers > 0 && session_subscription(s, topic, false))
         result.subscribers--;
-    size_t answered = result.failed ? acks_count(acks) : count;
     /* Who is gone has been forgotten already, and must not be remembered again. */
-    if (s->state != SESSION_OPEN)
-        buf_clear(acks);
-    else if (acks->len > 0)
-        write_acks(s, topic, count, &result, acks);
-    for (; answered < count; answered++)
-        answer_not_published(s, TEXT(""), topic);
+    if (s->state == SESSION_OPEN && (result.failed || acks->len > 0))
+        session_answer_published(s, topic, count, &result, buf_text(acks));
+    buf_clear(acks);
 }
 
 void worker_post_gathered(struct worker *w)

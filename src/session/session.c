@@ -6,8 +6,10 @@
 
 #include "base/die.h"
 #include "proto/ws_out.h"
+#include "session/aside.h"
 #include "session/bearer.h"
 #include "session/facts.h"
+#include "session/far.h"
 #include "session/secure.h"
 #include "session/slow.h"
 #include "session/sse.h"
@@ -105,6 +107,7 @@ static void session_leave_state(
         session_leave_all(s);
         session_forget_presence(s);
         session_forget_acks(s);
+        session_forget_far(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
     if (s->state != SESSION_CLOSING) {
@@ -138,8 +141,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     metric_add(&w->metrics, METRIC_dropped_bytes_total, (int64_t)outbox_unsent(&s->out));
     outbox_clear(&w->log, &s->out);
     session_forget_gaps(s);
-    free(s->late_pong);
-    s->late_pong = NULL;
+    session_forget_aside(s);
     session_forget_caller(s);
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
@@ -263,11 +265,11 @@ static void session_sent_all(struct session *s)
             session_watch(s);
         }
         wheel_set(&w->wheel, &s->deadline, CLOSE_WAIT_MS);
-    } else if (s->late_pong && s->state == SESSION_OPEN) {
+    } else if (s->aside && s->aside->pong_len != NO_PONG && s->state == SESSION_OPEN) {
         buf_clear(&w->scratch);
-        ws_frame(&w->scratch, WS_PONG, s->late_pong->payload, s->late_pong->len);
-        free(s->late_pong);
-        s->late_pong = NULL;
+        ws_frame(&w->scratch, WS_PONG, s->aside->pong, s->aside->pong_len);
+        s->aside->pong_len = NO_PONG;
+        session_tidy_aside(s);
         if (!w->scratch.failed)
             session_send(s, buf_text(&w->scratch));
     }

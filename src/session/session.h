@@ -23,6 +23,7 @@
 #include "net/outbox.h"
 #include "proto/ws_in.h"
 
+struct aside;
 struct bearer;
 struct caller;
 struct command;
@@ -35,12 +36,6 @@ enum close_reason {
 #define CLOSE_REASON(name, code, metric, text) CLOSE_##name,
 #include "session/close_reasons.def"
 #undef CLOSE_REASON
-};
-
-/* A ping that came while the session was blocked: only the newest is answered. */
-struct late_pong {
-    uint8_t len;
-    char payload[125];
 };
 
 struct session {
@@ -83,7 +78,7 @@ struct session {
         struct ws_reader *reader;     /* OPEN, CLOSING: a frame or message that is half there */
         struct session *ended_before; /* ENDED */
     };
-    struct late_pong *late_pong;
+    struct aside *aside; /* what few need, see session/aside.h; NULL: nothing */
     union {
         struct {
             struct catch_up *catch_ups; /* those of it, see session/catch_up.h */

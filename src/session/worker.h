@@ -77,6 +77,7 @@ struct workshop {
 /* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
  * `relief` may rise by before that, or by what one session more costs. WORKER_SECURE_NS: time for
  * TLS handshakes in a turn. */
+enum { WORKER_BACKPLANE = MAILBOX_WAITERS_MAX };
 enum {
     READ_BUFFER = 64 * 1024,
     WORKER_FLUSH_SLICE = 512,
@@ -250,7 +251,8 @@ size_t worker_flush_by_ring(struct worker *w, size_t most);
  * is not far beyond that, it may be `strained` for some turns, in which nothing is delivered. */
 void worker_relieve(struct worker *w);
 
-/* pressure.c: stops reading from a publisher until the mailbox of `crowded` has room. */
+/* pressure.c: stops reading from a publisher until the mailbox of `crowded` has room: a worker, or
+ * WORKER_BACKPLANE. */
 void worker_pause(struct worker *w, struct session *s, unsigned crowded);
 void worker_unpause(struct worker *w, struct session *s);
 void worker_resume_all(struct worker *w);

@@ -97,7 +97,7 @@ static void of_the_pings_that_a_blocked_session_sends_the_newest_is_answered(voi
     assert_int_equal(len, 1);
     assert_int_equal(*payload, '3');
     client_expect_nothing(&r, &c);
-    assert_null(c.session->late_pong);
+    assert_null(c.session->aside);
     client_drop(&r, &c);
     rig_close(&r);
 }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "session/aside.h"
 #include "support/ring.h"
 #include "support/worker_harness.h"
 
@@ -232,11 +233,10 @@ static void what_is_queued_on_account_of_a_round_is_sent_behind_it(void **state)
     struct worker *w = open_or_skip(&r, rig_limits());
     crowd_open(&r, crowd, CROWD, 0);
     for (size_t i = 0; i < CROWD; i++) {
-        struct late_pong *pong = calloc(1, sizeof *pong);
-        assert_non_null(pong);
-        pong->len = 1;
-        pong->payload[0] = 'p';
-        crowd[i].session->late_pong = pong;
+        struct aside *aside = session_aside(crowd[i].session);
+        assert_non_null(aside);
+        aside->pong_len = 1;
+        aside->pong[0] = 'p';
     }
     rig_publish_text(&r, "t", "1");
     rig_turn(&r);

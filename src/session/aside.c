@@ -1,0 +1,29 @@
+#include "session/aside.h"
+
+#include <stdlib.h>
+
+#include "session/session.h"
+
+struct aside *session_aside(struct session *s)
+{
+    struct aside *a = s->aside;
+    if (a || !(a = malloc(sizeof *a)))
+        return a;
+    a->pong_len = NO_PONG;
+    list_init(&a->publishes);
+    s->aside = a;
+    return a;
+}
+
+void session_tidy_aside(struct session *s)
+{
+    const struct aside *a = s->aside;
+    if (a && a->pong_len == NO_PONG && list_empty(&a->publishes))
+        session_forget_aside(s);
+}
+
+void session_forget_aside(struct session *s)
+{
+    free(s->aside);
+    s->aside = NULL;
+}

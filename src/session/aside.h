@@ -1,0 +1,29 @@
+/* What few sessions need, and not for long: beside struct session, which there are many of.
+ *
+ * Ownership: the session's, from the first need until it ends.
+ * Threads: the worker's. */
+#ifndef HERMES_SESSION_ASIDE_H
+#define HERMES_SESSION_ASIDE_H
+
+#include <stdint.h>
+
+#include "base/list.h"
+
+enum { PONG_MOST = 125, NO_PONG = 255 };
+
+struct session;
+
+struct aside {
+    struct list publishes; /* struct far_publish: not numbered yet */
+    uint8_t pong_len;      /* of the newest ping that came while the session was blocked: only */
+    char pong[PONG_MOST];  /* that is answered; or NO_PONG */
+};
+
+/* Makes it where there is none; NULL when there is no memory. */
+struct aside *session_aside(struct session *s);
+void session_forget_aside(struct session *s);
+
+/* It may not be needed any more. */
+void session_tidy_aside(struct session *s);
+
+#endif

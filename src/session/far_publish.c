@@ -1,0 +1,95 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "session/aside.h"
+#include "session/far.h"
+#include "session/worker.h"
+
+struct far_publish {
+    struct errand errand;    /* its node: in the session's aside, if it has a session */
+    struct worker *worker;   /* of the session, */
+    struct session *session; /* which is NULL when it has ended, or nobody is to be answered */
+    uint32_t count;
+    bool quiet;
+    size_t acks_len;
+    char bytes[]; /* the topic, then the acks */
+};
+
+static struct far_publish *publish_of(struct errand *e)
+{
+    return LIST_ITEM(e, struct far_publish, errand);
+}
+
+static void lost(struct errand *e)
+{
+    free(publish_of(e));
+}
+
+static void done(struct errand *e)
+{
+    struct far_publish *p = publish_of(e);
+    struct session *s = p->session;
+    struct route_result result = {.offset = e->offset,
+        .epoch = e->epoch,
+        .subscribers = e->subscribers,
+        .failed = e->outcome != ERRAND_DONE};
+    struct text acks = {p->bytes + e->name.len, p->acks_len};
+    list_remove(&e->node);
+    if (!result.failed)
+        metric_add(&p->worker->metrics, METRIC_messages_published_total, p->count);
+    if (s && p->quiet && result.subscribers > 0 && session_subscription(s, e->name, false))
+        result.subscribers--;
+    if (s && (result.failed || acks.len > 0))
+        session_answer_published(s, e->name, p->count, &result, acks);
+    free(p);
+}
+
+bool far_publish(struct worker *w, const struct publishing *wanted)
+{
+    struct session *s = wanted->session;
+    struct route *route = &w->shop->route;
+    struct text topic = wanted->topic, acks = wanted->acks;
+    struct aside *aside = s ? session_aside(s) : NULL;
+    struct far_publish *p = s && !aside ? NULL : malloc(sizeof *p + topic.len + acks.len);
+    if (!p) {
+        message_drop(wanted->message);
+        return false;
+    }
+    *p = (struct far_publish){.worker = w,
+        .session = s,
+        .count = wanted->message->count,
+        .quiet = wanted->quiet,
+        .acks_len = acks.len,
+        .errand = {.kind = ERRAND_PUBLISH,
+            .home = &w->box,
+            .done = done,
+            .lost = lost,
+            .hash = wanted->hash,
+            .name = {p->bytes, topic.len},
+            .weight =
+                (uint32_t)(sizeof *p + topic.len + acks.len) + message_weight(wanted->message),
+            .message = wanted->message,
+            .limits = wanted->rule.rule->history,
+            .counted = acks.len > 0}};
+    memcpy(p->bytes, topic.at, topic.len);
+    if (acks.len > 0)
+        memcpy(p->bytes + topic.len, acks.at, acks.len);
+    list_init(&p->errand.node);
+    if (s)
+        list_append(&aside->publishes, &p->errand.node);
+    backplane_send(route, &p->errand);
+    if (s && mailbox_crowded(route->backplane, route->crowded))
+        worker_pause(w, s, WORKER_BACKPLANE);
+    return true;
+}
+
+void session_forget_far(struct session *s)
+{
+    struct list *publishes = s->aside ? &s->aside->publishes : NULL;
+    while (publishes && !list_empty(publishes)) {
+        struct far_publish *p = publish_of(LIST_ITEM(publishes->next, struct errand, node));
+        list_remove(&p->errand.node);
+        p->session = NULL;
+    }
+}
