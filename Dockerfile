@@ -24,7 +24,7 @@ RUN make -j"$(nproc)" \
 FROM debian:trixie-slim
 RUN apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
-        libuv1t64 libwslay1 libjansson4 libmbedtls21 libmbedx509-7 libmbedcrypto16 liburing2 \
+        libuv1t64 libwslay1 libjansson4 libmbedtls21 libmbedx509-7 libmbedcrypto16 libhiredis1.1.0 liburing2 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home --shell /usr/sbin/nologin hermes
 COPY --from=build /out/usr/bin/hermes /usr/bin/hermes

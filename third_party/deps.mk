@@ -9,7 +9,7 @@ pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null || echo $(2))
 # Not needed, but used where it is; `make LIBURING=` builds without it.
 LIBURING := $(shell $(PKG_CONFIG) --exists 'liburing >= 2.3' 2>/dev/null && echo liburing)
 
-DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedtls mbedx509 mbedcrypto $(LIBURING),$(call pkg_cflags,$(p))) \
+DEPS_CFLAGS := $(strip $(foreach p,libuv libwslay jansson mbedtls mbedx509 mbedcrypto hiredis $(LIBURING),$(call pkg_cflags,$(p))) \
 	$(if $(LIBURING),-DHERMES_LIBURING))
 DEPS_LIBS := $(strip \
 	$(call pkg_libs,libuv,-luv) \
@@ -19,6 +19,7 @@ DEPS_LIBS := $(strip \
 	$(call pkg_libs,mbedtls,-lmbedtls) \
 	$(call pkg_libs,mbedx509,-lmbedx509) \
 	$(call pkg_libs,mbedcrypto,-lmbedcrypto) \
+	$(call pkg_libs,hiredis,-lhiredis) \
 	$(if $(LIBURING),$(call pkg_libs,liburing,-luring)))
 CMOCKA_LIBS = $(call pkg_libs,cmocka,-lcmocka)
 

@@ -16,15 +16,15 @@ fail() {
 # The packages of set $1 on the distribution family $2. README.md here names them too.
 packages() {
     case "$2-$1" in
-    debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev liburing-dev ;;
-    debian-test) echo libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography nodejs node-ws node-typescript chromium curl haproxy openssl ;;
+    debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev libhiredis-dev liburing-dev ;;
+    debian-test) echo libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography nodejs node-ws node-typescript chromium curl haproxy openssl redis-server redis-tools ;;
     debian-lint) echo python3 clang clang-tidy clang-format libclang-rt-dev llvm ;;
     debian-bench | alpine-bench | fedora-bench) echo python3 openssl ;;
-    alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev liburing-dev ;;
-    alpine-test) echo cmocka-dev python3 py3-pytest py3-pytest-xdist py3-websockets py3-jwt py3-cryptography nodejs chromium font-dejavu curl haproxy openssl ;;
+    alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev hiredis-dev liburing-dev ;;
+    alpine-test) echo cmocka-dev python3 py3-pytest py3-pytest-xdist py3-websockets py3-jwt py3-cryptography nodejs chromium font-dejavu curl haproxy openssl redis ;;
     alpine-lint) echo python3 clang clang-extra-tools compiler-rt llvm ;;
-    fedora-build) echo glibc-devel binutils pkgconf-pkg-config libuv-devel wslay-devel jansson-devel mbedtls-devel liburing-devel ;;
-    fedora-test) echo libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography nodejs chromium curl haproxy openssl libasan libubsan libtsan ;;
+    fedora-build) echo glibc-devel binutils pkgconf-pkg-config libuv-devel wslay-devel jansson-devel mbedtls-devel hiredis-devel liburing-devel ;;
+    fedora-test) echo libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography nodejs chromium curl haproxy openssl redis libasan libubsan libtsan ;;
     fedora-lint) echo python3 clang clang-tools-extra compiler-rt llvm ;;
     *) fail "no set named '$1'; there are build, test, lint, bench and peers" ;;
     esac
@@ -41,7 +41,7 @@ installed() {
 # Libraries that are there are good enough, however they got there. Nobody is asked for liburing alone:
 # Hermes does without.
 libraries_are_there() {
-    cflags=$(pkg-config --cflags libuv jansson 2>/dev/null) || cflags=
+    cflags=$(pkg-config --cflags libuv jansson hiredis 2>/dev/null) || cflags=
     # shellcheck disable=SC2086
     ${CC:-cc} $cflags ${CPPFLAGS:-} -E -o /dev/null "$here/require.c" >/dev/null 2>&1
 }
@@ -68,7 +68,7 @@ for set in "$@"; do
     fi
     if [ $family = unknown ]; then
         [ "$set" = build ] || continue
-        fail "no apt-get, apk or dnf here: install libuv, wslay, jansson and mbedTLS (see third_party/README.md)"
+        fail "no apt-get, apk or dnf here: install libuv, wslay, jansson, mbedTLS and hiredis (see third_party/README.md)"
     fi
     wanted=$(packages "$set" $family) || exit 1
     for package in $wanted; do

@@ -44,6 +44,15 @@
 #endif
 #endif
 
+#if !__has_include(<hiredis/hiredis.h>)
+#error "hiredis is missing"
+#else
+#include <hiredis/hiredis.h>
+#if HIREDIS_MAJOR == 0 && (HIREDIS_MINOR < 14 || (HIREDIS_MINOR == 14 && HIREDIS_PATCH < 1))
+#error "hiredis is older than 0.14.1"
+#endif
+#endif
+
 /* What deps.mk found is there to be included; without, Hermes sends to each client by itself. */
 #if defined(HERMES_LIBURING) && !__has_include(<liburing.h>)
 #error "liburing's header is missing"

@@ -2,8 +2,9 @@
  * broke connects again, with full jitter between 50 ms and 2 s.
  *
  * Up means: connected, TLS shaken, AUTH and SELECT answered, the scripts loaded, and the server is
- * one that can be written to (PING does not say LOADING or MASTERDOWN, the role is master). A server
- * that says -READONLY, -LOADING or -MASTERDOWN to a command later is left, as one that broke.
+ * one that can be written to (PING does not say LOADING or MASTERDOWN, the role is master). A
+ * server that says -READONLY, -LOADING or -MASTERDOWN to a command later is left, as one that
+ * broke.
  *
  * Order: commands are written in the order in which they were given, many in one write; answers
  *   come in the same order. Each gets exactly one answer or `NULL` when the link broke before it
@@ -21,24 +22,13 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "base/buf.h"
 #include "base/logger.h"
 #include "base/text.h"
 #include "cluster/redis_url.h"
+#include "cluster/resp_in.h"
 
 struct tls_trust;
 struct redis_link;
-
-/* An answer, valid during the callback only. Nested arrays come flat where scripts of ours return
- * none; `items` are the first level. */
-enum resp_kind { RESP_NIL, RESP_STATUS, RESP_ERROR, RESP_INTEGER, RESP_TEXT, RESP_ARRAY };
-struct resp {
-    enum resp_kind kind;
-    int64_t integer;
-    struct text text; /* of a text, a status or an error */
-    const struct resp *items;
-    size_t count;
-};
 
 struct redis_link_events {
     /* It can be used. Nothing that was given before a break is left in it. */
@@ -50,13 +40,14 @@ struct redis_link_events {
     void (*message)(struct redis_link *l, struct text channel, struct text payload, void *user);
     /* The server confirms a SUBSCRIBE (or an UNSUBSCRIBE) of a channel. */
     void (*subscribed)(struct redis_link *l, struct text channel, bool yes, void *user);
-    /* All that one read brought has been handed out: the moment to act on it at once. NULL: none. */
+    /* All that one read brought has been handed out: the moment to act on it at once. NULL: none.
+     */
     void (*settled)(struct redis_link *l, void *user);
 };
 
 struct redis_link_settings {
     const struct redis_url *url; /* stays while the link does */
-    struct tls_trust *trust;     /* where the url says TLS; the link holds its own reference */
+    struct tls_trust *trust;     /* where the url says TLS; stays until redis_link_close */
     bool subscribes;             /* for SUBSCRIBE and what comes of it, and nothing else */
     uint64_t silence_ms;
     size_t most_unsent;
