@@ -8,6 +8,9 @@
 #include "broker/topic_page.h"
 #include "cluster/redis_link.h"
 
+/* Questions that are over, too, for which Redis has not said yet that it has them. */
+enum { UNCONFIRMED_MOST = 4 * ASK_MOST };
+
 /* What one of the others has answered. */
 struct reply {
     uint64_t node;
@@ -234,7 +237,7 @@ static bool publish(struct ask *a, struct question *q)
     if (!out.failed) {
         redis_begin(l, 3);
         redis_arg(l, TEXT("PUBLISH"));
-        redis_arg(l, TEXT(ASK_CHANNEL_ALL));
+        redis_arg(l, TEXT(NODES_CHANNEL));
         redis_arg(l, buf_text(&out));
         sent = redis_send(l, confirmed, q);
     }
@@ -281,7 +284,7 @@ void ask_begin(struct ask *a, struct errand *e)
     e->count = 0;
     e->next = (struct text){NULL, 0};
     if (a->stopping || !redis_link_is_up(a->settings.link) || redis_link_full(a->settings.link) ||
-        a->count + a->unconfirmed >= ASK_MOST)
+        a->count >= ASK_MOST || a->unconfirmed >= UNCONFIRMED_MOST)
         give_back(a, e, ERRAND_UNAVAILABLE);
     else if (a->settings.nodes->count == 0)
         give_back(a, e, ERRAND_DONE);
@@ -335,6 +338,8 @@ void ask_message(struct ask *a, struct text payload)
     struct ask_question question;
     struct ask_part part;
     enum ask_message message = ask_read(payload, &question, &part);
+    if (message == ASK_NEWS)
+        nodes_look(a->settings.nodes);
     if (message == ASK_QUESTION && question.asker != a->asked.settings.id)
         asked_question(&a->asked, &question, payload);
     if (message != ASK_PART)

@@ -33,15 +33,12 @@
 
 enum { ASK_MOST = 1000, ASK_SLOTS = 1024, ASK_BYTES_MOST = 64 << 20, ASK_WAIT_MS = 2000 };
 
-#define ASK_CHANNEL_ALL "hermes:c:all"
-#define ASK_CHANNEL_NODE "hermes:c:" /* and the node */
-
 struct ask_settings {
     uv_loop_t *loop;
     struct workshop *shop;
-    struct mailbox *home;      /* of the loop's thread */
-    struct redis_link *link;   /* commands of the first server */
-    const struct nodes *nodes; /* who there is */
+    struct mailbox *home;    /* of the loop's thread */
+    struct redis_link *link; /* commands of the first server */
+    struct nodes *nodes;     /* who there is */
     struct logger *logger;
     /* An errand is answered: to be given home. */
     void (*done)(struct errand *e, void *user);

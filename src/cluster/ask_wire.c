@@ -58,6 +58,12 @@ void ask_part_write(struct buf *out, const struct ask_part *p)
     put_text(out, p->bytes);
 }
 
+void ask_news_write(struct buf *out, uint64_t node)
+{
+    struct head head = {.version = VERSION, .message = ASK_NEWS, .node = node};
+    buf_append(out, &head, sizeof head);
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct reader {
@@ -157,5 +163,5 @@ enum ask_message ask_read(struct text payload, struct ask_question *q, struct as
         return ASK_QUESTION;
     if (head.message == ASK_PART && read_part(&r, &head, p))
         return ASK_PART;
-    return ASK_UNKNOWN;
+    return head.message == ASK_NEWS ? ASK_NEWS : ASK_UNKNOWN;
 }

@@ -44,8 +44,14 @@ struct ask_part {
 
 void ask_question_write(struct buf *out, const struct ask_question *q);
 void ask_part_write(struct buf *out, const struct ask_part *p);
+void ask_news_write(struct buf *out, uint64_t node);
 
-enum ask_message { ASK_QUESTION, ASK_PART, ASK_UNKNOWN };
+enum ask_message {
+    ASK_QUESTION,
+    ASK_PART,
+    ASK_NEWS, /* somebody came or went: it is time to look who is there */
+    ASK_UNKNOWN
+};
 enum ask_message ask_read(struct text payload, struct ask_question *q, struct ask_part *p);
 
 #endif

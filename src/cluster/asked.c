@@ -70,7 +70,6 @@ static void confirmed(const struct resp *answer, void *user)
 
 static bool publish(struct asked *a, uint64_t to, struct text payload)
 {
-    static const char prefix[] = "hermes:c:";
     struct redis_link *l = a->settings.link;
     struct node_text id = node_text(to);
     struct sent *sent = malloc(sizeof *sent);
@@ -79,8 +78,8 @@ static bool publish(struct asked *a, uint64_t to, struct text payload)
     *sent = (struct sent){a, payload.len};
     redis_begin(l, 3);
     redis_arg(l, TEXT("PUBLISH"));
-    redis_arg_begin(l, sizeof prefix - 1 + sizeof id.digits);
-    redis_arg_piece(l, TEXT("hermes:c:"));
+    redis_arg_begin(l, sizeof NODES_CHANNEL_OF - 1 + sizeof id.digits);
+    redis_arg_piece(l, TEXT(NODES_CHANNEL_OF));
     redis_arg_piece(l, (struct text){id.digits, sizeof id.digits});
     redis_arg(l, payload);
     if (!redis_send(l, confirmed, sent)) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/ask_wire.h"
 #include "cluster/redis_link.h"
 
 #define NODES_KEY TEXT("hermes:nodes")
@@ -120,7 +121,38 @@ static void take(struct nodes *n, const struct resp *living, bool all)
     replace(n, ids, settle(ids, count));
 }
 
+/* Who is missing for a while may only not have got there yet. */
+static void doubt(struct nodes *n)
+{
+    if (n->count > 0)
+        n->trusted_ms = uv_now(n->settings.loop) + NODES_LIFE_MS;
+}
+
 /* --- renewing --------------------------------------------------------------------------------- */
+
+static void ignore(const struct resp *answer, void *user)
+{
+    (void)answer;
+    (void)user;
+}
+
+/* The others need not wait for their next second. */
+static void publish_news(struct nodes *n)
+{
+    struct redis_link *l = n->settings.link;
+    struct buf out = {0};
+    ask_news_write(&out, n->settings.id);
+    if (!out.failed) {
+        redis_begin(l, 3);
+        redis_arg(l, TEXT("PUBLISH"));
+        redis_arg(l, TEXT(NODES_CHANNEL));
+        redis_arg(l, buf_text(&out));
+        redis_send(l, ignore, NULL);
+    }
+    buf_fini(&out);
+}
+
+static void renew(struct nodes *n);
 
 static void answered(const struct resp *answer, void *user)
 {
@@ -130,16 +162,21 @@ static void answered(const struct resp *answer, void *user)
         return;
     uint64_t now = uv_now(n->settings.loop);
     if (now - n->answered_ms > NODES_LIFE_MS / 2) /* the server was slow, so others may be late */
-        n->trusted_ms = now + NODES_LIFE_MS;
+        doubt(n);
     n->answered_ms = now;
     take(n, answer, now >= n->trusted_ms);
+    if (!n->known)
+        publish_news(n);
+    n->known = true;
+    if (n->again)
+        renew(n);
 }
 
-static void renew(uv_timer_t *timer)
+static void renew(struct nodes *n)
 {
-    struct nodes *n = timer->data;
     struct redis_link *l = n->settings.link;
     struct node_text id = node_text(n->settings.id);
+    n->again = n->asking;
     if (n->asking || !redis_link_is_up(l))
         return;
     redis_begin(l, 6);
@@ -150,6 +187,19 @@ static void renew(uv_timer_t *timer)
     redis_arg(l, (struct text){id.digits, sizeof id.digits});
     redis_arg_number(l, NODES_LIFE_MS);
     n->asking = redis_send(l, answered, n);
+}
+
+static void second_over(uv_timer_t *timer)
+{
+    struct nodes *n = timer->data;
+    if (!n->asking)
+        renew(n);
+}
+
+void nodes_look(struct nodes *n)
+{
+    if (n->known && !n->closing)
+        renew(n);
 }
 
 void nodes_init(struct nodes *n, const struct nodes_settings *settings)
@@ -163,14 +213,9 @@ void nodes_up(struct nodes *n)
 {
     if (n->closing)
         return;
-    n->trusted_ms = uv_now(n->settings.loop) + NODES_LIFE_MS;
-    uv_timer_start(&n->timer, renew, 0, NODES_RENEW_MS);
-}
-
-static void ignore(const struct resp *answer, void *user)
-{
-    (void)answer;
-    (void)user;
+    doubt(n);
+    n->known = false;
+    uv_timer_start(&n->timer, second_over, 0, NODES_RENEW_MS);
 }
 
 void nodes_close(struct nodes *n)
@@ -187,8 +232,10 @@ void nodes_close(struct nodes *n)
     redis_arg(l, TEXT("ZREM"));
     redis_arg(l, NODES_KEY);
     redis_arg(l, (struct text){id.digits, sizeof id.digits});
-    if (redis_send(l, ignore, NULL))
+    if (redis_send(l, ignore, NULL)) {
+        publish_news(n);
         redis_link_flush(l);
+    }
 }
 
 void nodes_fini(struct nodes *n)

@@ -1,6 +1,8 @@
 /* Which brokers there are: each renews itself every second in a sorted set of the first Redis
  * server, by that one's clock, and is gone when it has not for NODES_LIFE_MS.
  *
+ * Whoever comes or goes in order says so in NODES_CHANNEL, and all look at once.
+ *
  * While the server cannot be reached, and for NODES_LIFE_MS after it can again, nobody is taken for
  * gone: the others may not have got there yet.
  *
@@ -19,6 +21,10 @@
 #include "base/text.h"
 
 struct redis_link;
+
+/* Where all brokers listen, and where one does, with its id behind. */
+#define NODES_CHANNEL "hermes:c:all"
+#define NODES_CHANNEL_OF "hermes:c:"
 
 enum { NODES_MOST = 1024, NODES_RENEW_MS = 1000, NODES_LIFE_MS = 5000, NODE_DIGITS = 16 };
 
@@ -53,13 +59,18 @@ struct nodes {
     uint64_t trusted_ms; /* who is missing before that may still come */
     uint64_t answered_ms;
     bool asking; /* an answer is to come */
+    bool again;  /* and that may be old then */
+    bool known;  /* the others know of this one */
     bool closing;
 };
 
 void nodes_init(struct nodes *n, const struct nodes_settings *settings);
 void nodes_up(struct nodes *n);
 
-/* Is gone for the others, within a second, where the link is up. */
+/* Somebody may have come or gone. */
+void nodes_look(struct nodes *n);
+
+/* Is gone for the others, where the link is up. */
 void nodes_close(struct nodes *n);
 void nodes_fini(struct nodes *n);
 
