@@ -1,0 +1,277 @@
+"""What was missed, on whichever node of a cluster a client comes back to: history lives in Redis."""
+
+import json
+import random
+
+import pytest
+
+from cluster_fixtures import (Load, Turn, kill_node, many, redis, start_nodes, start_redis,  # noqa: F401
+                              wait_ready)
+from hermes_fixtures import eventually, within
+from raw import burst, publish_text, since
+
+DEEP = [{"match": "h:>", "history": 100_000}]
+
+
+def fill(node, topic, numbers):
+    """Publishes the numbers through a node; they are kept when it returns."""
+    with node.client2() as client:
+        client.send(burst(publish_text(topic, str(n)) for n in numbers))
+        return client.history(topic, limit=1)["epoch"]
+
+
+def data_of(answer):
+    return [m["data"] for m in answer["messages"]]
+
+
+# --- one client, another node ---------------------------------------------------------------------
+
+def test_since_brings_on_another_node_exactly_what_was_missed_and_goes_on(start_nodes, redis):
+    nodes = start_nodes(3, redis, rules=DEEP)
+    epoch = fill(nodes[0], "h:t", range(1, 51))
+    for missed in range(51):
+        with nodes[1 + missed % 2].client2() as client:
+            got = client.subscribe("h:t", since=since(epoch, 50 - missed))
+            assert (got["recovered"], got["offset"], got["epoch"]) == (True, 50, epoch)
+            for n in range(51 - missed, 51):
+                client.expect_message("h:t", n, n)
+            client.fence()
+
+
+def test_replay_on_another_node_brings_the_newest(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    fill(nodes[0], "h:t", range(1, 31))
+    client = nodes[1].client2()
+    for replay in (0, 1, 7, 30, 31, 1000):
+        assert client.subscribe("h:t", replay=replay)["offset"] == 30
+        for n in range(30 - min(replay, 30) + 1, 31):
+            client.expect_message("h:t", n, n)
+        client.unsubscribe("h:t")
+    client.fence()
+
+
+def test_history_is_asked_for_on_any_node(start_nodes, redis):
+    nodes = start_nodes(3, redis, rules=DEEP)
+    epoch = fill(nodes[0], "h:t", range(1, 1501))
+    for node in nodes:
+        client = node.client2()
+        assert data_of(client.history("h:t")) == list(range(1401, 1501))
+        at, seen = 0, []
+        while at < 1500:
+            got = client.history("h:t", limit=400, since=since(epoch, at))
+            assert got["recovered"] and got["offset"] == 1500
+            seen += data_of(got)
+            at = seen[-1]
+        assert seen == list(range(1, 1501))
+        client.fence()
+
+
+def test_the_retained_message_is_there_on_every_node(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=[{"match": "r:>", "retain": True}])
+    writer, reader = nodes[0].client2(), nodes[1].client2()
+    for n in range(1, 4):
+        writer.publish_acked("r:t", n)
+        assert reader.subscribe("r:t", replay=1)["offset"] == n
+        reader.expect_message("r:t", n, n)
+        reader.unsubscribe("r:t")
+
+
+def test_another_epoch_is_not_recovered(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    epoch = fill(nodes[0], "h:t", range(1, 11))
+    client = nodes[1].client2()
+    for wrong in (since("0" * 16, 5), since("x", 5), since(epoch[:-1], 5), since(epoch, 11)):
+        got = client.subscribe("h:t", since=wrong)
+        assert (got["recovered"], got["offset"], got["epoch"]) == (False, 10, epoch)
+        client.unsubscribe("h:t")
+    client.fence()
+
+
+# Broken by a list that is trimmed to one entry less.
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_no_more_is_kept_than_the_rule_says(start_nodes, redis, subscribed):
+    nodes = start_nodes(2, redis, rules=[{"match": "h:t", "history": 10}])
+    if subscribed:
+        nodes[1].client2().subscribe("h:t")
+    epoch = fill(nodes[0], "h:t", range(1, 31))
+    assert redis.do("LLEN", "hermes:h:h:t") == 10
+    client = nodes[1].client2()
+    assert data_of(client.history("h:t")) == list(range(21, 31))
+    for offset in range(15, 31):
+        got = client.subscribe("h:t", since=since(epoch, offset))
+        assert got["recovered"] == (offset >= 20), (offset, got)
+        if got["recovered"]:
+            for n in range(offset + 1, 31):
+                client.expect_message("h:t", n, n)
+        client.unsubscribe("h:t")
+    client.fence()
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_nothing_is_kept_for_longer_than_the_rule_says(start_nodes, redis, subscribed):
+    nodes = start_nodes(2, redis, rules=[{"match": "h:t", "history": 10, "history_seconds": 1}])
+    keeper = nodes[1].client2()
+    if subscribed:
+        keeper.subscribe("h:t")
+    epoch = fill(nodes[0], "h:t", range(1, 6))
+    for node in nodes:
+        client = node.client2()
+        eventually(lambda: data_of(client.history("h:t")) == [], "an empty history")
+        assert client.subscribe("h:t", since=since(epoch, 4))["recovered"] is False
+        assert client.subscribe("h:t", since=since(epoch, 5))["recovered"] is True
+    fill(nodes[0], "h:t", [6])
+    with nodes[1].client2() as client:
+        got = client.subscribe("h:t", since=since(epoch, 5))
+        assert (got["recovered"], got["offset"]) == (True, 6)
+        client.expect_message("h:t", 6, 6)
+
+
+def test_what_was_published_without_any_subscriber_is_kept(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    for n in range(1, 7):
+        with nodes[n % 2].client2() as client:
+            assert client.publish_acked("h:t", n) == (n, 0)
+    for node in nodes:
+        assert data_of(node.client2().history("h:t")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_history_outlives_all_nodes(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    epoch = fill(nodes[0], "h:t", range(1, 21))
+    kill_node(nodes[0])
+    assert nodes[1].stop() == 0
+    node, = start_nodes(1, redis, rules=DEEP)
+    client = node.client2()
+    got = client.subscribe("h:t", since=since(epoch, 5))
+    assert (got["recovered"], got["offset"]) == (True, 20)
+    for n in range(6, 21):
+        client.expect_message("h:t", n, n)
+
+
+def test_data_is_replayed_byte_for_byte(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    data = ["170.50", '{ "a" : 1,"a":2 }', '"ż\U0001f422"', r'"\u0041\/"', "null", '"%s"' % ("y" * 70_000),
+            '"%s"' % ("z" * 126), "[ ]"]
+    with nodes[0].client2() as writer:
+        for value in data:
+            writer.publish("h:t", value)
+        assert writer.history("h:t", limit=1)["offset"] == len(data)
+    client = nodes[1].client2()
+    client.say('{"type":"subscribe","topic":"h:t","replay":100}')
+    client.recv_json()
+    for n, value in enumerate(data, 1):
+        assert client.recv_text() == '{"type":"message","topic":"h:t","data":%s,"offset":%d}' % (value, n)
+    client.say('{"type":"history","topic":"h:t"}')
+    got = client.recv_text()
+    for n, value in enumerate(data, 1):
+        assert '{"offset":%d,"data":%s}' % (n, value) in got, value[:100]
+
+
+# --- large ones -----------------------------------------------------------------------------------
+
+def test_a_large_replay_on_another_node_comes_whole_while_others_publish(start_nodes, redis):
+    """More than is given in one piece, of a history that the node has never seen."""
+    nodes = start_nodes(2, redis, rules=DEEP)
+    total, live = many(8000), many(1000)
+    filler = "x" * 400
+    with nodes[0].client2() as writer:
+        writer.send(burst(publish_text("h:t", '[%d,"%s"]' % (n, filler)) for n in range(1, total + 1)))
+        epoch = writer.history("h:t", limit=1)["epoch"]
+    reader, writer = nodes[1].client2(), nodes[0].client2()
+    reader.tell("subscribe", topic="h:t", since=since(epoch, 0))
+    sending = within(writer.send, burst(publish_text("h:t", '[%d,"live"]' % n)
+                                        for n in range(total + 1, total + live + 1)))
+    got = reader.recv_json()
+    assert got["type"] == "ack_subscribe" and got["recovered"] is True
+    for n in range(1, total + live + 1):
+        got = reader.recv_json()
+        assert (got["type"], got["offset"], got["data"][0]) == ("message", n, n), str(got)[:200]
+    sending.result()
+    reader.fence()
+
+
+def test_many_topics_recover_on_another_node_at_once(start_nodes, redis):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    topics = [f"h:{n}" for n in range(many(200))]
+    with nodes[0].client2() as writer:
+        writer.send(burst(publish_text(topic, str(n)) for n in range(1, 21) for topic in topics))
+        epochs = {topic: writer.history(topic, limit=1)["epoch"] for topic in topics}
+    reader = nodes[1].client2()
+    for n, topic in enumerate(topics):
+        reader.tell("subscribe", topic=topic, since=since(epochs[topic], n % 21))
+    for n, topic in enumerate(topics):
+        got = reader.recv_json()
+        assert (got["type"], got["topic"], got["recovered"]) == ("ack_subscribe", topic, True), got
+        for k in range(n % 21 + 1, 21):
+            reader.expect_message(topic, k, k)
+    reader.fence()
+
+
+# --- under load -----------------------------------------------------------------------------------
+
+def test_clients_cut_at_any_moment_recover_on_whichever_node_they_land(start_nodes, redis):
+    nodes = start_nodes(3, redis, rules=DEEP)
+    load = Load(nodes, ["h:a", "h:b", "h:c"])
+    rng = random.Random(7)
+    for _ in range(many(60)):
+        load.run(rng.randrange(4, 24))
+        for one in rng.sample(load.followers, 3):
+            one.cut()
+    load.end()
+    assert sum(one.recovered for one in load.followers) >= many(60)
+
+
+def test_publishers_that_are_cut_too_publish_nothing_twice(start_nodes, redis):
+    nodes = start_nodes(3, redis, rules=DEEP)
+    load = Load(nodes, ["h:a", "h:b"], followers=3)
+    rng = random.Random(8)
+    for _ in range(many(30)):
+        load.run(rng.randrange(4, 24))
+        rng.choice(load.publishers).cut()
+        rng.choice(load.followers).cut()
+    load.end()
+
+
+def test_nodes_are_killed_under_load_and_nothing_is_lost(start_nodes, redis):
+    """kill -9, one after the other, until none of the first ones is left."""
+    nodes = start_nodes(3, redis, rules=DEEP)
+    load = Load(nodes, ["h:a", "h:b", "h:c"])
+    for _ in range(3):
+        load.run(100)
+        old, nodes = nodes[0], nodes[1:]
+        kill_node(old)
+        load.set_nodes(nodes)
+        load.run(50)
+        nodes = nodes + start_nodes(1, redis, rules=DEEP)
+        load.set_nodes(nodes)
+    load.run(50)
+    load.end()
+    assert all(one.connections > 1 for one in load.followers)
+
+
+def test_nodes_are_ended_and_started_under_load_and_nothing_is_lost(start_nodes, redis):
+    nodes = start_nodes(3, redis, rules=DEEP, drain_seconds="1s")
+    load = Load(nodes, ["h:a", "h:b", "h:c"])
+    for _ in range(3):
+        load.run(60)
+        old, nodes = nodes[0], nodes[1:] + start_nodes(1, redis, rules=DEEP, drain_seconds="1s")
+        load.set_nodes(nodes)
+        assert old.stop() == 0
+    load.run(60)
+    load.end()
+
+
+def test_events_are_recovered_on_another_node(start_nodes, redis):
+    """Server-sent events, by Last-Event-ID."""
+    nodes = start_nodes(2, redis, rules=DEEP)
+    epoch = fill(nodes[0], "h:t", range(1, 11))
+    conn = nodes[1].raw()
+    conn.send(("GET /sse?topic=h%%3At HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %s:4\r\n\r\n" % epoch).encode())
+    assert conn.response().status == 200
+    seen, text = [], b""
+    while len(seen) < 6:
+        conn._fill()
+        text = bytes(conn.buffer)
+        seen = [json.loads(line[5:])["data"] for line in text.decode("utf-8", "ignore").split("\n")
+                if line.startswith("data:") and '"type":"message"' in line and line.endswith("}")]
+    assert seen == list(range(5, 11)) and b'"recovered":true' in text
