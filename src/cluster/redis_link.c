@@ -13,27 +13,31 @@ static void dial(uv_timer_t *timer);
 
 /* ---- log ---- */
 
-static void tell(struct redis_link *l, enum log_level level, const char *event, const char *reason)
+/* Without a reason all is well; never anything else of the url, which has a password in it. */
+static void tell(const struct redis_link *l, const char *event, const char *reason)
 {
     const struct redis_url *url = l->set.url;
+    const char *use = l->set.subscribes ? "subscriptions" : "commands";
     char server[280];
     bool ipv6 = strchr(url->host, ':') != NULL;
     snprintf(server, sizeof server, ipv6 ? "[%s]:%s" : "%s:%s", url->host, url->port);
-    LOG_LINE(l->set.logger, level, event, LOG_STRING("server", server),
-        LOG_STRING("use", l->set.subscribes ? "subscriptions" : "commands"),
-        LOG_STRING("reason", reason), LOG_NUMBER("attempts", l->untold));
+    if (reason)
+        LOG_LINE(l->set.logger, LOG_WARN, event, LOG_STRING("server", server),
+            LOG_STRING("use", use), LOG_STRING("reason", reason));
+    else
+        LOG_LINE(l->set.logger, LOG_INFO, event, LOG_STRING("server", server),
+            LOG_STRING("use", use), LOG_NUMBER("attempts", l->failed));
 }
 
 /* Connects fail at a pace that nobody wants to read. */
 static void tell_failed(struct redis_link *l)
 {
     uint64_t now = uv_now(l->loop);
-    l->untold++;
+    l->failed++;
     if (l->told_at != 0 && now - l->told_at < TOLD_MS)
         return;
     l->told_at = now ? now : 1;
-    tell(l, LOG_WARN, "redis cannot be used", l->reason);
-    l->untold = 0;
+    tell(l, "redis cannot be used", l->reason);
 }
 
 /* ---- the end of a connection ---- */
@@ -84,7 +88,7 @@ static void break_now(struct redis_link *l)
         tell_failed(l);
         return;
     }
-    tell(l, LOG_WARN, "redis lost", l->reason);
+    tell(l, "redis lost", l->reason);
     if (l->set.events->down)
         l->set.events->down(l, l->reason, l->set.user);
 }
@@ -119,6 +123,8 @@ void redis_link_break(struct redis_link *l, const char *reason)
 static void tick(uv_timer_t *timer)
 {
     struct redis_link *l = timer->data;
+    if (l->paused)
+        return;
     l->ticks++;
     if (redis_link_awaits(l)) {
         if (l->ticks > SILENCE_TICKS)
@@ -135,6 +141,8 @@ static void on_ready(void *user)
     struct redis_link *l = user;
     uint64_t pace = l->set.silence_ms / SILENCE_TICKS;
     l->state = LINK_GREETING;
+    if (l->paused)
+        redis_wire_read(l->wire, false);
     l->ticks = 0;
     uv_timer_start(&l->timer, tick, pace ? pace : 1, pace ? pace : 1);
     redis_greet(l);
@@ -169,8 +177,8 @@ void redis_link_up(struct redis_link *l)
 {
     l->state = LINK_UP;
     l->up_at = uv_now(l->loop);
-    tell(l, LOG_INFO, "redis connected", "");
-    l->told_at = l->untold = 0;
+    tell(l, "redis connected", NULL);
+    l->told_at = l->failed = 0;
     if (l->set.events->up)
         l->set.events->up(l, l->set.user);
 }
@@ -231,6 +239,14 @@ void redis_link_close(struct redis_link *l)
     disconnect(l);
     uv_close((uv_handle_t *)&l->timer, handle_closed);
     uv_close((uv_handle_t *)&l->turn, handle_closed);
+}
+
+void redis_link_pause(struct redis_link *l, bool yes)
+{
+    l->paused = yes;
+    l->ticks = 0;
+    if (l->wire && (l->state == LINK_GREETING || l->state == LINK_UP))
+        redis_wire_read(l->wire, !yes);
 }
 
 bool redis_link_is_up(const struct redis_link *l)

@@ -34,6 +34,7 @@ struct redis_link {
     size_t unconfirmed; /* channels, for a link that subscribes */
     unsigned arguments; /* of the command that is being written */
     bool pinged;        /* on a link that subscribes */
+    bool paused;        /* nothing is read */
 
     char (*shas)[SCRIPT_SHA];
     unsigned scripts;
@@ -53,7 +54,7 @@ struct redis_link {
     unsigned attempt;
     uint64_t up_at;
     uint64_t told_at; /* of connects that fail; 0: not yet */
-    uint64_t untold;
+    uint64_t failed;  /* connects, since it was up */
 };
 
 static inline bool redis_link_awaits(const struct redis_link *l)

@@ -33,11 +33,9 @@ static const char *decode(char **out, struct text from)
         int high = i + 2 < from.len ? digit(from.at[i + 1]) : -1;
         int low = high >= 0 ? digit(from.at[i + 2]) : -1;
         *at = (char)(low >= 0 ? high << 4 | low : 0);
-        if (*at == 0) {
-            *at = 0;
+        if (*at == 0)
             return "a % in the user or the password has to be followed by two hexadecimal digits, "
                    "and %25 stands for itself";
-        }
         i += 2;
     }
     *at = 0;
@@ -80,7 +78,7 @@ static bool host_char(char c, bool ipv6)
     if (digit(c) >= 0 || c == '.')
         return true;
     if (ipv6)
-        return c == ':' || c == '%';
+        return c == ':';
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
 }
 
