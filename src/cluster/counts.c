@@ -1,6 +1,5 @@
 #include "cluster/counts.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "cluster/redis_link.h"
@@ -21,15 +20,6 @@ const char counts_script[] = "local field = ARGV[1]\n"
                              "end\n"
                              "return 1\n";
 
-/* A number that is to be written. */
-struct due {
-    struct list node;
-    struct redis_link *link;
-    uint32_t number;
-    uint32_t name_len;
-    char name[];
-};
-
 struct field {
     char text[FIELD];
 };
@@ -44,7 +34,7 @@ static struct field field_of(uint64_t node)
 
 static void ignore(const struct resp *answer, void *user)
 {
-    (void)answer; /* where the link broke all are noted again */
+    (void)answer; /* where the link broke counts_again comes */
     (void)user;
 }
 
@@ -58,52 +48,46 @@ static void put_key(struct redis_link *l, struct text topic)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static struct text name_of(const struct due *d)
+static void write_numbers(struct counts *c, struct counted *const *entries, unsigned count)
 {
-    return (struct text){d->name, d->name_len};
-}
-
-static void write_numbers(struct counts *c, struct due *const *batch, unsigned count)
-{
-    struct redis_link *l = batch[0]->link;
+    struct redis_link *l = entries[0]->link;
     struct field field = field_of(c->settings.nodes->settings.id);
     redis_begin(l, 4 + 2 * count);
     redis_arg(l, TEXT("EVALSHA"));
     redis_arg(l, redis_script(l, c->settings.script));
     redis_arg_number(l, count);
     for (unsigned i = 0; i < count; i++)
-        put_key(l, name_of(batch[i]));
+        put_key(l, entries[i]->name);
     redis_arg(l, (struct text){field.text, sizeof field.text});
     for (unsigned i = 0; i < count; i++)
-        redis_arg_number(l, batch[i]->number);
-    redis_send(l, ignore, NULL);
+        redis_arg_number(l, entries[i]->now);
+    if (!redis_send(l, ignore, NULL))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        entries[i]->written = entries[i]->now;
 }
 
-static void due_free(struct due *d)
-{
-    list_remove(&d->node);
-    free(d);
-}
-
-/* Writes those of the first one's server, as many as go into a command; false: that takes no more
- * now, and they stay. */
+/* Takes those of the first one's server, as many as go into a command, and writes them; false: that
+ * takes no more now, and they stay. */
 static bool write_batch(struct counts *c)
 {
-    struct due *batch[BATCH];
+    struct counted *batch[BATCH];
     unsigned count = 0;
-    struct redis_link *l = LIST_ITEM(c->due.next, struct due, node)->link;
+    struct redis_link *l = LIST_ITEM(c->due.next, struct counted, node)->link;
     bool up = redis_link_is_up(l);
     if (up && redis_link_full(l))
         return false;
-    for (struct list *at = c->due.next; at != &c->due && count < BATCH; at = at->next) {
-        struct due *d = LIST_ITEM(at, struct due, node);
-        if (d->link == l)
-            batch[count++] = d;
+    for (struct list *at = c->due.next, *next; at != &c->due && count < BATCH; at = next) {
+        struct counted *entry = LIST_ITEM(at, struct counted, node);
+        next = at->next;
+        if (entry->link != l)
+            continue;
+        list_remove(at);
+        if (entry->now != entry->written)
+            batch[count++] = entry;
     }
-    if (up)
+    if (count > 0 && up)
         write_numbers(c, batch, count);
-    while (count > 0)
-        due_free(batch[--count]);
     return true;
 }
 
@@ -122,20 +106,36 @@ static void flush(uv_timer_t *timer)
         uv_timer_start(&c->timer, flush, SOON_MS, 0);
 }
 
-bool counts_note(struct counts *c, struct redis_link *link, struct text topic, uint32_t subscribers)
+/* --- topics ----------------------------------------------------------------------------------- */
+
+void counts_add(struct counted *entry, struct redis_link *link, struct text name)
 {
-    struct due *d = malloc(sizeof *d + topic.len);
-    if (!d)
-        return false;
-    d->link = link;
-    d->number = subscribers;
-    d->name_len = (uint32_t)topic.len;
-    memcpy(d->name, topic.at, topic.len);
-    list_init(&d->node);
-    list_append(&c->due, &d->node);
+    *entry = (struct counted){.link = link, .name = name};
+    list_init(&entry->node);
+}
+
+void counts_note(struct counts *c, struct counted *entry, uint32_t subscribers)
+{
+    entry->now = subscribers;
+    if (entry->now == entry->written || !list_empty(&entry->node))
+        return;
+    list_append(&c->due, &entry->node);
     if (!uv_is_active((uv_handle_t *)&c->timer))
         uv_timer_start(&c->timer, flush, COUNTS_LATE_MS, 0);
-    return true;
+}
+
+void counts_again(struct counts *c, struct counted *entry)
+{
+    entry->written = 0;
+    counts_note(c, entry, entry->now);
+}
+
+void counts_remove(struct counts *c, struct counted *entry)
+{
+    list_remove(&entry->node);
+    entry->now = 0;
+    if (entry->written > 0 && redis_link_is_up(entry->link))
+        write_numbers(c, &entry, 1);
 }
 
 /* --- adding up -------------------------------------------------------------------------------- */
@@ -233,5 +233,5 @@ void counts_close(struct counts *c)
 void counts_fini(struct counts *c)
 {
     while (!list_empty(&c->due))
-        due_free(LIST_ITEM(c->due.next, struct due, node));
+        list_remove(c->due.next);
 }

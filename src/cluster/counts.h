@@ -5,10 +5,9 @@
  * of brokers that are gone do not count, and are taken out when they are found again COUNTS_DEAD_MS
  * later. Who subscribes by a pattern is counted on his own broker alone.
  *
- * Order: counts_init; counts_note for a topic whose number changed, and for all when a link has
- *   come up again (once their hashes are there); counts_close; counts_fini when the loop has closed
- *   its handles.
- * Threads: the loop's. Memory: the name of each topic whose number is not written yet. */
+ * Order: counts_init; counts_add for a topic, counts_note, counts_again, counts_remove;
+ *   counts_close; counts_fini when the loop has closed its handles.
+ * Threads: the loop's. Memory: the caller's, an entry a topic. */
 #ifndef HERMES_CLUSTER_COUNTS_H
 #define HERMES_CLUSTER_COUNTS_H
 
@@ -33,6 +32,15 @@ struct counts_settings {
     const struct nodes *nodes;
 };
 
+/* One live topic's number. */
+struct counted {
+    struct list node;        /* while it is to be written */
+    struct redis_link *link; /* commands of the topic's server */
+    struct text name;        /* the caller's, for as long as this is there */
+    uint32_t now;
+    uint32_t written;
+};
+
 /* A broker with a number somewhere that is not there. */
 struct stranger {
     uint64_t node; /* 0: free */
@@ -42,16 +50,22 @@ struct stranger {
 struct counts {
     struct counts_settings settings;
     uv_timer_t timer;
-    struct list due; /* struct due */
+    struct list due; /* struct counted */
     unsigned stranger_count;
     struct stranger strangers[COUNTS_STRANGERS];
 };
 
 void counts_init(struct counts *c, const struct counts_settings *settings);
-/* The topic has so many subscribers here, by name; `link` is the one for commands to its server,
- * and stays until counts_close. Where that is down by then nothing is written. False: no memory. */
-bool counts_note(
-    struct counts *c, struct redis_link *link, struct text topic, uint32_t subscribers);
+void counts_add(struct counted *entry, struct redis_link *link, struct text name);
+
+/* The topic has so many subscribers here, by name. */
+void counts_note(struct counts *c, struct counted *entry, uint32_t subscribers);
+
+/* Redis may not know any more: when the link has come up again, once the topic's hash is there. */
+void counts_again(struct counts *c, struct counted *entry);
+
+/* The topic is not live any more. The number goes from Redis where the link is up. */
+void counts_remove(struct counts *c, struct counted *entry);
 
 /* Adds up what a topic's hash (HGETALL) says of the other brokers that are there; this one's number
  * is the caller's to add, which knows it better. */
