@@ -41,7 +41,7 @@ static void the_ack_comes_behind_the_own_delivery(void **state)
     fake_number(&f, e, 1, 5);
     client_expect_just(&r, &c, "{\"type\":\"message\",\"topic\":\"t\",\"data\":1,\"offset\":1}");
     client_expect_just(&r, &c,
-        "{\"type\":\"ack_publish\",\"id\":7,\"topic\":\"t\",\"offset\":1,\"subscribers\":5}");
+        "{\"type\":\"ack_publish\",\"topic\":\"t\",\"offset\":1,\"subscribers\":5,\"id\":7}");
     assert_int_equal(rig_metric(&r, METRIC_messages_published_total), 1);
     client_drop(&r, &c);
     fake_close(&f);
@@ -74,9 +74,9 @@ static void a_row_is_one_errand_and_each_has_its_offset(void **state)
     assert_false(e->counted);
     fake_number(&f, e, 1, 0);
     client_expect_just(&r, &c,
-        "{\"type\":\"ack_publish\",\"id\":1,\"topic\":\"t\",\"offset\":10,\"subscribers\":0}");
+        "{\"type\":\"ack_publish\",\"topic\":\"t\",\"offset\":10,\"subscribers\":0,\"id\":1}");
     client_expect_just(&r, &c,
-        "{\"type\":\"ack_publish\",\"id\":3,\"topic\":\"t\",\"offset\":12,\"subscribers\":0}");
+        "{\"type\":\"ack_publish\",\"topic\":\"t\",\"offset\":12,\"subscribers\":0,\"id\":3}");
     client_expect_nothing(&r, &c);
     client_drop(&r, &c);
     fake_close(&f);
@@ -228,7 +228,7 @@ static void an_echo_that_is_not_wanted_is_not_counted(void **state)
     assert_int_equal(e->message->except, c.session->client);
     fake_number(&f, e, 1, 5);
     client_expect_just(&r, &c,
-        "{\"type\":\"ack_publish\",\"id\":7,\"topic\":\"t\",\"offset\":1,\"subscribers\":4}");
+        "{\"type\":\"ack_publish\",\"topic\":\"t\",\"offset\":1,\"subscribers\":4,\"id\":7}");
     client_drop(&r, &c);
     fake_close(&f);
     rig_close(&r);
