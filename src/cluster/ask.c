@@ -237,7 +237,7 @@ static bool publish(struct ask *a, struct question *q)
     if (!out.failed) {
         redis_begin(l, 3);
         redis_arg(l, TEXT("PUBLISH"));
-        redis_arg(l, TEXT(NODES_CHANNEL));
+        redis_arg(l, TEXT(ASK_CHANNEL_ALL));
         redis_arg(l, buf_text(&out));
         sent = redis_send(l, confirmed, q);
     }
@@ -283,8 +283,9 @@ void ask_begin(struct ask *a, struct errand *e)
 {
     e->count = 0;
     e->next = (struct text){NULL, 0};
-    if (a->stopping || !redis_link_is_up(a->settings.link) || redis_link_full(a->settings.link) ||
-        a->count >= ASK_MOST || a->unconfirmed >= UNCONFIRMED_MOST)
+    if (a->stopping || !nodes_known(a->settings.nodes) || !redis_link_is_up(a->settings.link) ||
+        redis_link_full(a->settings.link) || a->count >= ASK_MOST ||
+        a->unconfirmed >= UNCONFIRMED_MOST)
         give_back(a, e, ERRAND_UNAVAILABLE);
     else if (a->settings.nodes->count == 0)
         give_back(a, e, ERRAND_DONE);

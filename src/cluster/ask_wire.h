@@ -10,6 +10,10 @@
 #include "base/buf.h"
 #include "broker/backplane.h"
 
+/* Where all brokers listen, and where one does, with its id behind. */
+#define ASK_CHANNEL_ALL "hermes:c:all"
+#define ASK_CHANNEL_NODE "hermes:c:"
+
 enum {
     ASK_ROWS_MOST = 1000, /* of a page of topics */
     ASK_REASON_MOST = 123,

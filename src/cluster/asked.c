@@ -78,8 +78,8 @@ static bool publish(struct asked *a, uint64_t to, struct text payload)
     *sent = (struct sent){a, payload.len};
     redis_begin(l, 3);
     redis_arg(l, TEXT("PUBLISH"));
-    redis_arg_begin(l, sizeof NODES_CHANNEL_OF - 1 + sizeof id.digits);
-    redis_arg_piece(l, TEXT(NODES_CHANNEL_OF));
+    redis_arg_begin(l, sizeof ASK_CHANNEL_NODE - 1 + sizeof id.digits);
+    redis_arg_piece(l, TEXT(ASK_CHANNEL_NODE));
     redis_arg_piece(l, (struct text){id.digits, sizeof id.digits});
     redis_arg(l, payload);
     if (!redis_send(l, confirmed, sent)) {

@@ -145,7 +145,7 @@ static void publish_news(struct nodes *n)
     if (!out.failed) {
         redis_begin(l, 3);
         redis_arg(l, TEXT("PUBLISH"));
-        redis_arg(l, TEXT(NODES_CHANNEL));
+        redis_arg(l, TEXT(ASK_CHANNEL_ALL));
         redis_arg(l, buf_text(&out));
         redis_send(l, ignore, NULL);
     }

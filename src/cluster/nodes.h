@@ -1,7 +1,7 @@
 /* Which brokers there are: each renews itself every second in a sorted set of the first Redis
  * server, by that one's clock, and is gone when it has not for NODES_LIFE_MS.
  *
- * Whoever comes or goes in order says so in NODES_CHANNEL, and all look at once.
+ * Whoever comes or goes in order says so in ASK_CHANNEL_ALL, and all look at once.
  *
  * While the server cannot be reached, and for NODES_LIFE_MS after it can again, nobody is taken for
  * gone: the others may not have got there yet.
@@ -21,10 +21,6 @@
 #include "base/text.h"
 
 struct redis_link;
-
-/* Where all brokers listen, and where one does, with its id behind. */
-#define NODES_CHANNEL "hermes:c:all"
-#define NODES_CHANNEL_OF "hermes:c:"
 
 enum { NODES_MOST = 1024, NODES_RENEW_MS = 1000, NODES_LIFE_MS = 5000, NODE_DIGITS = 16 };
 
@@ -76,6 +72,12 @@ void nodes_fini(struct nodes *n);
 
 /* Whether it is one of the others, and there. */
 bool nodes_has(const struct nodes *n, uint64_t node);
+
+/* Whether Redis has said yet who is there. */
+static inline bool nodes_known(const struct nodes *n)
+{
+    return n->answered_ms != 0;
+}
 
 /* How many there are, with this one. */
 static inline size_t nodes_count(const struct nodes *n)
