@@ -37,6 +37,7 @@ struct admin_settings {
     struct workshop *shop;            /* the workers: route, rules, limits, logger */
     const struct metrics *outside;    /* of what the program around the broker publishes */
     const struct metrics *acceptor;
+    const struct metrics *cluster; /* NULL: there is none */
     int public_port;
     bool public_tls;           /* that one speaks TLS */
     int tls_port;              /* the other one that does; 0: none */

@@ -81,6 +81,8 @@ int64_t metrics_sum(const struct admin *a, enum metric which)
     const struct workshop *shop = a->settings.shop;
     int64_t sum = metric_get(a->settings.outside, which) + metric_get(a->settings.acceptor, which) +
                   metric_get(&a->metrics, which);
+    if (a->settings.cluster)
+        sum += metric_get(a->settings.cluster, which);
     for (unsigned i = 0; i < shop->count; i++)
         sum += metric_get(&shop->workers[i].metrics, which);
     return sum;

@@ -1,5 +1,7 @@
 #include "admin/pages.h"
 
+#include <stdio.h>
+
 #include "admin/admin.h"
 #include "admin/metrics_text.h"
 
@@ -17,8 +19,10 @@ void page_healthz(struct exchange *x)
 
 void page_readyz(struct exchange *x)
 {
-    bool unready = atomic_load_explicit(&x->admin->settings.shop->unready, memory_order_relaxed);
-    answer_text(x, unready ? 503 : 200, unready ? "shutting down\n" : "ready\n");
+    const char *reason = shop_unready(x->admin->settings.shop);
+    char line[64];
+    snprintf(line, sizeof line, "%s\n", reason ? reason : "ready");
+    answer_text(x, reason ? 503 : 200, line);
 }
 
 void page_metrics(struct exchange *x)

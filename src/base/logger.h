@@ -27,6 +27,7 @@ enum log_limit {
     LIMIT_SLOW,
     LIMIT_REFUSED,
     LIMIT_TOKEN,
+    LIMIT_CLUSTER,
     LIMIT_COUNT
 };
 

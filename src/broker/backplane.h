@@ -67,6 +67,7 @@ struct errand {
     uint32_t weight;                /* bytes that it keeps in memory */
     uint32_t left;                  /* the cluster thread's: answers that are to come */
     struct errand *behind;          /* the cluster thread's */
+    void *carrier;         /* the cluster thread's */
     union {
         struct {                          /* PUBLISH, EVENT */
             struct message *message;      /* whose reference the errand takes over */
@@ -79,6 +80,7 @@ struct errand {
             uint32_t most;   /* messages */
             size_t bytes;    /* about so many at most, but one message at least */
             uint64_t age_us; /* none that are older; 0: any */
+            bool retain;     /* but the newest */
         };
         struct { /* ASK */
             enum ask_kind ask;

@@ -10,7 +10,7 @@
  *   come in the same order. Each gets exactly one answer or `NULL` when the link broke before it
  *   came. What a subscribing connection receives comes by `push`, in the order of the server.
  * Memory: at most `most_unsent` bytes wait to be written, and `most_waiting` answers are waited
- *   for: redis_link_full asks; whoever writes past that breaks the link.
+ *   for; redis_link_full says when it is half of that; whoever writes past that breaks the link.
  * Time: a link on which nothing has come for `silence_ms`, though answers (or the PONG of a ping
  *   of its own, sent when it was idle) are waited for, is broken.
  * Threads: the loop's. */
@@ -69,6 +69,9 @@ bool redis_link_is_up(const struct redis_link *l);
 
 /* Whether so much is unsent or unanswered that whoever can wait should. */
 bool redis_link_full(const struct redis_link *l);
+
+/* Whether what comes is read. While it is not, the server is not taken for silent. */
+void redis_link_pause(struct redis_link *l, bool yes);
 
 /* Breaks it, as the peer could; it connects again. */
 void redis_link_break(struct redis_link *l, const char *reason);

@@ -73,7 +73,7 @@ static size_t awaited(const struct redis_link *l)
 
 bool redis_link_full(const struct redis_link *l)
 {
-    return unsent(l) >= l->set.most_unsent || awaited(l) >= l->set.most_waiting;
+    return unsent(l) >= l->set.most_unsent / 2 || awaited(l) >= l->set.most_waiting / 2;
 }
 
 bool redis_send(struct redis_link *l, redis_answer answered, void *user)

@@ -43,6 +43,7 @@ struct redis_wire {
     char *in; /* READ_BYTES */
     enum { WIRE_DIALLING, WIRE_SHAKING, WIRE_READY, WIRE_BROKEN } state;
     bool full;       /* the socket has not taken all */
+    bool deaf;       /* nothing is read */
     unsigned inside; /* callbacks, so that it stays until they are left */
     bool closed;
     char problem[200]; /* the newest */
@@ -99,7 +100,8 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void watch(struct redis_wire *w)
 {
     uv_poll_start(&w->plug->poll,
-        w->state == WIRE_DIALLING ? UV_WRITABLE : UV_READABLE | (w->full ? UV_WRITABLE : 0),
+        w->state == WIRE_DIALLING ? UV_WRITABLE
+                                  : (w->deaf ? 0 : UV_READABLE) | (w->full ? UV_WRITABLE : 0),
         on_poll);
 }
 
@@ -148,6 +150,13 @@ size_t redis_wire_write(struct redis_wire *w, struct text bytes)
     }
     (void)push(w);
     return taken;
+}
+
+void redis_wire_read(struct redis_wire *w, bool yes)
+{
+    w->deaf = !yes;
+    if (w->state == WIRE_READY)
+        watch(w);
 }
 
 size_t redis_wire_held(const struct redis_wire *w)

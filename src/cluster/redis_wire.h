@@ -42,6 +42,9 @@ void redis_wire_close(struct redis_wire *w);
  * shows when it is read. */
 size_t redis_wire_write(struct redis_wire *w, struct text bytes);
 
+/* Whether what comes is read. Else it stays in the socket, and the server has to wait. */
+void redis_wire_read(struct redis_wire *w, bool yes);
+
 /* Bytes that were taken and are still here. */
 size_t redis_wire_held(const struct redis_wire *w);
 

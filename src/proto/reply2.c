@@ -269,12 +269,34 @@ void reply2_reconnect(struct buf *out, uint64_t after_ms)
     end(out, frame, TEXT(""));
 }
 
-void reply2_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to)
+static size_t begin_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to)
 {
     size_t frame = begin(out, HERMES_TYPE_GAP);
     buf_append_string(out, ",\"topic\":");
     buf_append_text(out, topic_json);
     add_number(out, ",\"from\":", from);
     add_number(out, ",\"to\":", to);
+    return frame;
+}
+
+void reply2_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to)
+{
+    size_t frame = begin_gap(out, topic_json, from, to);
+    end(out, frame, TEXT(""));
+}
+
+void reply2_gap_anew(
+    struct buf *out, struct text topic_json, uint64_t epoch, uint64_t from, uint64_t to)
+{
+    struct epoch_text text = epoch_text(epoch);
+    size_t frame = begin_gap(out, topic_json, from, to);
+    add_string(out, ",\"epoch\":", (struct text){text.digits, text.len});
+    end(out, frame, TEXT(""));
+}
+
+void reply2_gap_pattern(struct buf *out, struct text pattern)
+{
+    size_t frame = begin(out, HERMES_TYPE_GAP);
+    add_string(out, ",\"pattern\":", pattern);
     end(out, frame, TEXT(""));
 }

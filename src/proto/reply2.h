@@ -86,4 +86,11 @@ void reply2_reconnect(struct buf *out, uint64_t after_ms);
 /* {"type":"gap","topic":T,"from":a,"to":b}; the topic as JSON already, quotes included. */
 void reply2_gap(struct buf *out, struct text topic_json, uint64_t from, uint64_t to);
 
+/* The same with "epoch":E: offsets have started anew; `to` 0: nothing of them was missed. */
+void reply2_gap_anew(
+    struct buf *out, struct text topic_json, uint64_t epoch, uint64_t from, uint64_t to);
+
+/* {"type":"gap","pattern":P}: messages of topics that it matches may have been missed. */
+void reply2_gap_pattern(struct buf *out, struct text pattern);
+
 #endif

@@ -127,6 +127,7 @@ static struct admin_settings settings_of(struct hermes *h, void (*ended)(void *u
         .body_max = h->shop.limits.message_bytes + BODY_MORE,
         .shop = &h->shop,
         .outside = &h->outside,
+        .cluster = h->cluster ? &h->cluster->metrics : NULL,
         .acceptor = &h->acceptor.metrics,
         .public_port = h->acceptor.port,
         .public_tls = h->acceptor.settings.tls,

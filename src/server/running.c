@@ -82,6 +82,8 @@ void hermes_tell_workers(struct hermes *h)
     const struct workshop *shop = &h->shop;
     for (unsigned i = 0; i < shop->count; i++)
         mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RULES});
+    if (shop->route.backplane)
+        mailbox_post(shop->route.backplane, (struct mail){.kind = MAIL_RULES});
 }
 
 int hermes_reload(struct hermes *h)
@@ -133,6 +135,8 @@ int64_t hermes_metric(struct hermes *h, const char *name)
     int64_t sum = metric_get(&h->outside, which) + metric_get(&h->acceptor.metrics, which);
     if (h->admin)
         sum += metric_get(&h->admin->metrics, which);
+    if (h->cluster)
+        sum += metric_get(&h->cluster->metrics, which);
     for (unsigned i = 0; i < h->shop.count; i++)
         sum += metric_get(&h->shop.workers[i].metrics, which);
     return sum;

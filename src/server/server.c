@@ -89,7 +89,11 @@ static void thread_ended(void *user)
 {
     struct hermes *h = user;
     unsigned running = atomic_fetch_sub(&h->running, 1) - 1;
-    if (running == 1 && h->admin) /* which answers until all others have ended */
+    /* Workers wait for what they asked of the cluster thread, and the admin listener answers until
+     * all others have ended. */
+    if (running == 1u + (h->admin != NULL) && h->cluster)
+        cluster_stop(h->cluster);
+    else if (running == 1 && h->admin)
         admin_stop(h->admin);
     if (running > 0)
         return;
@@ -209,9 +213,10 @@ static int threads_start(struct hermes *h)
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    atomic_store(&h->running, shop->count + 1 + (h->admin != NULL));
+    atomic_store(&h->running, shop->count + 1 + (h->admin != NULL) + (h->cluster != NULL));
     while (started < shop->count && (code = worker_start(&shop->workers[started])) == 0)
         started++;
+    bool cluster = code == 0 && h->cluster && (code = cluster_start(h->cluster)) == 0;
     bool admin = code == 0 && h->admin && (code = admin_start(h->admin)) == 0;
     if (code == 0)
         code = acceptor_start(&h->acceptor);
@@ -223,6 +228,10 @@ static int threads_start(struct hermes *h)
         mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_DRAIN});
     for (unsigned i = 0; i < started; i++)
         worker_join(&shop->workers[i]);
+    if (cluster) {
+        cluster_stop(h->cluster);
+        cluster_join(h->cluster);
+    }
     if (admin) {
         admin_stop(h->admin);
         admin_join(h->admin);
@@ -398,6 +407,9 @@ int hermes_start(struct hermes *h)
     code = accepting_init(h);
     if (code != HERMES_OK)
         goto no_workers;
+    code = hermes_open_cluster(h, thread_ended);
+    if (code != HERMES_OK)
+        goto no_threads;
     code = hermes_open_admin(h, thread_ended);
     if (code != HERMES_OK)
         goto no_threads;
@@ -420,6 +432,7 @@ int hermes_start(struct hermes *h)
 
 no_threads:
     free_admin(h);
+    hermes_free_cluster(h);
     acceptor_fini(&h->acceptor);
 no_workers:
     workers_fini(h);
@@ -455,6 +468,8 @@ void hermes_wait(struct hermes *h)
     acceptor_join(&h->acceptor);
     for (unsigned i = 0; i < h->shop.count; i++)
         worker_join(&h->shop.workers[i]);
+    if (h->cluster)
+        cluster_join(h->cluster);
     if (h->admin)
         admin_join(h->admin);
     h->joined = true;
@@ -473,6 +488,7 @@ void hermes_free(struct hermes *h)
     if (h->started) {
         hermes_stop(h);
         free_admin(h);
+        hermes_free_cluster(h);
         acceptor_fini(&h->acceptor);
         workers_fini(h);
         shop_fini(h);

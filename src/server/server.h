@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "auth/keys.h"
 #include "base/buf.h"
+#include "cluster/cluster.h"
 #include "hermes/hermes.h"
 #include "net/acceptor.h"
 #include "server/settings.h"
@@ -26,6 +27,7 @@ struct hermes {
     struct workshop shop;
     struct acceptor acceptor;
     struct admin *admin;          /* NULL: none */
+    struct cluster *cluster;      /* NULL: it is alone */
     struct tls_source tls_source; /* where `tls` */
     bool tls;
     struct metrics outside;   /* of hermes_publish: many threads, so added to atomically */
@@ -73,6 +75,11 @@ void hermes_log_admin(struct hermes *h);
 
 /* admin_port.c: reads the token's file anew, if there is one; logs what came of it. */
 int hermes_reload_admin(struct hermes *h);
+
+/* cluster_setup.c: opens the cluster thread, where there is a cluster. HERMES_OK, or another and the
+ * fault in h->error. `ended` as of the other threads. */
+int hermes_open_cluster(struct hermes *h, void (*ended)(void *user));
+void hermes_free_cluster(struct hermes *h);
 
 /* server.c: hermes_drain, for the broker's own threads, which may run before it counts as started.
  */

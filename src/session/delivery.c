@@ -414,6 +414,10 @@ static size_t deliver_next(struct worker *w)
         w->tray.at++;
         atomic_store_explicit(&w->alive, mail.word, memory_order_relaxed);
         return 1;
+    case MAIL_MISSED:
+        w->tray.at++;
+        worker_tell_missed(w);
+        return 16;
     case MAIL_ERRAND:
         w->tray.at++;
         errand_finish(mail.item);

@@ -161,7 +161,7 @@ static void answer_request(
 {
     struct admission refusal;
     struct worker *w = s->worker;
-    bool unready = atomic_load_explicit(&w->shop->unready, memory_order_relaxed);
+    const char *reason = shop_unready(w->shop);
     if (s->refusal == REFUSAL_PLAIN) {
         refuse(s, METRIC_refused_plain_total, 400,
             "This port is for TLS: connect to it by wss:// or https://.", request->head_only);
@@ -174,7 +174,7 @@ static void answer_request(
         break;
     case REQUEST_READYZ:
         metric_add(&w->metrics, METRIC_http_requests_total, 1);
-        answer(s, unready ? 503 : 200, unready ? "shutting down" : "ready", request->head_only);
+        answer(s, reason ? 503 : 200, reason ? reason : "ready", request->head_only);
         break;
     case REQUEST_REFUSED:
         refuse(s, METRIC_handshake_failures_total, request->status, request->reason,

@@ -70,9 +70,18 @@ struct workshop {
     bool observed;               /* there is who asks how the workers do, see session/pulse.h */
     _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
     _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
+    _Atomic bool away;           /* a server of the cluster cannot be reached: readyz says 503 */
     void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
     void *user;
 };
+
+/* Why a load balancer should send nobody here; NULL: it may. Any thread. */
+static inline const char *shop_unready(const struct workshop *shop)
+{
+    if (atomic_load_explicit(&shop->unready, memory_order_relaxed))
+        return "shutting down";
+    return atomic_load_explicit(&shop->away, memory_order_relaxed) ? "redis away" : NULL;
+}
 
 /* WORKER_FLUSH_SLICE: sessions that are sent to before the loop polls again. WORKER_RELIEF: what
  * `relief` may rise by before that, or by what one session more costs. WORKER_SECURE_NS: time for
@@ -150,7 +159,9 @@ struct worker {
     struct list insecure;      /* and those where it can begin */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
-    struct list asked;     /* struct presence: questions that are not answered yet */
+    struct list resumable; /* struct aside: whose commands need not wait any more, */
+    size_t parked_bytes;   /* and what all that wait take */
+    struct list waiting;   /* struct waiting: questions that are not answered yet */
     struct list inquiries; /* struct inquiry_part: that are under way here */
     uint64_t clients;      /* that have been given an id */
     uv_timer_t sweeper;
@@ -262,6 +273,9 @@ void worker_resume_all(struct worker *w);
  */
 bool worker_may_list(struct worker *w, const struct session *s);
 void worker_listed(struct worker *w, struct session *s, size_t seen);
+
+/* missed.c: messages for patterns may have been missed: all who subscribe by one are told. */
+void worker_tell_missed(struct worker *w);
 
 /* Closes all sessions, then the worker. */
 void worker_drain(struct worker *w);

@@ -1,0 +1,529 @@
+#include "cluster/cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "base/hash.h"
+#include "cluster/follow.h"
+#include "cluster/people.h"
+#include "cluster/redis_url.h"
+#include "cluster/scripts.h"
+#include "net/tls_client.h"
+#include "net/tls_files.h"
+#include "session/inquiry.h"
+
+/* SILENCE_MS: after which a server that owes an answer is taken for gone. UNSENT, ANSWERS: of one
+ * link, past which publishes wait. LOOK_MS: between two looks whether crowded workers have room. */
+enum {
+    SILENCE_MS = 4000,
+    UNSENT = 4 << 20,
+    ANSWERS = 20000,
+    TICK_MS = 100,
+    LOOK_MS = 2,
+};
+
+/* --- what the parts need ---------------------------------------------------------------------- */
+
+/* The same on all brokers, so it is not keyed: who chooses names may choose the server. */
+struct shard *cluster_shard(struct cluster *c, struct text topic)
+{
+    static const struct hash_key key = {0, 0};
+    if (c->shard_count == 1)
+        return &c->shards[0];
+    return &c->shards[hash_bytes(key, topic.at, topic.len) % c->shard_count];
+}
+
+void cluster_epoch(struct cluster *c, char digits[HEX_DIGITS])
+{
+    /* An odd factor maps no two numbers to one. */
+    uint64_t epoch = (c->node ^ ++c->epochs) * UINT64_C(0x9E3779B97F4A7C15);
+    hex_write(epoch ? epoch : 1, digits);
+}
+
+struct route_rule cluster_rule(const struct cluster *c, struct text topic)
+{
+    return (struct route_rule){rules_find(c->rules, topic), rules_version(c->rules)};
+}
+
+void cluster_return(struct cluster *c, struct errand *e, enum errand_outcome outcome)
+{
+    if (e->kind == ERRAND_PUBLISH && outcome == ERRAND_DONE)
+        metric_add(&c->metrics, METRIC_cluster_published_total, 1);
+    else if (e->kind == ERRAND_PUBLISH)
+        metric_add(&c->metrics, METRIC_cluster_refused_total, 1);
+    e->outcome = outcome;
+    c->under_way--;
+    mailbox_done(&c->box, e->weight);
+    backplane_return(e);
+}
+
+/* --- the links -------------------------------------------------------------------------------- */
+
+static void read_from_all(struct cluster *c, bool yes)
+{
+    for (unsigned i = 0; i < c->shard_count; i++)
+        redis_link_pause(c->shards[i].subscriber, !yes);
+}
+
+static bool workers_have_room(const struct cluster *c)
+{
+    for (unsigned i = 0; i < c->settings.shop->count; i++)
+        if (mailbox_crowded(c->route->boxes[i], c->route->crowded / 2))
+            return false;
+    return true;
+}
+
+static void look_for_room(uv_timer_t *timer)
+{
+    struct cluster *c = timer->data;
+    if (!workers_have_room(c))
+        return;
+    uv_timer_stop(timer);
+    c->crowded = false;
+    read_from_all(c, true);
+}
+
+void cluster_crowded(struct cluster *c, int worker)
+{
+    (void)worker;
+    if (c->crowded || c->closing)
+        return;
+    c->crowded = true;
+    read_from_all(c, false);
+    uv_timer_start(&c->let_go, look_for_room, LOOK_MS, LOOK_MS);
+}
+
+/* What others are told by: readyz, the metrics. */
+static void note_up(struct shard *s)
+{
+    struct cluster *c = s->cluster;
+    bool up = redis_link_is_up(s->commands) && redis_link_is_up(s->subscriber);
+    if (up == s->up)
+        return;
+    s->up = up;
+    c->up += up ? 1 : (unsigned)-1;
+    metric_set(&c->metrics, METRIC_cluster_servers_up, c->up);
+    atomic_store_explicit(&c->settings.shop->away, c->up < c->shard_count, memory_order_relaxed);
+}
+
+static void commands_up(struct redis_link *l, void *user)
+{
+    struct shard *s = user;
+    (void)l;
+    note_up(s);
+    if (s->index == 0 && s->up)
+        nodes_up(&s->cluster->nodes);
+}
+
+static void commands_down(struct redis_link *l, const char *reason, void *user)
+{
+    struct shard *s = user;
+    (void)l;
+    (void)reason;
+    note_up(s);
+    cluster_publish_fail_waiting(s);
+    follow_lost(s);
+    metric_add(&s->cluster->metrics, METRIC_cluster_breaks_total, 1);
+}
+
+static void commands_settled(struct redis_link *l, void *user)
+{
+    (void)l;
+    cluster_publish_waiting(user);
+}
+
+/* Where questions and answers of the brokers come. */
+static void listen_to_brokers(struct shard *s)
+{
+    struct redis_link *l = s->subscriber;
+    struct node_text node = node_text(s->cluster->node);
+    redis_begin(l, 3);
+    redis_arg(l, TEXT("SUBSCRIBE"));
+    redis_arg(l, TEXT(ASK_CHANNEL_ALL));
+    cluster_arg(l, TEXT(ASK_CHANNEL_NODE), (struct text){node.digits, sizeof node.digits});
+    redis_send(l, NULL, NULL);
+}
+
+static void subscriber_up(struct redis_link *l, void *user)
+{
+    struct shard *s = user;
+    (void)l;
+    note_up(s);
+    if (s->index == 0)
+        listen_to_brokers(s);
+    if (s->index == 0 && s->up)
+        nodes_up(&s->cluster->nodes);
+    follow_up(s);
+}
+
+static void subscriber_down(struct redis_link *l, const char *reason, void *user)
+{
+    struct shard *s = user;
+    (void)l;
+    (void)reason;
+    note_up(s);
+    follow_down(s);
+    metric_add(&s->cluster->metrics, METRIC_cluster_breaks_total, 1);
+}
+
+static void message_came(struct redis_link *l, struct text channel, struct text payload, void *user)
+{
+    static const char brokers[] = "hermes:c:";
+    struct shard *s = user;
+    (void)l;
+    if (channel.len > sizeof brokers - 1 && memcmp(channel.at, brokers, sizeof brokers - 1) == 0)
+        ask_message(&s->cluster->ask, payload);
+    else
+        follow_message(s, channel, payload);
+}
+
+static void subscribed(struct redis_link *l, struct text channel, bool yes, void *user)
+{
+    (void)l;
+    follow_confirmed(user, channel, yes);
+}
+
+static const struct redis_link_events command_events = {
+    .up = commands_up, .down = commands_down, .settled = commands_settled};
+static const struct redis_link_events subscriber_events = {.up = subscriber_up,
+    .down = subscriber_down,
+    .message = message_came,
+    .subscribed = subscribed};
+
+/* --- the round of the loop -------------------------------------------------------------------- */
+
+static void do_errand(struct cluster *c, struct errand *e)
+{
+    c->under_way++;
+    switch (e->kind) {
+    case ERRAND_PUBLISH:
+        cluster_publish(c, e);
+        break;
+    case ERRAND_EVENT:
+        cluster_publish_event(c, e);
+        break;
+    case ERRAND_FOLLOW:
+        follow_topic(c, e);
+        break;
+    case ERRAND_PATTERN:
+        follow_pattern(c, e);
+        break;
+    case ERRAND_FETCH:
+        cluster_fetch(c, e);
+        break;
+    case ERRAND_ASK:
+        ask_begin(&c->ask, e);
+        break;
+    }
+}
+
+static void take_rules(struct cluster *c)
+{
+    rules_drop(c->rules);
+    c->rules = rules_box_take(&c->settings.shop->rules);
+}
+
+static void begin_to_stop(struct cluster *c);
+
+static void take_mail(struct cluster *c)
+{
+    mailbox_take(&c->box, &c->tray);
+    while (c->tray.at < c->tray.count) {
+        struct mail mail = c->tray.mails[c->tray.at++];
+        switch (mail.kind) {
+        case MAIL_ERRAND:
+            do_errand(c, mail.item);
+            break;
+        case MAIL_INQUIRY:
+            inquiry_finish(mail.item);
+            break;
+        case MAIL_RULES:
+            take_rules(c);
+            break;
+        default:
+            MUST(mail.kind == MAIL_DRAIN);
+            begin_to_stop(c);
+        }
+    }
+}
+
+/* Publishers that wait for room in the mailbox may go on. */
+static void let_waiters_go(struct cluster *c)
+{
+    uint64_t waiters[MAILBOX_WAITERS_MAX / 64];
+    struct workshop *shop = c->settings.shop;
+    if (mailbox_crowded(&c->box, c->route->crowded / 2) || !mailbox_waiters(&c->box, waiters))
+        return;
+    for (unsigned i = 0; i < shop->count; i++)
+        if (waiters[i / 64] & 1ULL << (i % 64))
+            mailbox_post(shop->route.boxes[i], (struct mail){.kind = MAIL_RESUME});
+}
+
+static void keep_going(uv_idle_t *idle)
+{
+    (void)idle; /* being active is what it is for */
+}
+
+static void maybe_end(struct cluster *c);
+
+static void turn(uv_prepare_t *prepare)
+{
+    struct cluster *c = prepare->data;
+    take_mail(c);
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        struct shard *s = &c->shards[i];
+        cluster_publish_waiting(s);
+        follow_turn(s);
+        if (!c->closing) {
+            redis_link_flush(s->commands);
+            redis_link_flush(s->subscriber);
+        }
+    }
+    let_waiters_go(c);
+    if (c->stopping)
+        maybe_end(c);
+    if (c->closing)
+        return;
+    if (mailbox_sleep(&c->box))
+        uv_idle_stop(&c->unfinished);
+    else
+        uv_idle_start(&c->unfinished, keep_going);
+}
+
+static void mail_came(void *user)
+{
+    (void)user; /* the turn before the next poll does the work */
+}
+
+static void tick(uv_timer_t *timer)
+{
+    struct cluster *c = timer->data;
+    follow_tick(c);
+    metric_set(&c->metrics, METRIC_cluster_nodes, (int64_t)nodes_count(&c->nodes));
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+/* The workers have ended; the admin listener has not, and is told of what it asks. */
+static void begin_to_stop(struct cluster *c)
+{
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    ask_stop(&c->ask);
+    nodes_close(&c->nodes);
+}
+
+static void close_all(struct cluster *c)
+{
+    c->closing = true;
+    mailbox_close(&c->box);
+    take_mail(c); /* what came since */
+    for (unsigned i = 0; i < c->shard_count; i++)
+        c->shards[i].round++; /* no answer is for what there was */
+    follow_fini(c);
+    ask_close(&c->ask);
+    counts_close(&c->counts);
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        cluster_publish_fail_waiting(&c->shards[i]);
+        redis_link_flush(c->shards[i].commands); /* that it is gone */
+        redis_link_close(c->shards[i].commands);
+        redis_link_close(c->shards[i].subscriber);
+    }
+    uv_close((uv_handle_t *)&c->turn, NULL);
+    uv_close((uv_handle_t *)&c->unfinished, NULL);
+    uv_close((uv_handle_t *)&c->tick, NULL);
+    uv_close((uv_handle_t *)&c->let_go, NULL);
+}
+
+static void maybe_end(struct cluster *c)
+{
+    if (!c->closing && ask_is_idle(&c->ask))
+        close_all(c);
+}
+
+void cluster_stop(struct cluster *c)
+{
+    mailbox_post(&c->box, (struct mail){.kind = MAIL_DRAIN});
+}
+
+/* --- start and stop --------------------------------------------------------------------------- */
+
+static bool needs_tls(const struct cluster *c)
+{
+    for (unsigned i = 0; i < c->shard_count; i++)
+        if (c->urls[i].tls)
+            return true;
+    return false;
+}
+
+static int read_settings(struct cluster *c, char *error, size_t error_size)
+{
+    c->shard_count = (unsigned)redis_urls_read(c->settings.urls, &c->urls, error, error_size);
+    if (c->shard_count == 0)
+        return -1;
+    if (needs_tls(c)) {
+        struct tls_report report = {0};
+        struct tls_client_paths paths = {.ca = *c->settings.ca ? c->settings.ca : NULL};
+        c->trust = tls_trust_load(&paths, &report);
+        if (!c->trust) {
+            snprintf(error, error_size, "%s", report.error);
+            return -1;
+        }
+    }
+    c->shards = calloc(c->shard_count, sizeof *c->shards);
+    if (!c->shards) {
+        snprintf(error, error_size, "out of memory");
+        return -1;
+    }
+    return 0;
+}
+
+static void free_settings(struct cluster *c)
+{
+    redis_urls_free(c->urls, c->shard_count);
+    if (c->trust)
+        tls_trust_drop(c->trust);
+    free(c->shards);
+}
+
+static struct redis_link *open_link(struct shard *s, bool subscribes)
+{
+    struct cluster *c = s->cluster;
+    struct redis_link_settings settings = {
+        .url = &c->urls[s->index],
+        .trust = c->trust,
+        .subscribes = subscribes,
+        .silence_ms = SILENCE_MS,
+        .most_unsent = 2 * (UNSENT + 2 * c->settings.shop->limits.message_bytes),
+        .most_waiting = (size_t)2 * ANSWERS,
+        .scripts = subscribes ? NULL : cluster_scripts,
+        .events = subscribes ? &subscriber_events : &command_events,
+        .logger = c->settings.logger,
+        .user = s,
+    };
+    return redis_link_new(&c->loop, &settings);
+}
+
+static bool open_links(struct cluster *c)
+{
+    bool good = true;
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        struct shard *s = &c->shards[i];
+        s->cluster = c;
+        s->index = i;
+        list_init(&s->topics);
+        list_init(&s->wanting);
+        list_init(&s->asking);
+        list_init(&s->patterns);
+        s->commands = open_link(s, false);
+        s->subscriber = open_link(s, true);
+        good &= s->commands && s->subscriber;
+    }
+    return good;
+}
+
+static void node_changed(uint64_t node, bool here, void *user)
+{
+    struct cluster *c = user;
+    ask_node(&c->ask, node, here);
+}
+
+static void asked(struct errand *e, void *user)
+{
+    cluster_return(user, e, e->outcome);
+}
+
+static void open_parts(struct cluster *c)
+{
+    struct redis_link *first = c->shards[0].commands;
+    nodes_init(&c->nodes, &(struct nodes_settings){.loop = &c->loop,
+                              .link = first,
+                              .script = SCRIPT_NODES,
+                              .id = c->node,
+                              .logger = c->settings.logger,
+                              .changed = node_changed,
+                              .user = c});
+    ask_init(&c->ask, &(struct ask_settings){.loop = &c->loop,
+                          .shop = c->settings.shop,
+                          .home = &c->box,
+                          .link = first,
+                          .nodes = &c->nodes,
+                          .logger = c->settings.logger,
+                          .done = asked,
+                          .user = c});
+    counts_init(&c->counts,
+        &(struct counts_settings){.loop = &c->loop, .script = SCRIPT_COUNTS, .nodes = &c->nodes});
+}
+
+int cluster_open(
+    struct cluster *c, const struct cluster_settings *settings, char *error, size_t error_size)
+{
+    *c = (struct cluster){.settings = *settings, .route = &settings->shop->route};
+    if (read_settings(c, error, error_size) != 0) {
+        free_settings(c);
+        return -1;
+    }
+    c->node = hash_key_random().k0;
+    c->node += c->node == 0;
+    int code = uv_loop_init(&c->loop);
+    if (code == 0 && (code = mailbox_open(&c->box, &c->loop, mail_came, c)) != 0)
+        uv_loop_close(&c->loop);
+    if (code != 0) {
+        snprintf(error, error_size, "cannot make an event loop: %s", uv_strerror(code));
+        free_settings(c);
+        return -1;
+    }
+    uv_prepare_init(&c->loop, &c->turn);
+    uv_idle_init(&c->loop, &c->unfinished);
+    uv_timer_init(&c->loop, &c->tick);
+    uv_timer_init(&c->loop, &c->let_go);
+    c->turn.data = c->tick.data = c->let_go.data = c;
+    if (!open_links(c))
+        die("no memory for the connections to Redis");
+    open_parts(c);
+    take_rules(c);
+    atomic_store(&settings->shop->away, true);
+    settings->shop->route.backplane = &c->box;
+    return 0;
+}
+
+static void cluster_main(void *user)
+{
+    struct cluster *c = user;
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    c->settings.ended(c->settings.user);
+}
+
+int cluster_start(struct cluster *c)
+{
+    uv_prepare_start(&c->turn, turn);
+    uv_timer_start(&c->tick, tick, TICK_MS, TICK_MS);
+    return uv_thread_create(&c->thread, cluster_main, c);
+}
+
+void cluster_join(struct cluster *c)
+{
+    uv_thread_join(&c->thread);
+}
+
+void cluster_fini(struct cluster *c)
+{
+    if (!c->closing) { /* never ran */
+        begin_to_stop(c);
+        close_all(c);
+        uv_run(&c->loop, UV_RUN_DEFAULT);
+    }
+    for (unsigned i = 0; i < c->shard_count; i++)
+        people_fini(&c->shards[i]);
+    nodes_fini(&c->nodes);
+    ask_fini(&c->ask);
+    counts_fini(&c->counts);
+    rules_drop(c->rules);
+    free_settings(c);
+    tray_fini(&c->tray);
+    mailbox_fini(&c->box);
+    MUST(uv_loop_close(&c->loop) == 0);
+}

@@ -1,0 +1,87 @@
+/* What Redis keeps of a topic. */
+#include <stdlib.h>
+
+#include "cluster/cluster.h"
+#include "cluster/scripts.h"
+
+bool fetch_send(struct shard *s, struct text topic, uint64_t from, uint32_t most, size_t bytes,
+    struct history_limits limits, redis_answer answered, void *user)
+{
+    struct redis_link *l = s->commands;
+    redis_begin(l, 3 + 2 + 5);
+    redis_arg(l, TEXT("EVALSHA"));
+    redis_arg(l, redis_script(l, SCRIPT_FETCH));
+    redis_arg_number(l, 2);
+    cluster_arg(l, TEXT("hermes:t:"), topic);
+    cluster_arg(l, TEXT("hermes:h:"), topic);
+    redis_arg_number(l, from);
+    redis_arg_number(l, most);
+    redis_arg_number(l, bytes);
+    redis_arg_number(l, (limits.age_us + 999) / 1000);
+    redis_arg_number(l, limits.retain);
+    return redis_send(l, answered, user);
+}
+
+/* A number as Lua or Redis writes it. */
+static bool read_number(const struct resp *r, uint64_t *number)
+{
+    uint64_t n = 0;
+    if (r->kind != RESP_TEXT || r->text.len == 0 || r->text.len > 18)
+        return false;
+    for (size_t i = 0; i < r->text.len; i++) {
+        if (r->text.at[i] < '0' || r->text.at[i] > '9')
+            return false;
+        n = n * 10 + (uint64_t)(r->text.at[i] - '0');
+    }
+    *number = n;
+    return true;
+}
+
+struct fetched fetch_read(const struct resp *answer)
+{
+    struct fetched f = {.failed = true};
+    if (!answer || answer->kind != RESP_ARRAY || answer->count < 4)
+        return f;
+    const struct resp *r = answer->items;
+    if (r[0].kind != RESP_TEXT || (r[0].text.len > 0 && !hex_read(r[0].text, &f.epoch)))
+        return f;
+    if (!read_number(&r[1], &f.offset) || !read_number(&r[2], &f.oldest) ||
+        !read_number(&r[3], &f.first))
+        return f;
+    f.frames = r + 4;
+    f.count = answer->count - 4;
+    for (size_t i = 0; i < f.count; i++)
+        if (f.frames[i].kind != RESP_TEXT || !payload_frames_good(f.frames[i].text, 1))
+            return f;
+    f.failed = false;
+    return f;
+}
+
+static void fetched(const struct resp *answer, void *user)
+{
+    struct errand *e = user;
+    struct shard *s = e->carrier;
+    struct fetched f = fetch_read(answer);
+    if (f.failed) {
+        cluster_return(s->cluster, e, ERRAND_UNAVAILABLE);
+        return;
+    }
+    e->epoch = f.epoch;
+    e->offset = f.offset;
+    e->oldest = f.oldest;
+    e->first = f.first;
+    e->count = (uint32_t)f.count;
+    for (size_t i = 0; i < f.count; i++)
+        buf_append_text(&e->found, f.frames[i].text);
+    cluster_return(s->cluster, e, e->found.failed ? ERRAND_NO_MEMORY : ERRAND_DONE);
+}
+
+void cluster_fetch(struct cluster *c, struct errand *e)
+{
+    struct shard *s = cluster_shard(c, e->name);
+    struct history_limits limits = {.age_us = e->age_us, .retain = e->retain};
+    e->carrier = s;
+    if (redis_link_full(s->commands) ||
+        !fetch_send(s, e->name, e->from, e->most, e->bytes, limits, fetched, e))
+        cluster_return(c, e, ERRAND_UNAVAILABLE);
+}

@@ -1,0 +1,490 @@
+#include "cluster/follow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/relay.h"
+#include "cluster/counts.h"
+#include "cluster/followed.h"
+#include "cluster/people.h"
+#include "cluster/scripts.h"
+
+/* CHANNELS: in one SUBSCRIBE; KEYS: in one question. LINGER: seconds that a topic is followed on
+ * when nobody wants it any more. REFRESH: seconds after which a topic's position is looked at
+ * again; TICKS: steps of a second. */
+enum { CHANNELS = 256, KEYS = 64, LINGER = 10, REFRESH = 1200, TICKS = 10 };
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static bool is_named(const void *item, const void *wanted)
+{
+    return text_equal(followed_name(item), *(const struct text *)wanted);
+}
+
+struct followed *followed_find(struct cluster *c, uint64_t hash, struct text name)
+{
+    return map_find(&c->topics, hash, is_named, &name);
+}
+
+static void want(struct followed *f)
+{
+    list_remove(&f->queue);
+    f->state = FOLLOW_AWAY;
+    if (!redis_link_is_up(f->shard->subscriber))
+        return;
+    f->state = FOLLOW_WANTED;
+    list_append(&f->shard->wanting, &f->queue);
+}
+
+void followed_ask(struct followed *f)
+{
+    list_remove(&f->queue);
+    f->state = FOLLOW_ASKING;
+    list_append(&f->shard->asking, &f->queue);
+}
+
+static struct followed *followed_new(struct cluster *c, uint64_t hash, struct text name)
+{
+    struct followed *f = malloc(sizeof *f + name.len);
+    if (!f)
+        return NULL;
+    *f = (struct followed){.shard = cluster_shard(c, name),
+        .hash = hash,
+        .age = (uint32_t)(hash % REFRESH), /* not all at once */
+        .name_len = (uint32_t)name.len};
+    memcpy(f->name, name.at, name.len);
+    if (!map_add(&c->topics, hash, f)) {
+        free(f);
+        return NULL;
+    }
+    list_init(&f->node);
+    counts_add(&f->counted, f->shard->commands, followed_name(f));
+    list_init(&f->queue);
+    list_append(&f->shard->topics, &f->node);
+    f->shard->topic_count++;
+    want(f);
+    metric_add(&c->metrics, METRIC_cluster_topics, 1);
+    return f;
+}
+
+void followed_answer(struct followed *f, enum errand_outcome outcome)
+{
+    struct errand *e;
+    while ((e = errands_take(&f->wanted)) != NULL) {
+        e->epoch = f->epoch;
+        e->offset = f->offset;
+        cluster_return(f->shard->cluster, e, outcome);
+    }
+}
+
+/* The publishes whose messages have come, or will not for now. */
+static void answer_behind(struct followed *f, uint64_t epoch, uint64_t offset)
+{
+    while (
+        f->behind.first && (f->behind.first->epoch != epoch || f->behind.first->offset <= offset))
+        cluster_return(f->shard->cluster, errands_take(&f->behind), ERRAND_DONE);
+}
+
+static void followed_free(struct cluster *c, struct followed *f)
+{
+    followed_answer(f, ERRAND_UNAVAILABLE);
+    answer_behind(f, 0, 0);
+    followed_drop_held(f);
+    if (f->shard->swept == &f->node)
+        f->shard->swept = f->node.next;
+    counts_remove(&c->counts, &f->counted);
+    list_remove(&f->queue);
+    list_remove(&f->node);
+    f->shard->topic_count--;
+    map_remove(&c->topics, f->hash, f);
+    metric_add(&c->metrics, METRIC_cluster_topics, -1);
+    free(f);
+}
+
+/* --- errands ---------------------------------------------------------------------------------- */
+
+static bool is_ready(const struct followed *f, const struct errand *e)
+{
+    return f->live && (!e->watches || f->watching);
+}
+
+void followed_ready(struct followed *f)
+{
+    struct errands waiting = f->wanted;
+    struct errand *e;
+    f->wanted = (struct errands){NULL, NULL};
+    while ((e = errands_take(&waiting)) != NULL) {
+        if (is_ready(f, e))
+            cluster_return(f->shard->cluster, e, ERRAND_DONE);
+        else
+            errands_add(&f->wanted, e);
+    }
+}
+
+void follow_topic(struct cluster *c, struct errand *e)
+{
+    struct followed *f = followed_find(c, e->hash, e->name);
+    struct shard *s = cluster_shard(c, e->name);
+    if (f && is_ready(f, e)) {
+        f->quiet = 0;
+        cluster_return(c, e, ERRAND_DONE);
+        return;
+    }
+    if (!s->up) {
+        cluster_return(c, e, ERRAND_UNAVAILABLE);
+        return;
+    }
+    if (!f && !(f = followed_new(c, e->hash, e->name))) {
+        cluster_return(c, e, ERRAND_NO_MEMORY);
+        return;
+    }
+    f->quiet = 0;
+    errands_add(&f->wanted, e);
+    if (e->watches && !f->watched) {
+        f->watched = true;
+        if (f->state > FOLLOW_WANTED)
+            people_watch(s, followed_name(f));
+    }
+}
+
+bool follow_await(struct cluster *c, struct errand *e)
+{
+    struct followed *f = followed_find(c, e->hash, e->name);
+    struct relay_place place;
+    if (!f || !f->live || !redis_link_is_up(f->shard->subscriber) ||
+        !route_place(c->route, f->hash, followed_name(f), &place))
+        return false;
+    if (place.epoch != e->epoch || place.offset >= e->offset)
+        return false;
+    errands_add(&f->behind, e);
+    return true;
+}
+
+/* --- the link --------------------------------------------------------------------------------- */
+
+void follow_up(struct shard *s)
+{
+    s->round++;
+    for (struct list *at = s->topics.next; at != &s->topics; at = at->next)
+        want(LIST_ITEM(at, struct followed, node));
+    pattern_channels_up(s);
+}
+
+void follow_down(struct shard *s)
+{
+    for (struct list *at = s->topics.next, *next; at != &s->topics; at = next) {
+        struct followed *f = LIST_ITEM(at, struct followed, node);
+        next = at->next;
+        list_remove(&f->queue);
+        f->state = FOLLOW_AWAY;
+        f->watching = false;
+        f->again = false;
+        followed_drop_held(f);
+        followed_answer(f, ERRAND_UNAVAILABLE);
+        answer_behind(f, 0, 0);
+        if (!f->live)
+            followed_free(s->cluster, f);
+    }
+    pattern_channels_down(s);
+}
+
+/* SUBSCRIBE, once for many; what follows is asked for when it is confirmed. */
+static void subscribe(struct shard *s)
+{
+    struct redis_link *l = s->subscriber;
+    while (!list_empty(&s->wanting) && redis_link_is_up(l) && !redis_link_full(l)) {
+        unsigned count = 0;
+        for (struct list *at = s->wanting.next; at != &s->wanting && count < CHANNELS;
+             at = at->next)
+            count += 1 + LIST_ITEM(at, struct followed, queue)->watched;
+        redis_begin(l, 1 + count);
+        redis_arg(l, TEXT("SUBSCRIBE"));
+        while (count > 0) {
+            struct followed *f = LIST_ITEM(s->wanting.next, struct followed, queue);
+            list_remove(&f->queue);
+            f->state = FOLLOW_SUBSCRIBING;
+            cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
+            count--;
+            if (f->watched) {
+                cluster_arg(l, TEXT("hermes:w:"), followed_name(f));
+                count--;
+            }
+        }
+        redis_send(l, NULL, NULL);
+    }
+}
+
+/* --- positions -------------------------------------------------------------------------------- */
+
+struct question {
+    struct shard *shard;
+    unsigned round;
+    unsigned count;
+    struct followed *topics[KEYS];
+};
+
+static bool read_position(const struct resp *items, uint64_t *epoch, uint64_t *offset)
+{
+    const struct text *digits = &items[1].text;
+    if (items[0].kind != RESP_TEXT || items[1].kind != RESP_TEXT ||
+        !hex_read(items[0].text, epoch) || *epoch == 0 || digits->len == 0 || digits->len > 18)
+        return false;
+    *offset = 0;
+    for (size_t i = 0; i < digits->len; i++)
+        *offset = *offset * 10 + (uint64_t)(digits->at[i] - '0');
+    return true;
+}
+
+static void positions_came(const struct resp *answer, void *user)
+{
+    struct question *q = user;
+    struct shard *s = q->shard;
+    bool good = answer && answer->kind == RESP_ARRAY && answer->count == 2 * q->count;
+    if (q->round == s->round && redis_link_is_up(s->subscriber) && answer && !good) {
+        LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
+            "redis refused to tell positions",
+            LOG_TEXT("reason", answer->kind == RESP_ERROR ? answer->text : TEXT("not understood")));
+        redis_link_break(s->subscriber, "it does not tell where topics are");
+    } else if (q->round == s->round && redis_link_is_up(s->subscriber) && good) {
+        for (unsigned i = 0; i < q->count; i++) {
+            uint64_t epoch;
+            uint64_t offset;
+            if (!read_position(answer->items + (size_t)2 * i, &epoch, &offset)) {
+                redis_link_break(s->subscriber, "a position is not understood");
+                break;
+            }
+            followed_positioned(q->topics[i], epoch, offset);
+        }
+    } else if (q->round == s->round && redis_link_is_up(s->subscriber)) {
+        /* The other link broke: they are asked for again when it is back. */
+        for (unsigned i = 0; i < q->count; i++)
+            followed_ask(q->topics[i]);
+    }
+    free(q);
+}
+
+static void ask_positions(struct shard *s)
+{
+    struct redis_link *l = s->commands;
+    while (!list_empty(&s->asking) && redis_link_is_up(l) && !redis_link_full(l)) {
+        struct question *q = malloc(sizeof *q);
+        if (!q)
+            return; /* the next turn may have more luck */
+        *q = (struct question){.shard = s, .round = s->round};
+        while (q->count < KEYS && !list_empty(&s->asking)) {
+            struct followed *f = LIST_ITEM(s->asking.next, struct followed, queue);
+            list_remove(&f->queue);
+            q->topics[q->count++] = f;
+        }
+        redis_begin(l, 3 + q->count + 1 + q->count);
+        redis_arg(l, TEXT("EVALSHA"));
+        redis_arg(l, redis_script(l, SCRIPT_POSITIONS));
+        redis_arg_number(l, q->count);
+        for (unsigned i = 0; i < q->count; i++)
+            cluster_arg(l, TEXT("hermes:t:"), followed_name(q->topics[i]));
+        redis_arg(l, TEXT(IDLE_MS));
+        for (unsigned i = 0; i < q->count; i++) {
+            char epoch[HEX_DIGITS];
+            cluster_epoch(s->cluster, epoch);
+            redis_arg(l, (struct text){epoch, sizeof epoch});
+        }
+        if (!redis_send(l, positions_came, q)) {
+            for (unsigned i = 0; i < q->count; i++)
+                followed_ask(q->topics[i]);
+            free(q);
+            return;
+        }
+    }
+}
+
+void follow_turn(struct shard *s)
+{
+    subscribe(s);
+    pattern_channels_turn(s);
+    ask_positions(s);
+}
+
+/* --- what comes ------------------------------------------------------------------------------- */
+
+/* What stands behind such a prefix. */
+static bool behind(struct text channel, const char *prefix, struct text *rest)
+{
+    size_t len = strlen(prefix);
+    if (channel.len < len || memcmp(channel.at, prefix, len) != 0)
+        return false;
+    *rest = (struct text){channel.at + len, channel.len - len};
+    return true;
+}
+
+void follow_confirmed(struct shard *s, struct text channel, bool yes)
+{
+    struct cluster *c = s->cluster;
+    struct text name;
+    struct followed *f;
+    if (!yes)
+        return;
+    if (behind(channel, "hermes:m:", &name)) {
+        f = followed_find(c, registry_hash(&c->route->registry, name), name);
+        if (f && f->state == FOLLOW_SUBSCRIBING)
+            followed_ask(f);
+        else if (f && f->state == FOLLOW_SETTLING)
+            followed_settle(f);
+    } else if (behind(channel, "hermes:w:", &name)) {
+        f = followed_find(c, registry_hash(&c->route->registry, name), name);
+        if (f && f->watched) {
+            f->watching = true;
+            followed_ready(f);
+        }
+    } else {
+        pattern_channels_confirmed(s, channel);
+    }
+}
+
+enum relay_result followed_relay(struct cluster *c, struct followed *f, uint64_t hash,
+    struct text topic, uint64_t epoch, struct message *m)
+{
+    struct relayed relayed = route_relay(c->route, cluster_rule(c, topic), hash, topic, epoch, m);
+    if (relayed.crowded >= 0)
+        cluster_crowded(c, relayed.crowded);
+    if (f && (relayed.result == RELAY_DONE || relayed.result == RELAY_KNOWN))
+        answer_behind(f, epoch, m->offset + m->count - 1);
+    return relayed.result;
+}
+
+static struct message *message_of(const struct payload *p)
+{
+    struct message *m = message_begin(p->frames.len);
+    if (!m)
+        return NULL;
+    memcpy(m->frames, p->frames.at, p->frames.len);
+    m->len = (uint32_t)p->frames.len;
+    m->count = p->count;
+    m->offset = p->offset;
+    m->except = p->except;
+    return m;
+}
+
+static void messages_came(struct shard *s, const struct payload *p)
+{
+    struct cluster *c = s->cluster;
+    uint64_t hash = registry_hash(&c->route->registry, p->topic);
+    struct followed *f = followed_find(c, hash, p->topic);
+    struct message *m = message_of(p);
+    metric_add(&c->metrics, METRIC_cluster_received_total, p->count);
+    if (!m) {
+        if (f && f->state == FOLLOW_LIVE)
+            followed_ask(f); /* what is missing will be found missing */
+        else if (f)
+            f->again = true;
+        return;
+    }
+    if (!f || !f->live || f->state == FOLLOW_LIVE) {
+        enum relay_result result = followed_relay(c, f, hash, p->topic, p->epoch, m);
+        if (f && f->live && result == RELAY_HOLE) {
+            followed_ask(f);
+        } else if (!f || f->live) {
+            message_drop(m);
+            return;
+        }
+    }
+    followed_hold(f, p->epoch, m);
+}
+
+void follow_message(struct shard *s, struct text channel, struct text payload)
+{
+    struct payload p;
+    if (!payload_read(payload, &p))
+        LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
+            "a message from redis is not understood", LOG_TEXT("channel", channel));
+    else if (p.kind == PAYLOAD_EVENT)
+        people_event(s, &p);
+    else
+        messages_came(s, &p);
+}
+
+/* --- once a second ---------------------------------------------------------------------------- */
+
+/* Whether it has been let go of. */
+static bool let_go(struct cluster *c, struct followed *f)
+{
+    struct redis_link *l = f->shard->subscriber;
+    if (f->wanted.first || f->state == FOLLOW_SETTLING || f->state == FOLLOW_FETCHING ||
+        f->state == FOLLOW_ASKING || f->state == FOLLOW_SUBSCRIBING)
+        return false;
+    if (f->live && route_unfollow(c->route, f->hash, followed_name(f), f->quiet >= LINGER)) {
+        f->quiet = 0;
+        return false;
+    }
+    if (f->quiet++ < LINGER)
+        return false;
+    if (redis_link_is_up(l)) {
+        redis_begin(l, f->watched ? 3 : 2);
+        redis_arg(l, TEXT("UNSUBSCRIBE"));
+        cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
+        if (f->watched)
+            cluster_arg(l, TEXT("hermes:w:"), followed_name(f));
+        redis_send(l, NULL, NULL);
+    }
+    followed_free(c, f);
+    return true;
+}
+
+/* How many subscribe here now. */
+static void count(struct cluster *c, struct followed *f)
+{
+    struct relay_place place;
+    if (f->live && route_place(c->route, f->hash, followed_name(f), &place))
+        counts_note(&c->counts, &f->counted, place.subscribers);
+}
+
+static void look_at(struct cluster *c, struct followed *f)
+{
+    count(c, f);
+    if (let_go(c, f))
+        return;
+    /* Now and then each is asked for, so that Redis does not forget it; and should what came not be
+     * what Redis says it was, it is found out. */
+    if (f->state == FOLLOW_LIVE && f->shard->up && ++f->age % REFRESH == 0)
+        followed_ask(f);
+}
+
+void follow_tick(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        struct shard *s = &c->shards[i];
+        for (size_t left = s->topic_count / TICKS + 1; left > 0; left--) {
+            if (!s->swept || s->swept == &s->topics)
+                s->swept = s->topics.next;
+            if (s->swept == &s->topics)
+                break;
+            struct followed *f = LIST_ITEM(s->swept, struct followed, node);
+            s->swept = s->swept->next;
+            look_at(c, f);
+        }
+    }
+    pattern_channels_tick(c);
+}
+
+void follow_lost(struct shard *s)
+{
+    for (struct list *at = s->topics.next; at != &s->topics; at = at->next) {
+        struct followed *f = LIST_ITEM(at, struct followed, node);
+        if (!f->live)
+            followed_answer(f, ERRAND_UNAVAILABLE);
+    }
+}
+
+void follow_fini(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        struct shard *s = &c->shards[i];
+        while (!list_empty(&s->topics)) {
+            struct followed *f = LIST_ITEM(s->topics.next, struct followed, node);
+            if (f->live)
+                route_unfollow(c->route, f->hash, followed_name(f), true);
+            followed_free(c, f);
+        }
+        pattern_channels_fini(s);
+    }
+    map_fini(&c->topics);
+}

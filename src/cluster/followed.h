@@ -1,0 +1,114 @@
+/* One far topic that this broker follows; between the files that look after it. */
+#ifndef HERMES_CLUSTER_FOLLOWED_H
+#define HERMES_CLUSTER_FOLLOWED_H
+
+#include "cluster/follow.h"
+
+enum follow_state {
+    FOLLOW_AWAY, /* its server is: it waits for it to be back */
+    FOLLOW_WANTED,
+    FOLLOW_SUBSCRIBING,
+    FOLLOW_ASKING,
+    FOLLOW_SETTLING,
+    FOLLOW_FETCHING,
+    FOLLOW_LIVE,
+};
+
+/* A row of messages that came before its turn. */
+struct held {
+    struct held *next;
+    uint64_t epoch;
+    struct message *message;
+};
+
+struct errands {
+    struct errand *first;
+    struct errand *last;
+};
+
+struct followed {
+    struct list node;  /* in its shard's */
+    struct list queue; /* in its shard's `wanting` or `asking` */
+    struct shard *shard;
+    uint64_t hash;
+    enum follow_state state;
+    bool live;              /* in the registry; from the first time on until it goes */
+    bool again;             /* something was thrown away: its position has to be asked for again */
+    bool watched;           /* joins and leaves are wanted too, */
+    bool watching;          /* and come */
+    uint32_t quiet;         /* seconds since somebody wanted it */
+    uint32_t age;           /* looks, see REFRESH */
+    struct counted counted; /* its subscribers here, while it is live */
+    uint64_t epoch;         /* SETTLING, FETCHING: what Redis has said */
+    uint64_t offset;        /* and up to where it has to come by fetching */
+    struct errands wanted;  /* that wait for it to be live */
+    struct errands behind;  /* publishes whose messages have not come yet */
+    struct held *held_first;
+    struct held *held_last;
+    uint32_t name_len;
+    char name[];
+};
+
+static inline struct text followed_name(const struct followed *f)
+{
+    return (struct text){f->name, f->name_len};
+}
+
+static inline void errands_add(struct errands *list, struct errand *e)
+{
+    e->behind = NULL;
+    if (list->last)
+        list->last->behind = e;
+    else
+        list->first = e;
+    list->last = e;
+}
+
+static inline struct errand *errands_take(struct errands *list)
+{
+    struct errand *e = list->first;
+    if (e)
+        list->first = e->behind;
+    if (!list->first)
+        list->last = NULL;
+    return e;
+}
+
+struct followed *followed_find(struct cluster *c, uint64_t hash, struct text name);
+
+/* follow.c: its position has to be asked for. */
+void followed_ask(struct followed *f);
+
+/* follow.c: whoever waits for it is told. */
+void followed_answer(struct followed *f, enum errand_outcome outcome);
+
+/* follow.c: it is live: whoever waits for that is told. */
+void followed_ready(struct followed *f);
+
+/* settle.c: Redis has said where the topic is. */
+void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset);
+
+/* settle.c: all that was published before that has come. */
+void followed_settle(struct followed *f);
+
+/* settle.c: keeps a message until its turn; takes the reference. */
+void followed_hold(struct followed *f, uint64_t epoch, struct message *m);
+void followed_drop_held(struct followed *f);
+
+/* follow.c: gives a message to the registry and says what became of it. */
+enum relay_result followed_relay(struct cluster *c, struct followed *f, uint64_t hash,
+    struct text topic, uint64_t epoch, struct message *m);
+
+/* settle.c: gives all that is held, as far as it goes without a hole; then it is live. */
+void followed_go_live(struct followed *f);
+
+/* patterns.c */
+void pattern_channels_up(struct shard *s);
+void pattern_channels_down(struct shard *s);
+bool pattern_channels_cover(const struct shard *s, struct text topic);
+void pattern_channels_confirmed(struct shard *s, struct text channel);
+void pattern_channels_turn(struct shard *s);
+void pattern_channels_tick(struct cluster *c);
+void pattern_channels_fini(struct shard *s);
+
+#endif

@@ -1,0 +1,164 @@
+#include "cluster/scripts.h"
+
+#include <stddef.h>
+
+#include "cluster/counts.h"
+#include "cluster/nodes.h"
+
+/* A topic's hash, `hermes:t:TOPIC`: e, its epoch; o, the offset of its newest message; a, not
+ * younger than its oldest message (milliseconds); and a field a broker, see cluster/counts.h. Its
+ * list, `hermes:h:TOPIC`: an entry a message, 13 digits of milliseconds and the frame; the last one
+ * has offset o. */
+
+/* Numbers messages that nobody keeps, and publishes them.
+ *
+ * KEYS: the hash.
+ * ARGV: how many; an epoch, if the topic has none; milliseconds until an idle topic is forgotten;
+ *   1: the subscribers are wanted; three channels; the payload behind the place.
+ * Answers: epoch and offset of the last one, 16 digits each; or a list that begins with that and
+ *   goes on with the hash's fields. */
+#define NUMBER                                                                                     \
+    "local k, n = KEYS[1], tonumber(ARGV[1])\n"                                                    \
+    "local e = redis.call('HGET', k, 'e')\n"                                                       \
+    "local fresh = not e\n"                                                                        \
+    "if fresh then e = ARGV[2]; redis.call('HSET', k, 'e', e) end\n"                               \
+    "local o = redis.call('HINCRBY', k, 'o', n)\n"
+
+#define PUBLISH                                                                                    \
+    "local place = e .. string.format('%016x', o - n + 1)\n"                                       \
+    "local body = place .. rest\n"                                                                 \
+    "redis.call('PUBLISH', ARGV[5], body)\n"                                                       \
+    "redis.call('PUBLISH', ARGV[6], body)\n"                                                       \
+    "redis.call('PUBLISH', ARGV[7], body)\n"                                                       \
+    "local last = e .. string.format('%016x', o)\n"                                                \
+    "if ARGV[4] == '0' then return last end\n"                                                     \
+    "local all = redis.call('HGETALL', k)\n"                                                       \
+    "table.insert(all, 1, last)\n"                                                                 \
+    "return all\n"
+
+static const char publish[] = NUMBER /* the time is not set for each of them: that costs */
+    "if fresh or o % 16 < n then redis.call('PEXPIRE', k, ARGV[3]) end\n"
+    "local rest = ARGV[8]\n" PUBLISH;
+
+/* The same, and keeps them.
+ *
+ * KEYS: the hash, the list.
+ * ARGV: as above, but of the payload only what is in front of the frames; then how many messages
+ *   are kept; for how many milliseconds, 0: for good; 1: the newest one stays whatever its age;
+ *   each frame. */
+static const char keep[] =
+    NUMBER "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
+           "local t = redis.call('TIME')\n"
+           "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+           "local stamp = string.format('%013.0f', now)\n"
+           "local frames = {}\n"
+           "for i = 12, #ARGV do\n"
+           "  frames[#frames + 1] = ARGV[i]\n"
+           "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
+           "end\n"
+           "redis.call('LTRIM', h, -most, -1)\n"
+           "if age == 0 or ARGV[11] == '1' then\n"
+           "  redis.call('PERSIST', k)\n"
+           "  redis.call('PERSIST', h)\n"
+           "else\n"
+           "  redis.call('PEXPIRE', h, age)\n"
+           "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
+           "end\n"
+           "if age > 0 then\n"
+           "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
+           "  if now - a >= age then\n"
+           "    local oldest = now\n"
+           "    while redis.call('LLEN', h) > n do\n"
+           "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
+           "      if now - oldest < age then break end\n"
+           "      redis.call('LPOP', h)\n"
+           "      oldest = now\n"
+           "    end\n"
+           "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
+           "  end\n"
+           "end\n"
+           "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
+
+/* Where topics are; those that are not there begin.
+ *
+ * KEYS: hashes.
+ * ARGV: milliseconds until an idle one is forgotten; an epoch for each.
+ * Answers: for each its epoch, and its offset in decimal. */
+static const char positions[] = "local out = {}\n"
+                                "for i, k in ipairs(KEYS) do\n"
+                                "  local p = redis.call('HMGET', k, 'e', 'o')\n"
+                                "  if not p[1] then\n"
+                                "    p = {ARGV[i + 1], '0'}\n"
+                                "    redis.call('HSET', k, 'e', p[1], 'o', p[2])\n"
+                                "    redis.call('PEXPIRE', k, ARGV[1])\n"
+                                "  elseif redis.call('PTTL', k) >= 0 then\n"
+                                "    redis.call('PEXPIRE', k, ARGV[1])\n"
+                                "  end\n"
+                                "  out[2 * i - 1] = p[1]\n"
+                                "  out[2 * i] = p[2] or '0'\n"
+                                "end\n"
+                                "return out\n";
+
+/* Lets a topic begin anew whose server has lost messages that it had numbered: what comes would
+ * have numbers that others have had.
+ *
+ * KEYS: the hash, the list.
+ * ARGV: the epoch that it has; the offset it had come to; another epoch; milliseconds as above.
+ * Answers: its epoch, and its offset in decimal. */
+static const char renew[] =
+    "local p = redis.call('HMGET', KEYS[1], 'e', 'o')\n"
+    "if p[1] and (p[1] ~= ARGV[1] or tonumber(p[2]) >= tonumber(ARGV[2])) then return p end\n"
+    "redis.call('DEL', KEYS[1], KEYS[2])\n"
+    "redis.call('HSET', KEYS[1], 'e', ARGV[3], 'o', '0')\n"
+    "redis.call('PEXPIRE', KEYS[1], ARGV[4])\n"
+    "return {ARGV[3], '0'}\n";
+
+/* What is kept.
+ *
+ * KEYS: the hash, the list.
+ * ARGV: offset of the first one that is wanted, 0: the newest ones; how many at most; how many
+ *   bytes, about; none of so many milliseconds or more, 0: any; 1: but the newest.
+ * Answers: epoch, offset, offset of the oldest one, offset of the first one here, all but the
+ *   first in decimal; and the frames. */
+static const char fetch[] =
+    "local p = redis.call('HMGET', KEYS[1], 'e', 'o')\n"
+    "if not p[1] then return {'', '0', '1', '1'} end\n"
+    "local h, o = KEYS[2], tonumber(p[2])\n"
+    "local from, most, bytes, age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), "
+    "tonumber(ARGV[4])\n"
+    "local len = redis.call('LLEN', h)\n"
+    "local oldest = o - len + 1\n"
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local function old(i)\n"
+    "  local entry = redis.call('LINDEX', h, i)\n"
+    "  return entry and now - tonumber(string.sub(entry, 1, 13)) >= age\n"
+    "end\n"
+    "if age > 0 and len > 0 and old(0) then\n" /* they are in order of their age */
+    "  local low, high = 0, len\n"
+    "  while high - low > 1 do\n"
+    "    local mid = math.floor((low + high) / 2)\n"
+    "    if old(mid) then low = mid else high = mid end\n"
+    "  end\n"
+    "  if high == len and ARGV[5] == '1' then high = len - 1 end\n"
+    "  oldest = oldest + high\n"
+    "end\n"
+    "if from == 0 then from = o - most + 1 end\n"
+    "if from < oldest then from = oldest end\n"
+    "local out = {p[1], p[2], string.format('%.0f', oldest), string.format('%.0f', from)}\n"
+    "local at = from - (o - len + 1)\n"
+    "while at < len and most > 0 and bytes > 0 do\n"
+    "  local step = math.min(most, 32)\n"
+    "  local part = redis.call('LRANGE', h, at, at + step - 1)\n"
+    "  for _, entry in ipairs(part) do\n"
+    "    if bytes <= 0 then break end\n"
+    "    out[#out + 1] = string.sub(entry, 14)\n"
+    "    bytes = bytes - #entry\n"
+    "  end\n"
+    "  at = at + step\n"
+    "  most = most - step\n"
+    "end\n"
+    "return out\n";
+
+const char *const cluster_scripts[] = {
+    publish, keep, positions, renew, fetch, nodes_script, counts_script, NULL};

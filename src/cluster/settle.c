@@ -1,0 +1,341 @@
+/* Making sure that nothing is missing between what a topic's subscribers here have had and what
+ * comes now; or saying what is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/relay.h"
+#include "cluster/followed.h"
+#include "cluster/scripts.h"
+#include "proto/json.h"
+#include "proto/reply2.h"
+
+/* HELD_BYTES: of all topics together. PIECE, PIECE_MESSAGES: fetched at once. */
+enum { HELD_BYTES = 16 << 20, PIECE = 256 * 1024, PIECE_MESSAGES = 2000 };
+
+/* --- messages that wait ----------------------------------------------------------------------- */
+
+static size_t held_weight(const struct message *m)
+{
+    return sizeof(struct held) + message_weight(m);
+}
+
+void followed_hold(struct followed *f, uint64_t epoch, struct message *m)
+{
+    struct cluster *c = f->shard->cluster;
+    struct held *h = c->held < HELD_BYTES ? malloc(sizeof *h) : NULL;
+    if (!h) {
+        f->again = true;
+        message_drop(m);
+        return;
+    }
+    *h = (struct held){.epoch = epoch, .message = m};
+    if (f->held_last)
+        f->held_last->next = h;
+    else
+        f->held_first = h;
+    f->held_last = h;
+    c->held += held_weight(m);
+}
+
+static void drop_first(struct followed *f)
+{
+    struct held *h = f->held_first;
+    f->held_first = h->next;
+    if (!f->held_first)
+        f->held_last = NULL;
+    f->shard->cluster->held -= held_weight(h->message);
+    message_drop(h->message);
+    free(h);
+}
+
+void followed_drop_held(struct followed *f)
+{
+    while (f->held_first)
+        drop_first(f);
+}
+
+/* The offset of the first held message behind `offset`; 0: there is none. */
+static uint64_t next_held(const struct followed *f, uint64_t epoch, uint64_t offset)
+{
+    for (const struct held *h = f->held_first; h; h = h->next)
+        if (h->epoch == epoch && h->message->offset + h->message->count - 1 > offset)
+            return h->message->offset;
+    return 0;
+}
+
+/* --- telling of what is missing --------------------------------------------------------------- */
+
+/* `epoch` 0: it is still the same one. `to` less than `from`: nothing is known to be missing. */
+static void tell_gap(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
+{
+    struct cluster *c = f->shard->cluster;
+    struct buf topic = {0};
+    struct buf frame = {0};
+    json_string_append(&topic, followed_name(f));
+    if (epoch)
+        reply2_gap_anew(&frame, buf_text(&topic), epoch, from, to);
+    else
+        reply2_gap(&frame, buf_text(&topic), from, to);
+    struct message *m = topic.failed || frame.failed ? NULL : message_begin(frame.len);
+    if (m) {
+        memcpy(m->frames, frame.data, frame.len);
+        m->len = (uint32_t)frame.len;
+        m->event = EVENT_GAP;
+        m->lost = to >= from;
+        route_tell(c->route, f->hash, followed_name(f), m);
+        message_drop(m);
+    }
+    if (to >= from)
+        metric_add(&c->metrics, METRIC_cluster_missed_total, (int64_t)(to - from + 1));
+    buf_fini(&topic);
+    buf_fini(&frame);
+}
+
+/* --- fetching what was missed ----------------------------------------------------------------- */
+
+struct request {
+    struct shard *shard;
+    unsigned round;
+    struct followed *topic;
+};
+
+static void fetched(const struct resp *answer, void *user);
+
+static bool fetch(struct followed *f, uint64_t from, uint64_t to)
+{
+    struct shard *s = f->shard;
+    struct route_rule rule = cluster_rule(s->cluster, followed_name(f));
+    if (rule.rule->history.messages == 0 || !redis_link_is_up(s->commands))
+        return false;
+    struct request *r = malloc(sizeof *r);
+    if (!r)
+        return false;
+    *r = (struct request){.shard = s, .round = s->round, .topic = f};
+    uint64_t most = to - from + 1;
+    f->state = FOLLOW_FETCHING;
+    f->offset = to;
+    if (fetch_send(s, followed_name(f), from,
+            (uint32_t)(most < PIECE_MESSAGES ? most : PIECE_MESSAGES), PIECE, rule.rule->history,
+            fetched, r))
+        return true;
+    free(r);
+    return false;
+}
+
+/* Gives up what cannot be had. */
+static void skip(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
+{
+    tell_gap(f, 0, from, to);
+    route_renumber(f->shard->cluster->route, f->hash, followed_name(f), epoch, to);
+}
+
+/* Sees to what is missing up to where messages are held, or up to f->offset. */
+static void fill(struct followed *f)
+{
+    struct cluster *c = f->shard->cluster;
+    struct relay_place place;
+    if (!route_place(c->route, f->hash, followed_name(f), &place))
+        return;
+    uint64_t held = next_held(f, place.epoch, place.offset);
+    uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
+    if (to > place.offset) {
+        if (fetch(f, place.offset + 1, to))
+            return;
+        skip(f, place.epoch, place.offset + 1, to);
+    }
+    followed_go_live(f);
+}
+
+static void give(struct followed *f, const struct fetched *got)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < got->count; i++)
+        len += got->frames[i].text.len;
+    struct message *m = message_begin(len);
+    if (!m)
+        return; /* a gap, then */
+    for (size_t i = 0; i < got->count; i++) {
+        memcpy(m->frames + m->len, got->frames[i].text.at, got->frames[i].text.len);
+        m->len += (uint32_t)got->frames[i].text.len;
+    }
+    m->count = (uint32_t)got->count;
+    m->offset = got->first;
+    followed_relay(f->shard->cluster, f, f->hash, followed_name(f), got->epoch, m);
+    message_drop(m);
+}
+
+static void fetched(const struct resp *answer, void *user)
+{
+    struct request *r = user;
+    struct shard *s = r->shard;
+    struct followed *f = r->topic;
+    bool current = r->round == s->round && redis_link_is_up(s->subscriber);
+    free(r);
+    if (!current)
+        return; /* the topic may be gone; if not, all of this is done again */
+    struct cluster *c = s->cluster;
+    struct fetched got = fetch_read(answer);
+    struct relay_place place;
+    if (!answer || !route_place(c->route, f->hash, followed_name(f), &place)) {
+        followed_ask(f);
+        return;
+    }
+    if (got.failed || got.epoch != place.epoch || got.count == 0) {
+        if (!got.failed && got.epoch != place.epoch) {
+            followed_ask(f);
+            return;
+        }
+        uint64_t held = next_held(f, place.epoch, place.offset);
+        uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
+        if (to > place.offset)
+            skip(f, place.epoch, place.offset + 1, to);
+        followed_go_live(f);
+        return;
+    }
+    if (got.first > place.offset + 1)
+        skip(f, place.epoch, place.offset + 1, got.first - 1);
+    give(f, &got);
+    fill(f);
+}
+
+/* --- positions -------------------------------------------------------------------------------- */
+
+static void renewed(const struct resp *answer, void *user)
+{
+    struct request *r = user;
+    struct shard *s = r->shard;
+    struct followed *f = r->topic;
+    bool current = r->round == s->round && redis_link_is_up(s->subscriber);
+    free(r);
+    (void)answer; /* whatever it is: */
+    if (current)
+        followed_ask(f);
+}
+
+/* Redis has lost what it had numbered. */
+static void renew(struct followed *f, const struct relay_place *place)
+{
+    struct shard *s = f->shard;
+    struct redis_link *l = s->commands;
+    struct request *r = malloc(sizeof *r);
+    char before[HEX_DIGITS];
+    char epoch[HEX_DIGITS];
+    if (!r || !redis_link_is_up(l)) {
+        free(r);
+        followed_ask(f);
+        return;
+    }
+    *r = (struct request){.shard = s, .round = s->round, .topic = f};
+    hex_write(place->epoch, before);
+    cluster_epoch(s->cluster, epoch);
+    f->state = FOLLOW_FETCHING;
+    redis_begin(l, 3 + 2 + 4);
+    redis_arg(l, TEXT("EVALSHA"));
+    redis_arg(l, redis_script(l, SCRIPT_RENEW));
+    redis_arg_number(l, 2);
+    cluster_arg(l, TEXT("hermes:t:"), followed_name(f));
+    cluster_arg(l, TEXT("hermes:h:"), followed_name(f));
+    redis_arg(l, (struct text){before, sizeof before});
+    redis_arg_number(l, place->offset);
+    redis_arg(l, (struct text){epoch, sizeof epoch});
+    redis_arg(l, TEXT(IDLE_MS));
+    if (!redis_send(l, renewed, r)) {
+        free(r);
+        followed_ask(f);
+    }
+}
+
+void followed_go_live(struct followed *f)
+{
+    struct cluster *c = f->shard->cluster;
+    f->state = FOLLOW_LIVE;
+    while (f->held_first) {
+        struct held *h = f->held_first;
+        enum relay_result result =
+            followed_relay(c, f, f->hash, followed_name(f), h->epoch, h->message);
+        if (result == RELAY_HOLE) { /* of another epoch, or something was thrown away before it */
+            followed_ask(f);
+            return;
+        }
+        drop_first(f);
+    }
+    if (f->again) {
+        f->again = false;
+        followed_ask(f);
+    }
+    followed_ready(f);
+}
+
+/* It was not live yet. */
+static void begin(struct followed *f)
+{
+    struct cluster *c = f->shard->cluster;
+    struct text name = followed_name(f);
+    if (!route_follow(c->route, cluster_rule(c, name), f->hash, name, f->epoch, f->offset)) {
+        followed_answer(f, ERRAND_NO_MEMORY);
+        followed_ask(f);
+        return;
+    }
+    f->live = true;
+    followed_go_live(f);
+}
+
+static void confirm_again(struct followed *f)
+{
+    struct redis_link *l = f->shard->subscriber;
+    f->state = FOLLOW_SETTLING;
+    redis_begin(l, 2);
+    redis_arg(l, TEXT("SUBSCRIBE"));
+    cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
+    redis_send(l, NULL, NULL);
+}
+
+void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset)
+{
+    struct relay_place place = {0};
+    f->epoch = epoch;
+    f->offset = offset;
+    if (!f->live) {
+        /* What patterns are owed of it must not be overtaken. */
+        if (pattern_channels_cover(f->shard, followed_name(f)))
+            confirm_again(f);
+        else
+            begin(f);
+        return;
+    }
+    counts_again(&f->shard->cluster->counts, &f->counted);
+    bool there = route_place(f->shard->cluster->route, f->hash, followed_name(f), &place);
+    if (there && place.epoch == epoch && place.offset == offset)
+        followed_go_live(f);
+    else /* what is between may have been published already and be on its way */
+        confirm_again(f);
+}
+
+void followed_settle(struct followed *f)
+{
+    struct cluster *c = f->shard->cluster;
+    struct relay_place place;
+    if (!f->live) {
+        begin(f);
+        return;
+    }
+    if (!route_place(c->route, f->hash, followed_name(f), &place)) {
+        f->live = false; /* cannot be: nothing else ends it */
+        followed_ask(f);
+        return;
+    }
+    if (place.epoch == f->epoch && place.offset > f->offset) {
+        renew(f, &place);
+        return;
+    }
+    if (place.epoch != f->epoch) {
+        bool kept = cluster_rule(c, followed_name(f)).rule->history.messages > 0;
+        uint64_t held = next_held(f, f->epoch, 0);
+        uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
+        LOG_LIMITED(c->settings.logger, LIMIT_CLUSTER, LOG_WARN, "a topic's offsets start anew",
+            LOG_TEXT("topic", followed_name(f)), LOG_NUMBER("offset", f->offset));
+        tell_gap(f, f->epoch, 1, kept ? 0 : to);
+        route_renumber(c->route, f->hash, followed_name(f), f->epoch, kept ? 0 : to);
+    }
+    fill(f);
+}
