@@ -209,6 +209,8 @@
 #define HERMES_TEXT_NO_SUBSCRIPTION "Out of memory: not subscribed."
 #define HERMES_TEXT_NO_TOPICS "Out of memory: topics not listed."
 #define HERMES_TEXT_NO_CLIENTS "Out of memory: presence not told."
+#define HERMES_TEXT_ALONE "The other servers cannot be reached at the moment: ask again."
+#define HERMES_TEXT_TOPICS_FEW "Too many topics were looked at in vain: ask for a longer prefix."
 #define HERMES_TEXT_MAY_NOT_SUBSCRIBE "This topic may not be subscribed."
 #define HERMES_TEXT_MAY_NOT_PUBLISH "Nothing may be published to this topic."
 #define HERMES_TEXT_TOO_LARGE "Data is larger than this topic allows."

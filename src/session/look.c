@@ -5,6 +5,8 @@
 #include "proto/reply.h"
 #include "session/answer.h"
 #include "session/bearer.h"
+#include "session/listing.h"
+#include "session/waiting.h"
 #include "session/worker.h"
 
 /* HISTORY_BYTES: of data in one answer, but for its first message. BYTES_AS_TOPIC: what an answer
@@ -12,14 +14,17 @@
  * PATTERNS_AS_TOPIC: and so many patterns of a token that a topic is compared with. */
 enum { HISTORY_BYTES = 1 << 20, BYTES_AS_TOPIC = 16, PATTERNS_AS_TOPIC = 16 };
 
-static bool is_shown(void *user, struct text name)
+bool session_is_shown(const struct session *s, struct text name)
 {
-    const struct session *s = user;
     return session_may(s, GRANT_SUBSCRIBE, rules_find(s->worker->rules, name), name);
 }
 
-/* Whether there may be topics that the session is not to know of. */
-static bool is_kept_from(const struct session *s)
+static bool is_shown(void *user, struct text name)
+{
+    return session_is_shown(user, name);
+}
+
+bool session_is_kept_from(const struct session *s)
 {
     const struct rules *rules = s->worker->rules;
     if (s->bearer && s->bearer->grants)
@@ -30,6 +35,20 @@ static bool is_kept_from(const struct session *s)
     return false;
 }
 
+void session_write_topics(const struct session *s, struct buf *out, struct text id,
+    const struct topic_row *rows, size_t count, const struct text *next)
+{
+    struct buf texts = {0};
+    for (size_t i = 0; i < count; i++)
+        reply_topics_row(&texts, rows[i].name, rows[i].subscribers);
+    if (s->enveloped)
+        reply2_topics(out, id, buf_text(&texts), next);
+    else
+        reply_topics(out, buf_text(&texts), next);
+    out->failed |= texts.failed;
+    buf_fini(&texts);
+}
+
 void session_list_topics(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
@@ -38,13 +57,13 @@ void session_list_topics(struct session *s, const struct command *c)
         .code = ERROR_RATE_LIMITED, .message = TEXT(HERMES_TEXT_LISTINGS), .id = c->id};
     if (c->pattern.len && !answer_pattern_allowed(s, c->id, c->pattern))
         return;
-    if (!worker_may_list(w, s)) {
+    if ((w->shop->route.backplane && !session_may_wait(s)) || !worker_may_list(w, s)) {
         answer_error(s, &fault);
         return;
     }
     struct topic_choice choice = {
         .prefix = c->prefix, .after = c->after, .pattern = c->pattern, .limit = c->limit};
-    if (is_kept_from(s)) {
+    if (session_is_kept_from(s)) {
         choice.wanted = is_shown;
         choice.user = s;
     }
@@ -54,20 +73,16 @@ void session_list_topics(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
-    struct buf rows = {0};
-    for (size_t i = 0; i < list.count; i++)
-        reply_topics_row(&rows, list.rows[i].name, list.rows[i].subscribers);
-    struct buf *out = answer_begin(s);
-    const struct text *next = list.next.at ? &list.next : NULL;
-    if (s->enveloped)
-        reply2_topics(out, c->id, buf_text(&rows), next);
-    else
-        reply_topics(out, buf_text(&rows), next);
-    out->failed |= rows.failed;
-    buf_fini(&rows);
     size_t seen = list.seen * (1 + session_patterns(s) / PATTERNS_AS_TOPIC);
-    topic_list_fini(&list);
-    answer_send(s);
+    if (w->shop->route.backplane) {
+        session_list_everywhere(s, c, &list);
+    } else {
+        struct buf *out = answer_begin(s);
+        session_write_topics(
+            s, out, c->id, list.rows, list.count, list.next.at ? &list.next : NULL);
+        topic_list_fini(&list);
+        answer_send(s);
+    }
     worker_listed(w, s, seen);
 }
 

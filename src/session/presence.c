@@ -1,20 +1,21 @@
 /* Who is on a topic, and who comes and goes.
  *
  * Nothing is kept for it beside the subscriptions: a question goes to every worker with a
- * subscriber, each lists its own, and the last one sends the answer back. A join or a leave is
- * posted like a message, and only where somebody watches. */
+ * subscriber, and of far topics to the other brokers; each lists its own, and the last one sends
+ * the answer back. A join or a leave is posted like a message, and only where somebody watches; of
+ * far topics it goes to all brokers, for who watches may be anywhere. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/backplane.h"
 #include "broker/local.h"
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/waiting.h"
 #include "session/worker.h"
-
-enum { ASKING_MAX = 16 }; /* questions of one session that are not answered yet */
 
 /* What one worker has found. */
 struct part {
@@ -22,10 +23,11 @@ struct part {
 };
 
 struct presence {
-    struct list asked;       /* in the asking worker's list while its session waits */
-    struct session *session; /* NULL: it waits no more */
+    struct waiting asked;
     struct worker *asker;
-    _Atomic unsigned waiting; /* workers that have not answered, and the asker while it asks */
+    _Atomic unsigned waiting; /* workers that have not answered, the other brokers, and the asker
+                               * while it asks */
+    struct errand far;        /* to those; no home: it is not for them */
     uint64_t hash;
     struct match_set *matches; /* held, or NULL */
     char *texts;               /* the topic, and behind it the command's id */
@@ -50,6 +52,7 @@ static void presence_free(struct presence *p)
 {
     for (unsigned i = 0; i < p->count; i++)
         buf_fini(&p->parts[i].clients);
+    buf_fini(&p->far.found);
     match_set_drop(p->matches);
     free(p->texts);
     free(p);
@@ -66,8 +69,6 @@ static struct presence *presence_new(struct session *s, const struct command *c)
         free(p);
         return NULL;
     }
-    list_init(&p->asked);
-    p->session = s;
     p->asker = s->worker;
     p->count = count;
     p->topic_len = c->topic.len;
@@ -128,22 +129,30 @@ void presence_abandon(struct presence *p)
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
+static void append_clients(struct buf *rows, const struct buf *clients)
+{
+    rows->failed |= clients->failed;
+    for (size_t at = 0; at < clients->len; at += sizeof(uint64_t)) {
+        uint64_t client;
+        memcpy(&client, clients->data + at, sizeof client);
+        reply2_presence_row(rows, client);
+    }
+}
+
 static void answer_presence(struct session *s, struct presence *p)
 {
     struct buf rows = {0};
-    for (unsigned i = 0; i < p->count; i++) {
-        const struct buf *clients = &p->parts[i].clients;
-        rows.failed |= clients->failed;
-        for (size_t at = 0; at < clients->len; at += sizeof(uint64_t)) {
-            uint64_t client;
-            memcpy(&client, clients->data + at, sizeof client);
-            reply2_presence_row(&rows, client);
-        }
-    }
+    for (unsigned i = 0; i < p->count; i++)
+        append_clients(&rows, &p->parts[i].clients);
+    append_clients(&rows, &p->far.found);
+    rows.failed |= p->far.outcome == ERRAND_NO_MEMORY;
     struct buf *out = answer_begin_here(s);
     if (rows.failed)
         reply2_error(
             out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NO_CLIENTS), id_of(p), topic_of(p), TEXT(""));
+    else if (p->far.outcome != ERRAND_DONE) /* half an answer would be a wrong one */
+        reply2_error(
+            out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_ALONE), id_of(p), topic_of(p), TEXT(""));
     else
         reply2_presence(out, id_of(p), topic_of(p), buf_text(&rows));
     buf_fini(&rows);
@@ -159,36 +168,38 @@ size_t worker_presence(struct worker *w, struct presence *p)
         part_done(p);
         return work;
     }
-    if (p->session) {
-        p->session->asking--;
-        list_remove(&p->asked);
-        if (p->session->state == SESSION_OPEN)
-            answer_presence(p->session, p);
-    }
+    struct session *s = waiting_end(&p->asked);
+    if (s)
+        answer_presence(s, p);
     presence_free(p);
     return work;
 }
 
-void session_forget_presence(struct session *s)
-{
-    struct list *asked = &s->worker->asked;
-    if (s->asking == 0)
-        return;
-    for (struct list *at = asked->next, *next; at != asked; at = next) {
-        struct presence *p = LIST_ITEM(at, struct presence, asked);
-        next = at->next;
-        if (p->session != s)
-            continue;
-        s->asking--;
-        p->session = NULL;
-        list_remove(&p->asked);
-    }
-}
-
 /* --- the question ----------------------------------------------------------------------------- */
 
-/* Asks the workers, and answers at once where there are none to be asked. */
-static void ask(struct presence *p, const uint64_t *workers)
+/* Back from the other brokers; or it never will be, since the worker has ended. */
+static void far_done(struct errand *e)
+{
+    part_done(LIST_ITEM(e, struct presence, far));
+}
+
+static void ask_others(struct presence *p)
+{
+    struct errand *e = &p->far;
+    atomic_fetch_add_explicit(&p->waiting, 1, memory_order_relaxed);
+    *e = (struct errand){.kind = ERRAND_ASK,
+        .home = &p->asker->box,
+        .done = far_done,
+        .lost = far_done,
+        .hash = p->hash,
+        .name = topic_of(p),
+        .weight = (uint32_t)(sizeof *p + p->topic_len),
+        .ask = ASK_PRESENCE};
+    backplane_send(&p->asker->shop->route, e);
+}
+
+/* Asks the workers, and answers at once where there is nobody to be asked. */
+static void ask(struct presence *p, const uint64_t *workers, bool far)
 {
     struct mail mail = {.kind = MAIL_PRESENCE, .item = p};
     struct mailbox **boxes = p->asker->shop->route.boxes;
@@ -201,6 +212,8 @@ static void ask(struct presence *p, const uint64_t *workers)
         if (!mailbox_post(boxes[i], mail))
             atomic_fetch_sub_explicit(&p->waiting, 1, memory_order_relaxed);
     }
+    if (far)
+        ask_others(p);
     part_done(p);
 }
 
@@ -222,7 +235,7 @@ void session_ask_presence(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
-    if (s->asking >= ASKING_MAX || !worker_may_list(w, s)) {
+    if (!session_may_wait(s) || !worker_may_list(w, s)) {
         fault.code = ERROR_RATE_LIMITED;
         fault.message = TEXT(HERMES_TEXT_LISTINGS);
         answer_error(s, &fault);
@@ -241,24 +254,59 @@ void session_ask_presence(struct session *s, const struct command *c)
     }
     p->matches = audience.matches;
     p->subscribers = audience.subscribers;
-    list_append(&w->asked, &p->asked);
-    s->asking++;
+    waiting_begin(&p->asked, s, WAITING_PRESENCE);
     size_t work = audience.subscribers + (p->matches ? p->matches->count : 0);
-    ask(p, audience.workers); /* it may be answered, and gone, when this returns */
+    ask(p, audience.workers,
+        route_is_far(route, rule.rule)); /* it may be answered, and gone, when this returns */
     worker_listed(w, s, work);
 }
 
 /* --- comings and goings ----------------------------------------------------------------------- */
+
+/* To all brokers. */
+struct far_event {
+    struct errand errand;
+    char topic[];
+};
+
+static void event_done(struct errand *e)
+{
+    free(LIST_ITEM(e, struct far_event, errand));
+}
+
+/* Takes the message. While the cluster thread is behind with publishes nothing is told: who watches
+ * asks now and then anyway, for whoever is lost with a broker does not take leave either. */
+static void tell_far(struct worker *w, uint64_t hash, struct text topic, struct message *m)
+{
+    struct route *route = &w->shop->route;
+    bool crowded = mailbox_crowded(route->backplane, route->crowded);
+    struct far_event *event = crowded ? NULL : calloc(1, sizeof *event + topic.len);
+    if (!event) {
+        message_drop(m);
+        return;
+    }
+    memcpy(event->topic, topic.at, topic.len);
+    event->errand = (struct errand){.kind = ERRAND_EVENT,
+        .home = &w->box,
+        .done = event_done,
+        .lost = event_done,
+        .hash = hash,
+        .name = {event->topic, topic.len},
+        .weight = (uint32_t)(sizeof *event + topic.len) + message_weight(m),
+        .message = m};
+    backplane_send(route, &event->errand);
+}
 
 void session_tell_presence(struct session *s, struct registry_topic *topic, bool joined)
 {
     struct worker *w = s->worker;
     struct route *route = &w->shop->route;
     struct text name = registry_name(&route->registry, topic);
-    if (!route_watched(route, topic))
+    if (!route->backplane && !route_watched(route, topic))
         return;
     struct route_rule rule = worker_rule(w, name);
-    if (!rule.rule->presence)
+    bool far = route_is_far(route, rule.rule);
+    if (!rule.rule->presence || (!far && !route_watched(route, topic)))
         return;
     struct buf frame = {0};
     reply2_presence_event(&frame, joined, name, s->client);
@@ -267,7 +315,10 @@ void session_tell_presence(struct session *s, struct registry_topic *topic, bool
         memcpy(m->frames, frame.data, frame.len);
         m->len = (uint32_t)frame.len;
         m->except = s->client;
-        route_event(route, rule, topic->hash, name, m);
+        if (far)
+            tell_far(w, topic->hash, name, m);
+        else
+            route_event(route, rule, topic->hash, name, m);
     }
     buf_fini(&frame);
 }

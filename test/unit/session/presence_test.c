@@ -106,7 +106,7 @@ static void questions_wait_for_the_slowest_worker_and_not_for_each_other(void **
     }
     for (int i = 0; i < 8; i++)
         uv_run(&w->loop, UV_RUN_NOWAIT); /* not the other one */
-    assert_false(list_empty(&w->asked));
+    assert_false(list_empty(&w->waiting));
     for (int i = 0; i < 16; i += 2) {
         char text[1024], end[32];
         const char *payload;
@@ -121,7 +121,7 @@ static void questions_wait_for_the_slowest_worker_and_not_for_each_other(void **
         snprintf(id, sizeof id, "%d", i);
         expect_list(&r, &c[0], "far", id, c, 3, 1 << 1);
     }
-    assert_true(list_empty(&w->asked));
+    assert_true(list_empty(&w->waiting));
     for (int i = 0; i < 3; i++)
         client_drop(&r, &c[i]);
     rig_close(&r);
@@ -152,7 +152,7 @@ static void nobody_has_more_than_some_questions_under_way(void **state)
     rig_close(&r);
 }
 
-/* Seen to fail (a use after free) without session_forget_presence. */
+/* Seen to fail (a use after free) without session_forget_waiting. */
 static void who_asked_may_end_before_the_answer_comes(void **state)
 {
     (void)state;
@@ -165,11 +165,11 @@ static void who_asked_may_end_before_the_answer_comes(void **state)
     struct worker *w = &r.shop.workers[0];
     feed_text(asks.session, "{\"type\":\"presence\",\"topic\":\"t\"}");
     feed_text(asks.session, "{\"type\":\"presence\",\"topic\":\"t\"}");
-    assert_false(list_empty(&w->asked));
+    assert_false(list_empty(&w->waiting));
     peer_drop(&asks.peer, false);
     uv_run(&w->loop, UV_RUN_NOWAIT);
     uv_run(&w->loop, UV_RUN_NOWAIT);
-    assert_true(list_empty(&w->asked));
+    assert_true(list_empty(&w->waiting));
     assert_int_equal(w->sessions.used, 0);
     client_open2(&r, 0, &later, 0); /* it may have the other's place */
     rig_settle(&r);
@@ -227,7 +227,7 @@ static void a_rule_may_forbid_to_ask(void **state)
             "\",\"topic\":\"%s\",\"id\":\"q\"}",
             topics[i]);
     }
-    assert_true(list_empty(&r.shop.workers[0].asked));
+    assert_true(list_empty(&r.shop.workers[0].waiting));
     client_drop(&r, &c);
     rig_close(&r);
 }
