@@ -96,9 +96,11 @@ static const char *host_read(struct redis_url *url, struct text *rest)
         return "the host's name is too long";
     if (ipv6 && (len == most || at[len] != ']'))
         return "an IPv6 address has to stand in brackets, as [::1]";
-    url->host = strndup(at, len);
+    url->host = malloc(len + 1);
     if (!url->host)
         return "there is no memory";
+    memcpy(url->host, at, len);
+    url->host[len] = 0;
     rest->at = at + len + ipv6;
     rest->len = most - len - ipv6;
     return NULL;
