@@ -13,6 +13,7 @@
 #include "admin/loads.h"
 #include "base/clock.h"
 #include "base/die.h"
+#include "broker/backplane.h"
 #include "net/endpoint.h"
 #include "net/listen.h"
 #include "session/inquiry.h"
@@ -172,6 +173,19 @@ void admin_ask(struct admin *a, struct inquiry *q, const uint64_t *workers)
     inquiry_ask(q, a->settings.shop, workers);
 }
 
+static void lost(struct errand *e)
+{
+    die("errand %d was lost, though the listener waits for all", (int)e->kind);
+}
+
+void admin_send(struct admin *a, struct errand *e)
+{
+    a->asking++;
+    e->home = &a->box;
+    e->lost = lost;
+    backplane_send(&a->settings.shop->route, e);
+}
+
 static void mail_came(void *user)
 {
     struct admin *a = user;
@@ -182,6 +196,9 @@ static void mail_came(void *user)
             if (mail.kind == MAIL_INQUIRY) {
                 a->asking--;
                 inquiry_finish(mail.item);
+            } else if (mail.kind == MAIL_ERRAND) {
+                a->asking--;
+                errand_finish(mail.item);
             } else if (mail.kind == MAIL_RULES) {
                 take_token(a, mail.item);
             } else {

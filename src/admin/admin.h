@@ -24,6 +24,7 @@
 enum { ADMIN_LISTENERS_MAX = 16, ADMIN_CONNECTIONS_MAX = 64, ADMIN_READ = 64 * 1024 };
 
 struct api;
+struct errand;
 struct inquiry;
 struct load;
 
@@ -66,7 +67,7 @@ struct admin {
     struct list connections; /* struct http_conn; the idle ones as they became so */
     unsigned connection_count;
     size_t held_bytes;   /* of requests, in all connections */
-    unsigned asking;     /* inquiries that are not answered yet */
+    unsigned asking;     /* inquiries and errands that are not back yet */
     uint64_t started_ms; /* clock_ms() */
     bool stopping;
     bool ending; /* nothing is left: the handles are being closed */
@@ -104,6 +105,9 @@ void admin_fini(struct admin *a);
 /* inquiry_ask, remembered, so that the listener does not end before the answer is there: for all
  * that it asks. */
 void admin_ask(struct admin *a, struct inquiry *q, const uint64_t *workers);
+
+/* The same with backplane_send: what is set for that, but `home` and `lost`, is the caller's. */
+void admin_send(struct admin *a, struct errand *e);
 
 static inline struct text admin_token(const struct admin *a)
 {

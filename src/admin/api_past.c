@@ -1,7 +1,10 @@
 /* What a topic keeps, and who subscribes to it: as the commands `history` and `presence` tell. */
+#include <stdlib.h>
+
 #include "admin/admin.h"
 #include "admin/api.h"
 #include "admin/api_state.h"
+#include "broker/backplane.h"
 #include "broker/message.h"
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
@@ -95,42 +98,98 @@ void api_history(struct exchange *x)
 
 /* --- presence --------------------------------------------------------------------------------- */
 
-static void answer_roll(struct roll *r, void *context)
+struct presence {
+    struct exchange *x;
+    struct roll *roll;
+    struct errand far; /* of the other brokers */
+    unsigned waiting;
+};
+
+static size_t append_clients(struct buf *rows, const struct buf *found)
 {
-    struct exchange *x = context;
+    rows->failed |= found->failed;
+    for (size_t at = 0; at < found->len; at += sizeof(uint64_t)) {
+        uint64_t client;
+        memcpy(&client, found->data + at, sizeof client);
+        reply2_presence_row(rows, client);
+    }
+    return found->len / sizeof(uint64_t);
+}
+
+static void answer_presence(struct presence *p)
+{
+    struct exchange *x = p->x;
+    struct roll *r = p->roll;
     struct buf rows = {0}, frame = {0};
     char count[48];
-    size_t clients = 0;
-    for (unsigned i = 0; i < r->inquiry.count; i++) {
-        const struct buf *found = &r->inquiry.parts[i].found;
-        rows.failed |= found->failed;
-        for (size_t at = 0; at < found->len; at += sizeof(uint64_t), clients++) {
-            uint64_t client;
-            memcpy(&client, found->data + at, sizeof client);
-            reply2_presence_row(&rows, client);
-        }
-    }
+    size_t clients = append_clients(&rows, &p->far.found);
+    bool alone = p->far.outcome == ERRAND_UNAVAILABLE;
+    for (unsigned i = 0; i < r->inquiry.count; i++)
+        clients += append_clients(&rows, &r->inquiry.parts[i].found);
     reply2_presence(&frame, TEXT(""), r->topic, buf_text(&rows));
-    frame.failed |= rows.failed;
+    frame.failed |= rows.failed || p->far.outcome == ERRAND_NO_MEMORY;
     buf_fini(&rows);
     roll_free(r);
+    buf_fini(&p->far.found);
+    free(p);
+    if (alone) {
+        buf_fini(&frame);
+        api_alone(x);
+        return;
+    }
     snprintf(count, sizeof count, ",\"count\":%zu", clients);
     answer_frame(x, &frame, count);
 }
 
-void api_presence(struct exchange *x)
+static void presence_part_done(struct presence *p)
+{
+    if (--p->waiting == 0)
+        answer_presence(p);
+}
+
+static void roll_done(struct roll *r, void *context)
+{
+    (void)r;
+    presence_part_done(context);
+}
+
+static void far_done(struct errand *e)
+{
+    presence_part_done(LIST_ITEM(e, struct presence, far));
+}
+
+static void ask_who_is_there(struct exchange *x, struct text topic)
 {
     struct admin *a = x->admin;
-    struct buf topic = {0};
-    if (api_take_topic(x, &topic)) {
-        struct roll *r = roll_new(a->settings.shop, &a->box, buf_text(&topic));
-        if (r) {
-            r->done = answer_roll;
-            r->context = x;
-            admin_ask(a, &r->inquiry, r->workers);
-        } else {
-            api_no_memory(x);
-        }
+    struct presence *p = calloc(1, sizeof *p);
+    struct roll *r = p ? roll_new(a->settings.shop, &a->box, topic) : NULL;
+    if (!r) {
+        free(p);
+        api_no_memory(x);
+        return;
     }
+    p->x = x;
+    p->roll = r;
+    p->waiting = 1;
+    r->done = roll_done;
+    r->context = p;
+    if (api_is_far(x, topic)) {
+        p->waiting++;
+        p->far = (struct errand){.kind = ERRAND_ASK,
+            .done = far_done,
+            .hash = r->hash,
+            .name = r->topic,
+            .weight = (uint32_t)(sizeof *p + topic.len),
+            .ask = ASK_PRESENCE};
+        admin_send(a, &p->far);
+    }
+    admin_ask(a, &r->inquiry, r->workers);
+}
+
+void api_presence(struct exchange *x)
+{
+    struct buf topic = {0};
+    if (api_take_topic(x, &topic))
+        ask_who_is_there(x, buf_text(&topic));
     buf_fini(&topic);
 }

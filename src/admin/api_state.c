@@ -6,7 +6,9 @@
 #include "admin/admin.h"
 #include "admin/exchange.h"
 #include "base/clock.h"
+#include "broker/backplane.h"
 #include "broker/topic_name.h"
+#include "hermes/protocol.h"
 
 /* ROUND_NS: of jobs, before the loop polls again. */
 enum { LOG_BYTES = 256 * 1024, ROUND_NS = 1000000 };
@@ -121,6 +123,20 @@ void api_fini(struct admin *a)
 void api_no_memory(struct exchange *x)
 {
     exchange_error(x, 503, "unavailable", "There is no memory for this answer now.");
+}
+
+void api_alone(struct exchange *x)
+{
+    exchange_error(x, 503, "unavailable", HERMES_TEXT_ALONE);
+}
+
+bool api_is_far(const struct exchange *x, struct text topic)
+{
+    struct workshop *shop = x->admin->settings.shop;
+    struct rules *rules = rules_box_take(&shop->rules);
+    bool far = route_is_far(&shop->route, rules_find(rules, topic));
+    rules_drop(rules);
+    return far;
 }
 
 static void refuse_parameter(struct exchange *x, const char *name, const char *what)

@@ -80,6 +80,12 @@ bool api_take_number(
 
 void api_no_memory(struct exchange *x);
 
+/* The other brokers cannot be asked, see broker/backplane.h. */
+void api_alone(struct exchange *x);
+
+/* Whether a topic is numbered by the cluster. */
+bool api_is_far(const struct exchange *x, struct text topic);
+
 /* Appends n/1000, with a point whatever the language of the program around is. */
 void api_append_thousandths(struct buf *out, uint64_t n);
 

@@ -1,9 +1,12 @@
 /* What an operator does: sends clients away, ends the broker. */
+#include <stdlib.h>
+
 #include "admin/admin.h"
 #include "admin/api.h"
 #include "admin/api_json.h"
 #include "admin/api_state.h"
 #include "base/utf8.h"
+#include "broker/backplane.h"
 #include "proto/json.h"
 #include "proto/reply2.h"
 #include "session/dismissal.h"
@@ -55,38 +58,91 @@ static bool is_code(uint64_t code)
            (code >= 3000 && code <= 4999);
 }
 
-static void answer(struct dismissal *d, void *context)
+/* What is asked of the own workers and, where there are any, of the other brokers. */
+struct farewell {
+    struct exchange *x;
+    struct dismissal *here;
+    struct errand far;
+    unsigned waiting;
+};
+
+static void farewell_free(struct farewell *f)
 {
-    struct exchange *x = context;
+    dismissal_free(f->here);
+    buf_fini(&f->far.found);
+    free(f);
+}
+
+static void answer(struct farewell *f)
+{
+    struct exchange *x = f->x;
+    const struct dismissal *d = f->here;
     struct buf body = {0};
     struct epoch_text id = epoch_text(d->client);
+    uint64_t count = d->count + f->far.count;
+    bool alone = f->far.outcome != ERRAND_DONE;
     LOG_LINE(x->admin->settings.shop->logger, LOG_INFO, "clients disconnected",
-        LOG_NUMBER("count", d->count), LOG_NUMBER("code", d->code),
+        LOG_NUMBER("count", count), LOG_NUMBER("code", d->code),
         d->user.at ? LOG_TEXT("user", d->user)
                    : LOG_TEXT("client", ((struct text){id.digits, id.len})));
-    buf_append_string(&body, "{\"disconnected\":");
-    buf_append_number(&body, d->count);
-    buf_append_string(&body, "}\n");
-    bool any = d->count > 0;
-    dismissal_free(d);
-    if (any) {
+    farewell_free(f);
+    if (count > 0) {
+        buf_append_string(&body, "{\"disconnected\":");
+        buf_append_number(&body, count);
+        buf_append_string(&body, "}\n");
         exchange_json(x, 200, &body);
-        return;
+    } else if (alone) { /* it may be somewhere */
+        api_alone(x);
+    } else {
+        exchange_error(x, 404, "not_found", "There is no such client.");
     }
-    buf_fini(&body);
-    exchange_error(x, 404, "not_found", "There is no such client.");
+}
+
+static void part_done(struct farewell *f)
+{
+    if (--f->waiting == 0)
+        answer(f);
+}
+
+static void here_done(struct dismissal *d, void *context)
+{
+    (void)d;
+    part_done(context);
+}
+
+static void far_done(struct errand *e)
+{
+    part_done(LIST_ITEM(e, struct farewell, far));
 }
 
 static void ask(struct exchange *x, uint64_t client, struct text user, int code, struct text reason)
 {
     struct admin *a = x->admin;
-    struct dismissal *d = dismissal_new(a->settings.shop, &a->box, client, user, code, reason);
+    struct farewell *f = calloc(1, sizeof *f);
+    struct dismissal *d =
+        f ? dismissal_new(a->settings.shop, &a->box, client, user, code, reason) : NULL;
     if (!d) {
+        free(f);
         api_no_memory(x);
         return;
     }
-    d->done = answer;
-    d->context = x;
+    f->x = x;
+    f->here = d;
+    f->waiting = 1;
+    d->done = here_done;
+    d->context = f;
+    if (a->settings.shop->route.backplane) {
+        f->waiting++;
+        f->far = (struct errand){.kind = ERRAND_ASK,
+            .done = far_done,
+            .weight = (uint32_t)(sizeof *f + user.len),
+            .ask = ASK_DISMISS,
+            .user = d->user,
+            .client = client,
+            .code = code,
+            .reason = text_of(d->reason)};
+        admin_send(a, &f->far);
+    }
     admin_ask(a, &d->inquiry, NULL);
 }
 

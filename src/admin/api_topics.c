@@ -5,10 +5,12 @@
 #include "admin/api.h"
 #include "admin/api_state.h"
 #include "base/clock.h"
+#include "broker/backplane.h"
 #include "broker/pattern.h"
 #include "broker/topic_facts.h"
 #include "broker/topic_list.h"
 #include "broker/topic_name.h"
+#include "broker/topic_page.h"
 #include "broker/topic_top.h"
 #include "proto/json.h"
 #include "proto/reply2.h"
@@ -59,23 +61,102 @@ static void answer_rows(struct exchange *x, struct buf *rows, const struct text 
 
 /* --- by name ---------------------------------------------------------------------------------- */
 
-static void list_by_name(struct exchange *x, struct text prefix, struct text after, size_t limit)
+/* Where only other brokers have it, its offset and what follows are theirs to tell. */
+static void append_far_row(struct buf *rows, const struct topic_row *row)
+{
+    buf_append_string(rows, rows->len > 0 ? ",{\"topic\":" : "{\"topic\":");
+    json_string_append(rows, row->name);
+    buf_appendf(rows,
+        ",\"subscribers\":%u,\"offset\":null,\"epoch\":null,\"rate\":null,\"history\":null}",
+        (unsigned)row->subscribers);
+}
+
+static void answer_page(
+    struct exchange *x, const struct topic_row *page, size_t count, struct text next)
 {
     struct registry *registry = &x->admin->settings.shop->route.registry;
-    struct topic_list list;
     struct buf rows = {0};
-    if (!topic_list_take(&list, registry, prefix, after, TEXT(""), limit)) {
+    for (size_t i = 0; i < count; i++) {
+        struct scan_row row;
+        bool here = topic_scan_find(registry, page[i].name, &row);
+        row.subscribers = page[i].subscribers;
+        if (here)
+            append_row(&rows, x->admin->api, &row);
+        else if (x->admin->settings.shop->route.backplane)
+            append_far_row(&rows, &page[i]);
+        /* else it is gone meanwhile */
+    }
+    answer_rows(x, &rows, next.at ? &next : NULL);
+}
+
+struct listing {
+    struct exchange *x;
+    struct topic_list here;
+    struct errand far; /* what others have */
+    char texts[];      /* prefix and after */
+};
+
+static void listing_done(struct errand *e)
+{
+    struct listing *l = LIST_ITEM(e, struct listing, far);
+    struct exchange *x = l->x;
+    struct topic_page there = {.count = 0}, joined;
+    bool ok = e->outcome != ERRAND_NO_MEMORY &&
+              topic_page_read(&there, buf_text(&e->found)) != PAGE_NO_MEMORY;
+    there.next = e->next;
+    struct topic_page pages[] = {
+        {.rows = l->here.rows, .count = l->here.count, .next = l->here.next}, there};
+    ok = ok && topic_page_join(&joined, pages, 2, e->limit);
+    if (ok) {
+        answer_page(x, joined.rows, joined.count, joined.next);
+        topic_page_fini(&joined);
+    } else {
+        api_no_memory(x);
+    }
+    topic_page_fini(&there);
+    topic_list_fini(&l->here);
+    buf_fini(&e->found);
+    free(l);
+}
+
+/* Takes the list; false: no memory, it is the caller's still. */
+static bool ask_others(struct exchange *x, struct topic_list *list, struct text prefix,
+    struct text after, size_t limit)
+{
+    struct listing *l = calloc(1, sizeof *l + prefix.len + after.len);
+    if (!l)
+        return false;
+    if (prefix.len > 0)
+        memcpy(l->texts, prefix.at, prefix.len);
+    if (after.len > 0)
+        memcpy(l->texts + prefix.len, after.at, after.len);
+    l->x = x;
+    l->here = *list;
+    l->far = (struct errand){.kind = ERRAND_ASK,
+        .done = listing_done,
+        .weight = (uint32_t)(sizeof *l + prefix.len + after.len),
+        .ask = ASK_TOPICS,
+        .prefix = {l->texts, prefix.len},
+        .after = {l->texts + prefix.len, after.len},
+        .limit = (uint32_t)limit};
+    admin_send(x->admin, &l->far);
+    return true;
+}
+
+static void list_by_name(struct exchange *x, struct text prefix, struct text after, size_t limit)
+{
+    struct route *route = &x->admin->settings.shop->route;
+    struct topic_list list;
+    if (!topic_list_take(&list, &route->registry, prefix, after, TEXT(""), limit)) {
         api_no_memory(x);
         return;
     }
-    for (size_t i = 0; i < list.count; i++) {
-        struct scan_row row;
-        if (!topic_scan_find(registry, list.rows[i].name, &row))
-            continue; /* gone meanwhile */
-        row.subscribers = list.rows[i].subscribers;
-        append_row(&rows, x->admin->api, &row);
-    }
-    answer_rows(x, &rows, list.next.at ? &list.next : NULL);
+    if (route->backplane && ask_others(x, &list, prefix, after, limit))
+        return;
+    if (route->backplane)
+        api_no_memory(x);
+    else
+        answer_page(x, list.rows, list.count, list.next);
     topic_list_fini(&list);
 }
 
@@ -220,7 +301,8 @@ static void append_patterns(struct buf *out, const struct topic_facts *facts, st
     }
 }
 
-static void answer_topic(struct exchange *x, struct text name, const struct topic_facts *facts)
+static void answer_topic(
+    struct exchange *x, struct text name, const struct topic_facts *facts, uint32_t elsewhere)
 {
     struct buf body = {0};
     buf_append_string(&body, "{\"topic\":");
@@ -229,7 +311,9 @@ static void answer_topic(struct exchange *x, struct text name, const struct topi
     append_epoch(&body, facts->epoch);
     buf_append_string(&body, ",\"offset\":");
     buf_append_number(&body, facts->offset);
-    buf_appendf(&body, ",\"subscribers\":%u,\"rate\":", (unsigned)facts->subscribers);
+    buf_append_string(&body, ",\"subscribers\":");
+    buf_append_number(&body, (unsigned long long)facts->subscribers + elsewhere);
+    buf_append_string(&body, ",\"rate\":");
     api_rates_append(&body, x->admin->api, facts->epoch);
     buf_append_string(&body, ",\"history\":");
     if (facts->keeps) {
@@ -250,7 +334,20 @@ static void answer_topic(struct exchange *x, struct text name, const struct topi
     exchange_json(x, 200, &body);
 }
 
-static void tell_topic(struct exchange *x, struct text name)
+static void answer_far_topic(struct exchange *x, struct text name, uint32_t subscribers)
+{
+    struct buf body = {0};
+    buf_append_string(&body, "{\"topic\":");
+    json_string_append(&body, name);
+    buf_appendf(&body,
+        ",\"epoch\":null,\"offset\":null,\"subscribers\":%u,\"rate\":null,\"history\":null,"
+        "\"patterns\":[]}\n",
+        (unsigned)subscribers);
+    exchange_json(x, 200, &body);
+}
+
+/* `elsewhere`: who subscribes to it on other brokers; NULL: they do not have it. */
+static void tell_topic(struct exchange *x, struct text name, const uint32_t *elsewhere)
 {
     struct workshop *shop = x->admin->settings.shop;
     struct topic_facts facts;
@@ -263,11 +360,59 @@ static void tell_topic(struct exchange *x, struct text name)
         return;
     }
     if (facts.active)
-        answer_topic(x, name, &facts);
+        answer_topic(x, name, &facts, elsewhere ? *elsewhere : 0);
+    else if (elsewhere)
+        answer_far_topic(x, name, *elsewhere);
     else
         exchange_error(x, 404, "not_found",
             "There is no such topic: nobody subscribes to it and it keeps no messages.");
     topic_facts_fini(&facts);
+}
+
+struct search {
+    struct exchange *x;
+    struct errand far;
+    char name[];
+};
+
+static void search_done(struct errand *e)
+{
+    struct search *s = LIST_ITEM(e, struct search, far);
+    struct exchange *x = s->x;
+    struct topic_page there = {.count = 0};
+    bool ok = e->outcome != ERRAND_NO_MEMORY &&
+              topic_page_read(&there, buf_text(&e->found)) != PAGE_NO_MEMORY;
+    bool found = there.count > 0 && text_equal(there.rows[0].name, e->prefix);
+    if (ok)
+        tell_topic(x, e->prefix, found ? &there.rows[0].subscribers : NULL);
+    else
+        api_no_memory(x);
+    topic_page_fini(&there);
+    buf_fini(&e->found);
+    free(s);
+}
+
+/* Of all that begin with the name it is the first. */
+static void find_everywhere(struct exchange *x, struct text name)
+{
+    if (!api_is_far(x, name)) {
+        tell_topic(x, name, NULL);
+        return;
+    }
+    struct search *s = calloc(1, sizeof *s + name.len);
+    if (!s) {
+        api_no_memory(x);
+        return;
+    }
+    memcpy(s->name, name.at, name.len);
+    s->x = x;
+    s->far = (struct errand){.kind = ERRAND_ASK,
+        .done = search_done,
+        .weight = (uint32_t)(sizeof *s + name.len),
+        .ask = ASK_TOPICS,
+        .prefix = {s->name, name.len},
+        .limit = 1};
+    admin_send(x->admin, &s->far);
 }
 
 void api_topic(struct exchange *x)
@@ -285,7 +430,7 @@ void api_topic(struct exchange *x)
         exchange_error(x, 400, "bad_topic", fault);
     } else {
         api_rates_want(x->admin->api);
-        tell_topic(x, buf_text(&name));
+        find_everywhere(x, buf_text(&name));
     }
     buf_fini(&name);
 }
@@ -297,7 +442,7 @@ static void find_topic(struct exchange *x)
     struct buf name = {0};
     if (api_take_topic(x, &name)) {
         api_rates_want(x->admin->api);
-        tell_topic(x, buf_text(&name));
+        find_everywhere(x, buf_text(&name));
     }
     buf_fini(&name);
 }
