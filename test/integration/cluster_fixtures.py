@@ -115,9 +115,9 @@ class Redis:
         else:
             self.options += ["--port", self.port]
         if user:
-            self.options += ["--user", "default off", "--user",
-                             f"{user} on >{password} ~hermes:* &hermes:* +@all -@dangerous +client|setname",
-                             "--user", "tester on nopass ~* &* +@all"]
+            self.options += ["--user", *"default off".split(), "--user", user, "on", f">{password}",
+                             *"~hermes:* &hermes:* +@all -@dangerous +role +info".split(),
+                             "--user", *"tester on nopass ~* &* +@all".split()]
         elif password:
             self.options += ["--requirepass", password]
         self.options += options
