@@ -78,7 +78,7 @@ void followed_answer(struct followed *f, enum errand_outcome outcome)
 }
 
 /* The publishes whose messages have come, or will not for now. */
-static void answer_behind(struct followed *f, uint64_t epoch, uint64_t offset)
+void followed_came_to(struct followed *f, uint64_t epoch, uint64_t offset)
 {
     while (
         f->behind.first && (f->behind.first->epoch != epoch || f->behind.first->offset <= offset))
@@ -88,7 +88,7 @@ static void answer_behind(struct followed *f, uint64_t epoch, uint64_t offset)
 static void followed_free(struct cluster *c, struct followed *f)
 {
     followed_answer(f, ERRAND_UNAVAILABLE);
-    answer_behind(f, 0, 0);
+    followed_came_to(f, 0, 0);
     followed_drop_held(f);
     if (f->shard->swept == &f->node)
         f->shard->swept = f->node.next;
@@ -181,7 +181,7 @@ void follow_down(struct shard *s)
         f->again = false;
         followed_drop_held(f);
         followed_answer(f, ERRAND_UNAVAILABLE);
-        answer_behind(f, 0, 0);
+        followed_came_to(f, 0, 0);
         if (!f->live)
             followed_free(s->cluster, f);
     }
@@ -347,7 +347,7 @@ enum relay_result followed_relay(struct cluster *c, struct followed *f, uint64_t
     if (relayed.crowded >= 0)
         cluster_crowded(c, relayed.crowded);
     if (f && (relayed.result == RELAY_DONE || relayed.result == RELAY_KNOWN))
-        answer_behind(f, epoch, m->offset + m->count - 1);
+        followed_came_to(f, epoch, m->offset + m->count - 1);
     return relayed.result;
 }
 

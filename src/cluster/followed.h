@@ -82,6 +82,9 @@ void followed_ask(struct followed *f);
 /* follow.c: whoever waits for it is told. */
 void followed_answer(struct followed *f, enum errand_outcome outcome);
 
+/* follow.c: its subscribers here have been given all up to there; 0, 0: no more will come. */
+void followed_came_to(struct followed *f, uint64_t epoch, uint64_t offset);
+
 /* follow.c: it is live: whoever waits for that is told. */
 void followed_ready(struct followed *f);
 

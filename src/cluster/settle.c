@@ -248,17 +248,21 @@ static void renew(struct followed *f, const struct relay_place *place)
 void followed_go_live(struct followed *f)
 {
     struct cluster *c = f->shard->cluster;
+    struct relay_place place;
     f->state = FOLLOW_LIVE;
     while (f->held_first) {
         struct held *h = f->held_first;
         enum relay_result result =
             followed_relay(c, f, f->hash, followed_name(f), h->epoch, h->message);
-        if (result == RELAY_HOLE) { /* of another epoch, or something was thrown away before it */
-            followed_ask(f);
+        if (result == RELAY_HOLE && h->epoch == f->epoch) {
+            followed_ask(f); /* something was thrown away before it */
             return;
         }
+        f->again |= result == RELAY_HOLE; /* an epoch that has ended, or has begun since */
         drop_first(f);
     }
+    if (route_place(c->route, f->hash, followed_name(f), &place))
+        followed_came_to(f, place.epoch, place.offset);
     if (f->again) {
         f->again = false;
         followed_ask(f);
