@@ -29,13 +29,14 @@ static void tell(const struct redis_link *l, const char *event, const char *reas
             LOG_STRING("use", use), LOG_NUMBER("attempts", l->failed));
 }
 
-/* Connects fail at a pace that nobody wants to read. */
+/* Connects fail at a pace that nobody wants to read: why is told when it is something else. */
 static void tell_failed(struct redis_link *l)
 {
     uint64_t now = uv_now(l->loop);
     l->failed++;
-    if (l->told_at != 0 && now - l->told_at < TOLD_MS)
+    if (l->told_at != 0 && now - l->told_at < TOLD_MS && strcmp(l->told, l->reason) == 0)
         return;
+    memcpy(l->told, l->reason, sizeof l->told);
     l->told_at = now ? now : 1;
     tell(l, "redis cannot be used", l->reason);
 }

@@ -53,6 +53,7 @@ struct redis_link {
     char reason[REASON_MOST];
     unsigned attempt;
     uint64_t up_at;
+    char told[REASON_MOST];
     uint64_t told_at; /* of connects that fail; 0: not yet */
     uint64_t failed;  /* connects, since it was up */
 };

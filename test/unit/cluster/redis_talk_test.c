@@ -297,6 +297,27 @@ static void channels_that_are_not_confirmed_count_as_waited_for(void **state)
     scene_close(&s);
 }
 
+static void a_paused_link_reads_nothing_and_takes_nobody_for_silent(void **state)
+{
+    static const char said[] = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n1\r\n";
+    struct scene s;
+    (void)state;
+    opened(&s, true);
+    scene_drop_link(&s);
+    s.settings.silence_ms = 40;
+    scene_link(&s);
+    scene_until(&s, "up\n");
+    redis_link_pause(s.link, true);
+    fake_say(&s, said, sizeof said - 1);
+    for (uint64_t until = uv_now(&s.loop) + 150; uv_now(&s.loop) < until;)
+        uv_run(&s.loop, UV_RUN_ONCE);
+    assert_int_equal(s.log.len, 0);
+    redis_link_pause(s.link, false);
+    scene_until(&s, "message a 1\n");
+    assert_int_equal(s.downs, 0);
+    scene_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_a_full_socket_did_not_take_goes_when_it_does),
         cmocka_unit_test(messages_come_by_themselves_and_in_order),
         cmocka_unit_test(a_subscription_that_is_refused_breaks_the_link),
+        cmocka_unit_test(a_paused_link_reads_nothing_and_takes_nobody_for_silent),
         cmocka_unit_test(channels_that_are_not_confirmed_count_as_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
