@@ -14,7 +14,7 @@ int hermes_open_cluster(struct hermes *h, void (*ended)(void *user))
         .ended = ended,
         .user = h,
     };
-    char error[sizeof h->error - sizeof "WS_REDIS_URL="];
+    char error[256];
     if (!*settings.urls)
         return HERMES_OK;
     struct cluster *c = aligned_alloc(64, (sizeof *c + 63) / 64 * 64);
@@ -24,7 +24,10 @@ int hermes_open_cluster(struct hermes *h, void (*ended)(void *user))
     }
     if (cluster_open(c, &settings, error, sizeof error) != 0) {
         free(c);
-        snprintf(h->error, sizeof h->error, "WS_REDIS_URL: %s", error);
+        snprintf(h->error, sizeof h->error,
+            "WS_REDIS_URL: %s: give redis://[user:password@]host[:port][/db], or rediss:// for TLS; "
+            "several with commas between",
+            error);
         return HERMES_INVALID;
     }
     h->cluster = c;
