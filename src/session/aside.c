@@ -9,8 +9,10 @@ struct aside *session_aside(struct session *s)
     struct aside *a = s->aside;
     if (a || !(a = malloc(sizeof *a)))
         return a;
-    a->pong_len = NO_PONG;
+    *a = (struct aside){.session = s, .pong_len = NO_PONG};
     list_init(&a->publishes);
+    list_init(&a->commands);
+    list_init(&a->resumable);
     s->aside = a;
     return a;
 }
@@ -18,7 +20,7 @@ struct aside *session_aside(struct session *s)
 void session_tidy_aside(struct session *s)
 {
     const struct aside *a = s->aside;
-    if (a && a->pong_len == NO_PONG && list_empty(&a->publishes))
+    if (a && a->pong_len == NO_PONG && list_empty(&a->publishes) && !s->parked && !a->current)
         session_forget_aside(s);
 }
 

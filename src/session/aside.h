@@ -5,6 +5,7 @@
 #ifndef HERMES_SESSION_ASIDE_H
 #define HERMES_SESSION_ASIDE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -13,10 +14,18 @@ enum { PONG_MOST = 125, NO_PONG = 255 };
 
 struct session;
 
+struct parked;
+
 struct aside {
-    struct list publishes; /* struct far_publish: not numbered yet */
-    uint8_t pong_len;      /* of the newest ping that came while the session was blocked: only */
-    char pong[PONG_MOST];  /* that is answered; or NO_PONG */
+    struct session *session;
+    struct list publishes;  /* struct far_publish: not numbered yet */
+    struct list commands;   /* struct parked: that wait, see session/parked.h */
+    struct list resumable;  /* in the worker's, when the first of them can go on */
+    struct parked *current; /* the one that is being done */
+    size_t parked_bytes;
+    uint32_t under_way;   /* errands for them */
+    uint8_t pong_len;     /* of the newest ping that came while the session was blocked: only */
+    char pong[PONG_MOST]; /* that is answered; or NO_PONG */
 };
 
 /* Makes it where there is none; NULL when there is no memory. */

@@ -9,6 +9,7 @@
 #include "session/answer.h"
 #include "session/aside.h"
 #include "session/bearer.h"
+#include "session/parked.h"
 #include "session/worker.h"
 
 /* Whether the session may send one more message now. Refused ones count too, so that whoever goes
@@ -123,10 +124,22 @@ static void obey(struct session *s, struct command *c)
     }
 }
 
+void session_obey(struct session *s, char *text, size_t len, bool again)
+{
+    struct command command;
+    command_decode(&command, text, len, s->enveloped ? 2 : 1);
+    if (command.names > 1 && !again)
+        charge(s, command.names - 1);
+    if (command.kind != COMMAND_PUBLISH)
+        worker_post_gathered(s->worker);
+    obey(s, &command);
+    if (command.kind == COMMAND_AUTH)
+        explicit_bzero(text, len);
+}
+
 static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t len)
 {
     struct session *s = user;
-    struct command command;
     metric_add(&s->worker->metrics, METRIC_commands_total, 1);
     if (!within_rate(s)) {
         if (s->state == SESSION_OPEN)
@@ -138,14 +151,10 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
             s, &(struct fault){.code = ERROR_MALFORMED, .message = TEXT(HERMES_TEXT_BINARY)});
         return s->state == SESSION_OPEN;
     }
-    command_decode(&command, payload, len, s->enveloped ? 2 : 1);
-    if (command.names > 1)
-        charge(s, command.names - 1);
-    if (command.kind != COMMAND_PUBLISH)
-        worker_post_gathered(s->worker);
-    obey(s, &command);
-    if (command.kind == COMMAND_AUTH)
-        explicit_bzero(payload, len);
+    if (s->parked)
+        session_park(s, payload, len);
+    else
+        session_obey(s, payload, len, false);
     return s->state == SESSION_OPEN;
 }
 

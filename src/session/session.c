@@ -10,9 +10,11 @@
 #include "session/bearer.h"
 #include "session/facts.h"
 #include "session/far.h"
+#include "session/parked.h"
 #include "session/secure.h"
 #include "session/slow.h"
 #include "session/sse.h"
+#include "session/waiting.h"
 #include "session/worker.h"
 
 /* CLOSE_WAIT_MS: how long a peer that was sent all, a close frame and the end, may take to end its
@@ -74,7 +76,7 @@ void session_watch(struct session *s)
 {
     if (s->state == SESSION_ENDED)
         return;
-    conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full, s->blocked);
+    conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full && !s->held, s->blocked);
 }
 
 static void log_close(struct session *s, enum close_reason reason, int code)
@@ -105,9 +107,10 @@ static void session_leave_state(
     } else if (s->state == SESSION_OPEN) {
         session_note_closed(s, (uint8_t)reason, lost);
         session_leave_all(s);
-        session_forget_presence(s);
+        session_forget_waiting(s);
         session_forget_acks(s);
         session_forget_far(s);
+        session_forget_parked(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
     if (s->state != SESSION_CLOSING) {
@@ -364,8 +367,10 @@ static bool session_read(struct session *s)
         session_secure(s);
         return false;
     }
-    /* Less at a time while a mailbox is crowded: a publisher is stopped only between two reads. */
-    size_t room = mailbox_crowded(&w->box, w->shop->route.crowded) ? READ_CROWDED : READ_BUFFER;
+    /* Less at a time while a mailbox is crowded, or commands are kept: who sends is stopped only
+     * between two reads. */
+    bool little = s->parked || mailbox_crowded(&w->box, w->shop->route.crowded);
+    size_t room = little ? READ_CROWDED : READ_BUFFER;
     ssize_t got = conn_read(&s->conn, w->buffer, room);
     if (got == CONN_AGAIN)
         return false;
@@ -387,7 +392,7 @@ static bool session_read(struct session *s)
         s->full = true;
         session_watch(s);
     }
-    return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full;
+    return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full && !s->held;
 }
 
 void session_ready(struct conn *conn, int events)
@@ -456,7 +461,7 @@ void session_deadline(struct session *s)
         return;
     }
     /* Who is not read from cannot be heard, and a worker that was held up has not read yet. */
-    if (s->paused)
+    if (s->paused || s->held)
         heard(s);
     else if (s->pinged && !s->full)
         session_read(s);

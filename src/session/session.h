@@ -27,6 +27,7 @@ struct aside;
 struct bearer;
 struct caller;
 struct command;
+struct errand;
 struct http_head;
 struct worker;
 
@@ -60,7 +61,9 @@ struct session {
     bool told : 1;        /* it is remembered who the client is */
     bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */
     bool unsecured : 1;   /* HEAD: TLS comes first, see session/secure.h */
-    uint8_t asking;       /* questions about presence that are not answered yet */
+    uint8_t asking : 5;   /* questions that are answered later, see session/waiting.h */
+    bool parked : 1;      /* commands of it wait, see session/parked.h, */
+    bool held : 1;        /* so many that it is not read from */
     uint16_t catching;    /* topics it catches up with, see session/catch_up.h */
     uint32_t reached;     /* the worker's `choosing` when a delivery last got here */
 
@@ -200,9 +203,6 @@ void session_history_rows(struct buf *rows, struct history_view *view, bool newe
 /* presence.c: asks all workers who subscribes to a topic; the answer comes later. */
 void session_ask_presence(struct session *s, const struct command *c);
 
-/* presence.c: the session waits for no answer any more. */
-void session_forget_presence(struct session *s);
-
 /* presence.c: tells those who watch that the session joined a topic or leaves it. */
 void session_tell_presence(struct session *s, struct registry_topic *topic, bool joined);
 
@@ -214,6 +214,7 @@ enum join_result {
     JOIN_UNDER_WAY, /* that has been asked for before */
     JOIN_TOO_MANY,
     JOIN_NO_MEMORY,
+    JOIN_ABSENT, /* the topic is far, and not live here */
     JOIN_ENDED
 };
 struct wish {
@@ -223,6 +224,7 @@ struct wish {
     enum policy policy;
     struct route_rule rule;
     const struct route_past *past; /* NULL: nothing of it */
+    struct errand *fetched;        /* of a far topic's past, for which `past` is then; or NULL */
 };
 
 /* Fills `*joined` when a topic is joined, now or later: its view is the caller's then. */

@@ -7,8 +7,8 @@
 #include "proto/event_stream.h"
 #include "proto/percent.h"
 #include "session/bearer.h"
-#include "session/catch_up.h"
 #include "session/greet.h"
+#include "session/parked.h"
 #include "session/worker.h"
 
 /* How long a client waits before it comes back, so that not all come at once. */
@@ -216,10 +216,16 @@ static bool write_info(struct session *s, const struct request *request)
     return greet_open(s);
 }
 
-static bool has(struct session *s, const struct want *want)
+/* One of those before it waits. */
+static void subscribe_later(struct session *s, const struct command *c)
 {
-    return session_subscription(s, want->name, want->is_pattern) ||
-           (!want->is_pattern && catch_up_is_under_way(s, want->name));
+    struct buf text = {0};
+    far_command_write(&text, s, c, &c->topic, 1);
+    if (text.failed)
+        session_close(s, CLOSE_NO_MEMORY);
+    else
+        session_park(s, text.data, text.len);
+    buf_fini(&text);
 }
 
 static void subscribe(struct session *s, const struct query *q)
@@ -234,12 +240,10 @@ static void subscribe(struct session *s, const struct query *q)
             .since = want->offset,
             .replay = q->replay};
         *(want->is_pattern ? &c.pattern : &c.topic) = want->name;
-        if (has(s, want))
-            continue; /* named twice */
-        session_subscribe(s, &c);
-        /* Why not has been told; but nobody can ask for it again on this stream. */
-        if (s->state == SESSION_OPEN && !has(s, want))
-            session_close(s, CLOSE_NO_MEMORY);
+        if (s->parked)
+            subscribe_later(s, &c);
+        else
+            session_subscribe(s, &c);
     }
 }
 

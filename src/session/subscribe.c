@@ -4,6 +4,7 @@
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/parked.h"
 #include "session/sse.h"
 #include "session/worker.h"
 
@@ -50,7 +51,7 @@ static enum policy policy_of(const struct session *s, const struct command *c, e
     }
 }
 
-static struct route_past past_of(const struct command *c)
+struct route_past session_past(const struct command *c)
 {
     struct route_past past = {.since = c->has_since, .offset = c->since, .newest = c->replay};
     if (c->has_since)
@@ -74,6 +75,9 @@ static void answer_not_joined(
     }
     session_note_refused(s, wish->name, wish->is_pattern, fault.code);
     answer_error(s, &fault);
+    /* Nobody can ask for it again on that stream. */
+    if (s->conn.unframed && s->state == SESSION_OPEN)
+        session_close(s, CLOSE_NO_MEMORY);
 }
 
 static void answer_joined(struct session *s, const struct command *c, const struct wish *wish,
@@ -100,6 +104,8 @@ static void answer_joined(struct session *s, const struct command *c, const stru
  * nothing is replayed. */
 static void answer_again(struct session *s, const struct command *c, const struct wish *wish)
 {
+    if (s->conn.unframed)
+        return; /* its request names it twice */
     struct worker *w = s->worker;
     struct route *route = &w->shop->route;
     struct subscription *subscription = session_subscription(s, wish->name, false);
@@ -141,19 +147,65 @@ static bool may_subscribe(
     return false;
 }
 
-/* One topic whose name is good; false when no others should be tried. */
-static bool subscribe_topic(struct session *s, const struct command *c, struct text topic)
+/* Topics whose names are good, from the one at `at` on. */
+struct names {
+    const struct text *list;
+    size_t at;
+    size_t count;
+};
+
+/* The rest waits, from here on, for an errand of that kind; or is not to wait any more. False when
+ * no others should be tried. */
+static bool wait_for(struct session *s, const struct command *c, const struct names *names,
+    const struct wish *wish, enum errand_kind kind)
 {
+    if (session_waited_enough(s)) {
+        answer_not_joined(s, JOIN_ABSENT, c, wish);
+        return s->state == SESSION_OPEN;
+    }
+    session_wait(s, c, names->list + names->at, names->count - names->at, kind);
+    return false;
+}
+
+/* What has to be there before a far topic can be joined: true when it is not, and by which errand
+ * it comes. */
+static bool lacks(struct session *s, const struct command *c, const struct wish *wish,
+    const struct far_wait *waited, enum errand_kind *kind)
+{
+    uint64_t hash = registry_hash(&s->worker->shop->route.registry, wish->name);
+    *kind = ERRAND_FETCH;
+    if (!waited)
+        return far_lacks(s, c, wish->name, hash, wish->rule, kind);
+    return waited->errand.kind == ERRAND_FOLLOW &&
+           far_lacks_past(s, c, wish->name, hash, wish->rule);
+}
+
+/* False when no others should be tried: the rest waits, or the session has ended. */
+static bool subscribe_topic(struct session *s, const struct command *c, const struct names *names)
+{
+    struct text topic = names->list[names->at];
     struct route_rule rule = worker_rule(s->worker, topic);
-    struct route_past past = past_of(c);
+    struct route_past past = session_past(c);
     struct wish wish = {.name = topic,
         .watches = c->presence && s->enveloped,
         .policy = policy_of(s, c, rule.rule->policy),
         .rule = rule,
         .past = s->enveloped ? &past : NULL};
     struct route_joined joined;
+    enum errand_kind kind = ERRAND_FOLLOW;
     if (!may_subscribe(s, c, topic, rule.rule))
         return s->state == SESSION_OPEN;
+    if (route_is_far(&s->worker->shop->route, rule.rule)) {
+        struct far_wait *waited = session_waited(s, (uint32_t)names->at);
+        if (waited && waited->errand.outcome != ERRAND_DONE) {
+            answer_not_joined(s, JOIN_ABSENT, c, &wish);
+            return s->state == SESSION_OPEN;
+        }
+        if (lacks(s, c, &wish, waited, &kind))
+            return wait_for(s, c, names, &wish, kind);
+        if (waited && waited->errand.kind == ERRAND_FETCH)
+            wish.fetched = &waited->errand;
+    }
     enum join_result result = session_join(s, &wish, &joined);
     switch (result) {
     case JOIN_OK:
@@ -169,6 +221,8 @@ static bool subscribe_topic(struct session *s, const struct command *c, struct t
     case JOIN_NO_MEMORY:
         answer_not_joined(s, result, c, &wish);
         break;
+    case JOIN_ABSENT: /* it was live a moment ago */
+        return wait_for(s, c, names, &wish, ERRAND_FOLLOW);
     case JOIN_ENDED:
         break;
     }
@@ -190,6 +244,21 @@ static bool may_subscribe_pattern(struct session *s, const struct command *c)
     return false;
 }
 
+/* Whether all brokers' messages of topics that match come here; else the command waits, or has been
+ * answered. */
+static bool pattern_is_near(struct session *s, const struct command *c, const struct wish *wish)
+{
+    const struct subscription *there = session_subscription(s, c->pattern, true);
+    const struct far_wait *waited = session_waited(s, 0);
+    if (!s->worker->shop->route.backplane || (there && (there->watches || !wish->watches)))
+        return true;
+    if (waited && waited->errand.outcome != ERRAND_DONE)
+        answer_not_joined(s, JOIN_ABSENT, c, wish);
+    else if (!waited)
+        session_wait(s, c, NULL, 0, ERRAND_PATTERN);
+    return waited && waited->errand.outcome == ERRAND_DONE;
+}
+
 static void subscribe_pattern(struct session *s, const struct command *c)
 {
     struct wish wish = {.name = c->pattern,
@@ -198,6 +267,8 @@ static void subscribe_pattern(struct session *s, const struct command *c)
         .policy = policy_of(s, c, POLICY_DISCONNECT),
         .rule = {&rule_default, 0}};
     if (!answer_pattern_allowed(s, c->id, c->pattern) || !may_subscribe_pattern(s, c))
+        return;
+    if (!pattern_is_near(s, c, &wish))
         return;
     struct route_joined joined;
     enum join_result result = session_join(s, &wish, &joined);
@@ -211,6 +282,8 @@ static void subscribe_pattern(struct session *s, const struct command *c)
         struct subscription *subscription = session_subscription(s, c->pattern, true);
         session_change(s, subscription, c->policy ? wish.policy : subscription->policy,
             subscription->watches || c->presence);
+        if (s->conn.unframed)
+            return; /* its request names it twice */
     }
     struct buf *out = result == JOIN_OK ? answer_begin_here(s) : answer_begin(s);
     reply2_subscribed_pattern(out, c->id, c->pattern);
@@ -262,7 +335,8 @@ static void subscribe_topics(struct session *s, struct command *c)
         if (too_many < count)
             answer_not_joined(s, JOIN_TOO_MANY, c, &(struct wish){.name = names[too_many]});
         else
-            for (size_t i = 0; i < count && subscribe_topic(s, c, names[i]); i++)
+            for (size_t i = 0; i < count && subscribe_topic(s, c, &(struct names){names, i, count});
+                 i++)
                 ;
     }
     buf_fini(&buf);
@@ -275,7 +349,7 @@ void session_subscribe(struct session *s, struct command *c)
     else if (c->topics.len)
         subscribe_topics(s, c);
     else if (answer_topic_allowed(s, c->id, c->topic))
-        subscribe_topic(s, c, c->topic);
+        subscribe_topic(s, c, &(struct names){&c->topic, 0, 1});
 }
 
 /* --- unsubscribe ------------------------------------------------------------------------------ */

@@ -142,7 +142,7 @@ static enum join_result join_topic(
         route, wish->rule, w->index, &w->tray, hash, wish->name, wish->watches, wish->past);
     struct registry_topic *registered = joined->topic;
     if (!registered)
-        return JOIN_NO_MEMORY;
+        return joined->absent ? JOIN_ABSENT : JOIN_NO_MEMORY;
     enum join_result result =
         join_here(s, wish, (struct local_key){hash, registered, false}, joined);
     if (result != JOIN_OK && result != JOIN_LATER) {

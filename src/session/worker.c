@@ -10,6 +10,7 @@
 #include "session/bearer.h"
 #include "session/catch_up.h"
 #include "session/inquiry.h"
+#include "session/parked.h"
 #include "session/secure.h"
 #include "session/session.h"
 #include "session/sse.h"
@@ -83,6 +84,8 @@ static void worker_turn(uv_prepare_t *prepare)
         take_rules(w);
     mailbox_take(&w->box, &w->tray);
     bool finished = worker_deliver_slice(w);
+    if (!list_empty(&w->resumable))
+        finished &= !worker_resume_parked(w);
     if (!list_empty(&w->catching))
         finished &= !worker_catch_up(w);
     finished &= worker_inquire(w);
@@ -255,9 +258,10 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     slab_init(&w->sessions, sizeof(struct session));
     local_init(&w->topics);
     log_init(&w->log, shop->limits.backlog_bytes);
-    list_init(&w->asked);
+    list_init(&w->waiting);
     list_init(&w->inquiries);
     list_init(&w->catching);
+    list_init(&w->resumable);
     list_init(&w->securing);
     list_init(&w->insecure);
     w->other_rules = true;

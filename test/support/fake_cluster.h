@@ -31,17 +31,32 @@ static inline void fake_open(struct fake *f, struct rig *r)
     r->shop.route.backplane = &f->box;
 }
 
-/* The next errand, which is of that kind; or NULL. */
+/* Gives it back; the worker has it when it turns. */
+static inline void fake_return(struct fake *f, struct errand *e, enum errand_outcome outcome)
+{
+    if (e->kind == ERRAND_PUBLISH || e->kind == ERRAND_EVENT)
+        message_drop(e->message);
+    e->outcome = outcome;
+    mailbox_done(&f->box, e->weight);
+    backplane_return(e);
+}
+
+/* The next errand but joins and leaves, which are answered at once; or NULL. */
 static inline struct errand *fake_try(struct fake *f)
 {
     mailbox_take(&f->box, &f->tray);
-    if (f->tray.at == f->tray.count)
-        return NULL;
-    struct mail mail = f->tray.mails[f->tray.at++];
-    assert_int_equal(mail.kind, MAIL_ERRAND);
-    return mail.item;
+    while (f->tray.at < f->tray.count) {
+        struct mail mail = f->tray.mails[f->tray.at++];
+        struct errand *e = mail.item;
+        assert_int_equal(mail.kind, MAIL_ERRAND);
+        if (e->kind != ERRAND_EVENT)
+            return e;
+        fake_return(f, e, ERRAND_DONE);
+    }
+    return NULL;
 }
 
+/* That is of that kind. */
 static inline struct errand *fake_take(struct fake *f, enum errand_kind kind, const char *name)
 {
     rig_turn(f->rig);
@@ -56,16 +71,6 @@ static inline void fake_expect_nothing(struct fake *f)
 {
     rig_settle(f->rig);
     assert_null(fake_try(f));
-}
-
-/* Gives it back; the worker has it when it turns. */
-static inline void fake_return(struct fake *f, struct errand *e, enum errand_outcome outcome)
-{
-    if (e->kind == ERRAND_PUBLISH || e->kind == ERRAND_EVENT)
-        message_drop(e->message);
-    e->outcome = outcome;
-    mailbox_done(&f->box, e->weight);
-    backplane_return(e);
 }
 
 /* The topic is live from now on; its newest message has that offset. */

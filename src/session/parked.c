@@ -1,0 +1,351 @@
+#include "session/parked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/pattern.h"
+#include "broker/topic_name.h"
+#include "proto/command.h"
+#include "session/aside.h"
+#include "session/bearer.h"
+#include "session/catch_up.h"
+#include "session/worker.h"
+
+/* AHEAD_MOST: errands of one session that are under way at once. TRIES: how often what was had for
+ * a command may be gone again when its turn comes. TURN_MOST: commands done in one turn. PART: of
+ * the budget, for the commands of all. */
+enum { AHEAD_MOST = 256, TRIES = 3, TURN_MOST = 512, PART = 16 };
+
+/* A command that waits. */
+struct parked {
+    struct list node; /* in the session's */
+    struct session *session;
+    struct list waits; /* struct far_wait */
+    uint32_t left;     /* of those, that are not back */
+    uint32_t at;       /* the name that is being looked at, while it is done */
+    uint8_t tries;     /* waits for its first name */
+    bool looked;       /* what it wants has been asked for */
+    bool again;        /* it has been begun, and so paid for */
+    size_t len;
+    char text[];
+};
+
+/* --- errands ---------------------------------------------------------------------------------- */
+
+static void wait_free(struct far_wait *wait)
+{
+    buf_fini(&wait->errand.found);
+    free(wait);
+}
+
+static void wait_lost(struct errand *e)
+{
+    wait_free(LIST_ITEM(e, struct far_wait, errand));
+}
+
+static struct parked *first_of(const struct aside *a)
+{
+    return list_empty(&a->commands) ? NULL : LIST_ITEM(a->commands.next, struct parked, node);
+}
+
+/* Its first command has what it waited for. */
+static void go_on(struct session *s)
+{
+    struct aside *a = s->aside;
+    if (list_empty(&a->resumable))
+        list_append(&s->worker->resumable, &a->resumable);
+}
+
+static void wait_done(struct errand *e)
+{
+    struct far_wait *wait = LIST_ITEM(e, struct far_wait, errand);
+    struct parked *p = wait->parked;
+    if (!p) {
+        wait_free(wait);
+        return;
+    }
+    struct session *s = p->session;
+    wait->back = true;
+    s->aside->under_way--;
+    if (--p->left == 0 && first_of(s->aside) == p)
+        go_on(s);
+}
+
+/* What the wait is for has been asked for, or, without memory, not. */
+static bool send_errand(struct parked *p, const struct command *c, struct text name, uint32_t index,
+    enum errand_kind kind)
+{
+    struct session *s = p->session;
+    struct worker *w = s->worker;
+    struct far_wait *wait = calloc(1, sizeof *wait + name.len);
+    if (!wait)
+        return false;
+    memcpy(wait->name, name.at, name.len);
+    wait->parked = p;
+    wait->index = index;
+    struct errand *e = &wait->errand;
+    e->kind = kind;
+    e->home = &w->box;
+    e->done = wait_done;
+    e->lost = wait_lost;
+    e->name = (struct text){wait->name, name.len};
+    e->hash = registry_hash(&w->shop->route.registry, name);
+    e->weight = (uint32_t)(sizeof *wait + name.len);
+    list_init(&e->node);
+    if (kind == ERRAND_FETCH)
+        far_fetch(e, s, c, worker_rule(w, name));
+    else
+        e->watches = c->presence && s->enveloped;
+    list_append(&p->waits, &e->node);
+    p->left++;
+    s->aside->under_way++;
+    backplane_send(&w->shop->route, e);
+    return true;
+}
+
+/* --- looking at what a command will want ------------------------------------------------------ */
+
+/* From the name of that index on, as far as there is room. */
+static void look_at_topics(struct parked *p, struct command *c, uint32_t from)
+{
+    struct session *s = p->session;
+    struct worker *w = s->worker;
+    const struct aside *a = s->aside;
+    struct text name = c->topic;
+    bool more = c->topics.len == 0 || command_next_topic(&c->topics, &name);
+    for (uint32_t i = 0; more; i++) {
+        struct route_rule rule = worker_rule(w, name);
+        enum errand_kind kind;
+        if (a->under_way >= AHEAD_MOST && (p != first_of(a) || p->left >= AHEAD_MOST))
+            return;
+        if (i >= from && !topic_name_fault(name, w->shop->limits.topic_bytes) &&
+            session_may(s, GRANT_SUBSCRIBE, rule.rule, name) &&
+            far_lacks(s, c, name, registry_hash(&w->shop->route.registry, name), rule, &kind))
+            send_errand(p, c, name, i, kind);
+        more = c->topics.len > 0 && command_next_topic(&c->topics, &name);
+    }
+}
+
+static void look_at_pattern(struct parked *p, const struct command *c)
+{
+    struct session *s = p->session;
+    if (!pattern_fault(c->pattern, s->worker->shop->limits.topic_bytes) &&
+        session_may_pattern(s, c->pattern))
+        send_errand(p, c, c->pattern, 0, ERRAND_PATTERN);
+}
+
+/* Reads a copy, for reading changes the text. Whatever is not asked for now will be when its turn
+ * comes. */
+static void look(struct parked *p, uint32_t from)
+{
+    struct session *s = p->session;
+    struct command c;
+    char *copy = malloc(p->len);
+    p->looked = true;
+    if (!copy)
+        return;
+    memcpy(copy, p->text, p->len);
+    command_decode(&c, copy, p->len, s->enveloped ? 2 : 1);
+    if (c.kind == COMMAND_SUBSCRIBE && c.pattern.len > 0 && from == 0)
+        look_at_pattern(p, &c);
+    else if ((c.kind == COMMAND_SUBSCRIBE && c.pattern.len == 0) || c.kind == COMMAND_HISTORY)
+        look_at_topics(p, &c, from);
+    explicit_bzero(copy, p->len);
+    free(copy);
+}
+
+static void look_ahead(struct aside *a)
+{
+    for (struct list *at = a->commands.next; at != &a->commands; at = at->next) {
+        struct parked *p = LIST_ITEM(at, struct parked, node);
+        if (a->under_way >= AHEAD_MOST && p != first_of(a))
+            return;
+        if (!p->looked)
+            look(p, 0);
+    }
+}
+
+/* --- the row of commands ---------------------------------------------------------------------- */
+
+static size_t size_of(const struct parked *p)
+{
+    return sizeof *p + p->len;
+}
+
+static bool is_full(const struct session *s, size_t part)
+{
+    const struct worker *w = s->worker;
+    size_t most = w->log.budget / PART;
+    return s->aside->parked_bytes > PARKED_MOST / part ||
+           (most != 0 && w->parked_bytes > most && s->aside->parked_bytes > 0);
+}
+
+static struct parked *parked_new(struct session *s, size_t len)
+{
+    struct aside *a = session_aside(s);
+    struct parked *p = a ? malloc(sizeof *p + len) : NULL;
+    if (!p) {
+        session_close(s, CLOSE_NO_MEMORY);
+        return NULL;
+    }
+    *p = (struct parked){.session = s, .len = len};
+    list_init(&p->waits);
+    a->parked_bytes += size_of(p);
+    s->worker->parked_bytes += size_of(p);
+    s->parked = true;
+    return p;
+}
+
+/* Takes it out of the row. */
+static void unpark(struct parked *p)
+{
+    struct session *s = p->session;
+    list_remove(&p->node);
+    s->aside->parked_bytes -= size_of(p);
+    s->worker->parked_bytes -= size_of(p);
+}
+
+static void parked_free(struct parked *p)
+{
+    while (!list_empty(&p->waits)) {
+        struct errand *e = LIST_ITEM(p->waits.next, struct errand, node);
+        struct far_wait *wait = LIST_ITEM(e, struct far_wait, errand);
+        list_remove(&e->node);
+        wait->parked = NULL;
+        if (wait->back)
+            wait_free(wait);
+    }
+    explicit_bzero(p->text, p->len);
+    free(p);
+}
+
+void session_park(struct session *s, char *text, size_t len)
+{
+    struct parked *p = parked_new(s, len);
+    if (!p)
+        return;
+    memcpy(p->text, text, len);
+    explicit_bzero(text, len);
+    list_append(&s->aside->commands, &p->node);
+    if (s->aside->under_way < AHEAD_MOST)
+        look(p, 0);
+    if (!s->held && is_full(s, 1)) {
+        s->held = true;
+        session_watch(s);
+    }
+}
+
+void session_wait(struct session *s, const struct command *c, const struct text *names,
+    size_t count, enum errand_kind kind)
+{
+    struct parked *before = s->aside ? s->aside->current : NULL;
+    struct buf text = {0};
+    far_command_write(&text, s, c, names, count);
+    struct parked *p = text.failed ? NULL : parked_new(s, text.len);
+    if (text.failed)
+        session_close(s, CLOSE_NO_MEMORY);
+    if (p) {
+        memcpy(p->text, text.data, text.len);
+        p->again = true;
+        p->looked = true;
+        if (before && before->at == 0)
+            p->tries = before->tries + 1;
+        list_append(s->aside->commands.next, &p->node); /* in front of the first */
+        if (!send_errand(p, c, c->pattern.len ? c->pattern : names[0], 0, kind))
+            session_close(s, CLOSE_NO_MEMORY);
+        else
+            look(p, 1);
+    }
+    buf_fini(&text);
+}
+
+struct far_wait *session_waited(struct session *s, uint32_t index)
+{
+    struct parked *p = s->aside ? s->aside->current : NULL;
+    if (!p)
+        return NULL;
+    p->at = index;
+    while (!list_empty(&p->waits)) {
+        struct far_wait *wait =
+            LIST_ITEM(LIST_ITEM(p->waits.next, struct errand, node), struct far_wait, errand);
+        if (wait->index >= index)
+            return wait->index == index ? wait : NULL;
+        list_remove(&wait->errand.node);
+        wait_free(wait);
+    }
+    return NULL;
+}
+
+bool session_waited_enough(const struct session *s)
+{
+    const struct parked *p = s->aside ? s->aside->current : NULL;
+    return p && p->at == 0 && p->tries >= TRIES;
+}
+
+void session_forget_parked(struct session *s)
+{
+    struct aside *a = s->aside;
+    struct parked *p;
+    if (!s->parked)
+        return;
+    s->parked = false;
+    s->held = false;
+    list_remove(&a->resumable);
+    while ((p = first_of(a)) != NULL) {
+        unpark(p);
+        parked_free(p);
+    }
+}
+
+/* --- going on --------------------------------------------------------------------------------- */
+
+/* Nothing waits any more. */
+static void unparked(struct session *s)
+{
+    s->parked = false;
+    session_tidy_aside(s);
+}
+
+/* Does what can be done, up to `*most` commands. */
+static void resume(struct session *s, unsigned *most)
+{
+    struct worker *w = s->worker;
+    struct parked *p;
+    while (*most > 0 && s->state == SESSION_OPEN && (p = first_of(s->aside)) != NULL) {
+        if (!p->looked)
+            look(p, 0);
+        if (p->left > 0)
+            break;
+        unpark(p);
+        s->aside->current = p;
+        session_obey(s, p->text, p->len, p->again);
+        if (s->aside)
+            s->aside->current = NULL;
+        parked_free(p);
+        --*most;
+    }
+    worker_post_gathered(w);
+    if (s->state != SESSION_OPEN)
+        return;
+    look_ahead(s->aside);
+    p = first_of(s->aside);
+    if (s->held && !is_full(s, 2)) {
+        s->held = false;
+        session_watch(s);
+    }
+    if (!p)
+        unparked(s);
+    else if (p->left == 0)
+        go_on(s);
+}
+
+bool worker_resume_parked(struct worker *w)
+{
+    unsigned most = TURN_MOST;
+    while (most > 0 && !list_empty(&w->resumable)) {
+        struct aside *a = LIST_ITEM(w->resumable.next, struct aside, resumable);
+        list_remove(&a->resumable);
+        resume(a->session, &most);
+    }
+    return !list_empty(&w->resumable);
+}
