@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cluster/redis_link_state.h"
 #include "net/tls_client.h"
 #include "unit/cluster/fake_redis.h"
 
@@ -82,6 +83,25 @@ static void a_password_that_is_refused_is_never_told(void **state)
         scene_until(&s, "up\n");
         scene_close(&s);
     }
+}
+
+static void a_password_does_not_stay_in_the_buffer(void **state)
+{
+    struct scene s;
+    (void)state;
+    scene_open(&s);
+    /* Longer than what is written over it. */
+    s.fake.password = "a very long password as they are made by machines which ends as no other "
+                      "does: with a crocodile";
+    dress(&s,
+        ":a%20very%20long%20password%20as%20they%20are%20made%20by%20machines%20which%20ends%20"
+        "as%20no%20other%20does:%20with%20a%20crocodile@",
+        "");
+    scene_link(&s);
+    scene_until(&s, "up\n");
+    assert_true(s.link->out.bytes.cap > 100);
+    assert_null(memmem(s.link->out.bytes.data, s.link->out.bytes.cap, "crocodile", 9));
+    scene_close(&s);
 }
 
 static void a_server_that_still_loads_is_waited_for(void **state)
@@ -165,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_greeting_says_all_at_once_behind_the_password),
         cmocka_unit_test(without_a_password_none_is_given),
         cmocka_unit_test(a_password_that_is_refused_is_never_told),
+        cmocka_unit_test(a_password_does_not_stay_in_the_buffer),
         cmocka_unit_test(a_server_that_still_loads_is_waited_for),
         cmocka_unit_test(a_replica_is_not_used),
         cmocka_unit_test(scripts_are_loaded_at_each_connect),
