@@ -357,6 +357,20 @@ static void give_event(struct worker *w, struct run *run, struct local_topic *lo
     give_chosen(w, run, local_places(local) + first, local->watchers, start);
 }
 
+/* What a topic has lost. It stays in the tray until all have been told. */
+static size_t deliver_gap(struct worker *w)
+{
+    struct tray *tray = &w->tray;
+    struct message *m = message_at(w, tray->at);
+    bool told;
+    size_t work = worker_tell_gap(w, m, &told);
+    if (told) {
+        mailbox_done(&w->box, tray->mails[tray->at++].weight);
+        message_drop(m);
+    }
+    return work;
+}
+
 /* A join or a leave. */
 static size_t deliver_event(struct worker *w)
 {
@@ -382,9 +396,12 @@ static size_t deliver_next(struct worker *w)
 {
     struct mail mail = w->tray.mails[w->tray.at];
     switch (mail.kind) {
-    case MAIL_MESSAGE:
-        return ((const struct message *)mail.item)->count > 0 ? deliver_messages(w)
-                                                              : deliver_event(w);
+    case MAIL_MESSAGE: {
+        const struct message *m = mail.item;
+        return m->count > 0                 ? deliver_messages(w)
+               : m->event == EVENT_PRESENCE ? deliver_event(w)
+                                            : deliver_gap(w);
+    }
     case MAIL_CONNECTION: {
         struct connection connection = connection_of(mail);
         w->tray.at++;

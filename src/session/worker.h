@@ -274,6 +274,10 @@ void worker_resume_all(struct worker *w);
 bool worker_may_list(struct worker *w, const struct session *s);
 void worker_listed(struct worker *w, struct session *s, size_t seen);
 
+/* missed.c: tells all who subscribe to a topic what of it they have missed; `*told`: there are no
+ * more who have to be closed for it. Returns how much work it was, in spans. */
+size_t worker_tell_gap(struct worker *w, const struct message *m, bool *told);
+
 /* missed.c: messages for patterns may have been missed: all who subscribe by one are told. */
 void worker_tell_missed(struct worker *w);
 

@@ -1,0 +1,149 @@
+/* Telling who subscribes what a break of the cluster has cost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "session/catch_up.h"
+#include "support/worker_harness.h"
+
+#include "support/fake_cluster.h"
+
+static const char frame[] = "{\"type\":\"gap\",\"topic\":\"t\",\"from\":3,\"to\":5}";
+
+static void tell(struct rig *r, const char *topic, bool lost)
+{
+    struct route *route = &r->shop.route;
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_len = ws_head(head, WS_TEXT, sizeof frame - 1);
+    struct message *m = message_begin(head_len + sizeof frame - 1);
+    assert_non_null(m);
+    memcpy(m->frames, head, head_len);
+    memcpy(m->frames + head_len, frame, sizeof frame - 1);
+    m->len = (uint32_t)(head_len + sizeof frame - 1);
+    m->event = EVENT_GAP;
+    m->lost = lost;
+    route_tell(route, registry_hash(&route->registry, text_of(topic)), text_of(topic), m);
+    message_drop(m);
+}
+
+/* Seen to fail with a gap for those alone who watch; and when who has two reasons is told twice. */
+static void all_of_level_2_are_told_once_and_those_of_level_1_are_closed(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client one, two, both, other;
+    rig_open(&r, 1, rig_limits());
+    client_open(&r, 0, &one, 0);
+    client_open2(&r, 0, &two, 0);
+    client_open2(&r, 0, &both, 0);
+    client_open2(&r, 0, &other, 0);
+    client_subscribe(&r, &one, "t");
+    client_subscribe(&r, &two, "t");
+    client_subscribe(&r, &both, "t");
+    client_subscribe_pattern(&r, &both, "*");
+    client_subscribe(&r, &other, "u");
+    tell(&r, "t", false); /* nothing that is known of: who cannot be told may stay */
+    client_expect_nothing(&r, &one);
+    client_expect_just(&r, &two, "%s", frame);
+    client_expect_just(&r, &both, "%s", frame);
+    tell(&r, "t", true);
+    client_expect_close(&r, &one, 1012);
+    client_expect_just(&r, &two, "%s", frame);
+    client_expect_just(&r, &both, "%s", frame);
+    client_expect_nothing(&r, &two);
+    client_expect_nothing(&r, &both);
+    client_expect_nothing(&r, &other);
+    assert_int_equal(rig_metric(&r, METRIC_gaps_sent_total), 4);
+    assert_int_equal(rig_metric(&r, METRIC_closed_missed_total), 1);
+    client_drop(&r, &one);
+    client_drop(&r, &two);
+    client_drop(&r, &both);
+    client_drop(&r, &other);
+    rig_close(&r);
+}
+
+/* In the place of what was missed. */
+static void it_comes_in_order_with_messages(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    rig_open(&r, 1, rig_limits());
+    client_open2(&r, 0, &c, 0);
+    client_subscribe_pattern(&r, &c, "t");
+    rig_publish_text(&r, "t", "1");
+    tell(&r, "t", true);
+    rig_publish_text(&r, "t", "2");
+    client_expect(&r, &c, "{\"type\":\"message\",\"topic\":\"t\",\"data\":1");
+    client_expect_just(&r, &c, "%s", frame);
+    client_expect(&r, &c, "{\"type\":\"message\",\"topic\":\"t\",\"data\":2");
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+/* Seen to fail when they are all closed in one go. */
+static void closing_many_is_sliced(void **state)
+{
+    (void)state;
+    enum { COUNT = 600 };
+    struct rig r;
+    static struct client all[COUNT];
+    struct client c;
+    rig_open(&r, 1, rig_limits());
+    struct worker *w = &r.shop.workers[0];
+    client_open2(&r, 0, &c, 0);
+    client_subscribe(&r, &c, "t");
+    for (int i = 0; i < COUNT; i++) {
+        client_open(&r, 0, &all[i], 0);
+        assert_int_equal(client_join(&all[i], "t"), JOIN_OK);
+    }
+    tell(&r, "t", true);
+    mailbox_take(&w->box, &w->tray);
+    bool told;
+    const struct message *m = w->tray.mails[w->tray.at].item;
+    assert_int_equal(m->event, EVENT_GAP);
+    int slices = 1;
+    for (; worker_tell_gap(w, m, &told), !told; slices++)
+        assert_in_range(rig_metric(&r, METRIC_closed_missed_total), 1, 300 * slices);
+    assert_int_equal(slices, 3);
+    assert_int_equal(rig_metric(&r, METRIC_closed_missed_total), COUNT);
+    client_expect_just(&r, &c, "%s", frame);
+    for (int i = 0; i < COUNT; i++)
+        client_drop(&r, &all[i]);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+static void it_is_an_event_for_who_gets_events(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    char request[] = "GET /sse?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    rig_open(&r, 1, rig_limits());
+    client_connect(&r, 0, &c, 0, REFUSAL_NONE);
+    assert_true(peer_send_bytes(&c.peer, request, sizeof request - 1));
+    rig_settle(&r);
+    tell(&r, "t", true);
+    rig_settle(&r);
+    assert_int_equal(peer_fill(&c.peer, false), 1);
+    char *at = memmem(c.peer.bytes, c.peer.len, frame, sizeof frame - 1);
+    assert_non_null(at);
+    assert_memory_equal(at - 6, "data: ", 6);
+    client_drop(&r, &c);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_of_level_2_are_told_once_and_those_of_level_1_are_closed),
+        cmocka_unit_test(it_comes_in_order_with_messages),
+        cmocka_unit_test(closing_many_is_sliced),
+        cmocka_unit_test(it_is_an_event_for_who_gets_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
