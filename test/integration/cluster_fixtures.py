@@ -702,7 +702,7 @@ class Publisher(Worker):
         self.name, self.topics, self.most, self.window = name, list(topics), most, window
         self.filler = ["x" * size] if size else []
         self.sent = 0
-        self.acked = {topic: {} for topic in topics}
+        self.acked = {topic: [] for topic in topics}  # (offset, data)
         self.refused, self.unknown = [], []
         self.answers = 0
         self._open = {}
@@ -737,8 +737,7 @@ class Publisher(Worker):
         with self.change:
             self.answers += 1
             if got["type"] == "ack_publish":
-                assert got["offset"] not in self.acked[topic], f"two messages {got['offset']} of {topic}"
-                self.acked[topic][got["offset"]] = data
+                self.acked[topic].append((got["offset"], data))
             else:
                 assert got["type"] == "error" and got["code"] == "unavailable", got
                 self.refused.append((topic, data))
@@ -762,7 +761,7 @@ class Publisher(Worker):
         return self.wait(lambda: self.count() >= goal, f"{more} more acks", 3 * DEADLINE)
 
     def count(self):
-        return sum(len(by_offset) for by_offset in self.acked.values())
+        return sum(map(len, self.acked.values()))
 
 
 class Load:
@@ -837,12 +836,12 @@ class Load:
             epochs = {epoch for one in self.followers for epoch, _, _ in one.got[topic]}
             assert len(epochs) <= 1, epochs
             for one in self.publishers:
-                for offset, data in one.acked[topic].items():
+                for offset, data in one.acked[topic]:
                     assert self.ledger.at.get((topic, *epochs, offset)) == data, (topic, offset, data)
 
     def _check_order(self, seen, topic):
         """None twice, and what one connection was answered for in the order in which it sent it."""
-        acked = {one.name: {data[1] for data in one.acked[topic].values()} for one in self.publishers}
+        acked = {one.name: {data[1] for _, data in one.acked[topic]} for one in self.publishers}
         numbers = [tuple(data[:2]) for data in seen if data[0] != "end"]
         assert len(numbers) == len(set(numbers)), f"doubled messages of {topic}"
         for name, mine in acked.items():

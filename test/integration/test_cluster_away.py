@@ -114,6 +114,8 @@ def test_when_redis_stops_publishes_are_refused_and_afterwards_all_goes_on(start
     plain.subscribe("h:t")
     publishers = [node.client2() for node in nodes]
     publishers[0].publish_acked("h:t", "before")
+    for client in readers:
+        client.expect_message("h:t", "before", 1)
     up = [figures(node).total("hermes_cluster_servers_up") for node in nodes]
     assert up == [1, 1]
     redis.pause()
@@ -138,7 +140,7 @@ def test_when_redis_stops_publishes_are_refused_and_afterwards_all_goes_on(start
     offset = publish_again(publishers[1], "h:t", "after")
     for client in readers:
         # What had been refused may have been taken all the same, but then it is in its place for all.
-        for n in range(1, offset + 1):
+        for n in range(2, offset + 1):
             got = client.recv_json()
             client.check_message(got, "h:t", n)
         assert got["data"] == "after"
@@ -316,7 +318,7 @@ def test_subscriptions_are_cut_under_load_and_with_history_nothing_is_lost(start
         cut += redis.cut_subscribers()
     load.run(25)
     load.end()
-    assert cut >= many(12)
+    assert cut >= many(6)
     assert all(one.connections == 1 for one in load.followers)
 
 
