@@ -103,6 +103,27 @@ static void a_server_that_answers_nothing_any_more_is_left(void **state)
     scene_close(&s);
 }
 
+static void a_server_that_says_something_is_not_silent(void **state)
+{
+    static const char said[] = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n1\r\n";
+    struct scene s;
+    (void)state;
+    scene_open(&s);
+    s.settings.silence_ms = 80;
+    s.settings.subscribes = true;
+    scene_link(&s);
+    scene_until(&s, "up\n");
+    s.fake.mute = true; /* it has more to do than to confirm */
+    assert_true(scene_send(&s, "SUBSCRIBE b", ""));
+    for (uint64_t until = uv_now(&s.loop) + 400; uv_now(&s.loop) < until;) {
+        fake_say(&s, said, sizeof said - 1);
+        uv_run(&s.loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(s.downs, 0);
+    scene_until(&s, "down: the server is silent\n");
+    scene_close(&s);
+}
+
 static void an_idle_link_finds_out_that_its_server_is_gone(void **state)
 {
     for (int subscribes = 0; subscribes < 2; subscribes++) {
@@ -234,6 +255,7 @@ int main(void)
         cmocka_unit_test(what_was_not_sent_before_a_break_is_not_sent_after_it),
         cmocka_unit_test(an_answer_that_breaks_in_its_midst_is_lost),
         cmocka_unit_test(a_server_that_answers_nothing_any_more_is_left),
+        cmocka_unit_test(a_server_that_says_something_is_not_silent),
         cmocka_unit_test(an_idle_link_finds_out_that_its_server_is_gone),
         cmocka_unit_test(a_server_that_is_silent_from_the_beginning_is_left),
         cmocka_unit_test(closing_gives_what_is_waited_for_and_calls_nothing_else),
