@@ -78,20 +78,25 @@ static bool read_pages(const struct question *q, struct topic_page *pages, size_
     return true;
 }
 
+/* It goes on behind its last row, if it has one: where it was cut may be a topic that is no far
+ * one.
+ */
 static void write_page(struct errand *e, const struct topic_page *page)
 {
-    size_t rows_len;
+    struct text next = page->next;
+    if (next.at && page->count > 0)
+        next = page->rows[page->count - 1].name;
     for (size_t i = 0; i < page->count; i++)
         topic_page_write(&e->found, page->rows[i].name, page->rows[i].subscribers);
-    rows_len = e->found.len;
+    size_t rows_len = e->found.len;
     e->count = (uint32_t)page->count;
-    if (!page->next.at)
+    if (!next.at)
         return;
     /* Behind the rows, which do not count it. */
-    buf_append_text(&e->found, page->next);
+    buf_append_text(&e->found, next);
     e->found.len = rows_len;
     if (!e->found.failed)
-        e->next = (struct text){e->found.data + rows_len, page->next.len};
+        e->next = (struct text){e->found.data + rows_len, next.len};
 }
 
 static bool gather_topics(const struct question *q, struct errand *e)
