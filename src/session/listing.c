@@ -55,6 +55,7 @@ static void send_on(struct listing *l)
     struct errand *e = &l->errand;
     l->sent = true;
     buf_fini(&e->found);
+    e->next = (struct text){NULL, 0};
     e->after = buf_text(&l->after);
     e->done = done;
     e->lost = lost;
