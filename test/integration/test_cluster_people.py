@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cluster_fixtures import kill_node, redis, start_nodes, start_redis, wait_ready  # noqa: F401
+from cluster_fixtures import figures, kill_node, redis, start_nodes, start_redis, wait_ready  # noqa: F401
 from hermes_fixtures import eventually
 from raw import CLOSE
 
@@ -252,3 +252,37 @@ def test_a_node_that_ends_takes_its_clients_with_it(start_nodes, redis):
     asker = nodes[0].client2()
     assert asker.presence("t") == {clients[0].me}
     eventually(lambda: asker.publish_acked("t", 1)[1] == 1, "one subscriber")
+
+
+def test_figures_tell_how_many_nodes_there_are(start_nodes, redis):
+    nodes = start_nodes(3, redis)
+
+    def seen():
+        return [figures(node).get("hermes_cluster_nodes") for node in nodes]
+
+    eventually(lambda: seen() == [3, 3, 3], "three nodes")
+    kill_node(nodes.pop())
+    eventually(lambda: seen() == [2, 2], "two nodes")
+    assert nodes.pop().stop() == 0
+    eventually(lambda: seen() == [1], "one node")
+
+
+def test_figures_count_what_goes_through_redis(start_nodes, redis):
+    nodes = start_nodes(2, redis)
+    reader, publisher = nodes[1].client2(), nodes[0].client2()
+    topics = [f"t:{n}" for n in range(5)]
+    for topic in topics:
+        reader.subscribe(topic)
+        for n in range(1, 11):
+            publisher.publish_acked(topic, n)
+            reader.expect_message(topic, n, n)
+    assert figures(nodes[0]).get("hermes_cluster_published_total") == 50
+    assert figures(nodes[0]).get("hermes_cluster_refused_total") == 0
+    assert figures(nodes[1]).get("hermes_cluster_received_total") == 50
+    assert figures(nodes[1]).get("hermes_cluster_topics") == 5
+    assert figures(nodes[1]).get("hermes_cluster_missed_total") == 0
+    redis.cut_all()
+    eventually(lambda: figures(nodes[1]).get("hermes_cluster_breaks_total") >= 2, "breaks that are counted")
+    redis.kill()
+    publisher.refused("unavailable", "publish", topic="t:0", data=1)
+    assert figures(nodes[0]).get("hermes_cluster_refused_total") >= 1
