@@ -5,8 +5,7 @@ import random
 
 import pytest
 
-from cluster_fixtures import (Load, Turn, kill_node, many, redis, start_nodes, start_redis,  # noqa: F401
-                              wait_ready)
+from cluster_fixtures import Load, kill_node, many, redis, start_nodes, start_redis, wire  # noqa: F401
 from hermes_fixtures import eventually, within
 from raw import burst, publish_text, since
 
@@ -165,6 +164,36 @@ def test_data_is_replayed_byte_for_byte(start_nodes, redis):
     got = client.recv_text()
     for n, value in enumerate(data, 1):
         assert '{"offset":%d,"data":%s}' % (n, value) in got, value[:100]
+
+
+def test_a_client_that_is_ahead_of_the_node_it_comes_to_is_recovered(start_nodes, redis, wire):
+    """What it has got elsewhere is on its way to that node only."""
+    way = wire(redis)
+    near, = start_nodes(1, redis, rules=DEEP)
+    far, = start_nodes(1, redis.url(port=way.port), rules=DEEP)
+    keeper, publisher, client = far.client2(), near.client2(), near.client2()
+    for topic in ("h:t", "t"):
+        epoch = keeper.subscribe(topic)["epoch"]
+        client.subscribe(topic)
+        for n in range(1, 4):
+            publisher.publish_acked(topic, n)
+            keeper.expect_message(topic, n, n)
+        way.hold()
+        for n in range(4, 7):
+            publisher.publish_acked(topic, n)
+        for n in range(1, 7):
+            client.expect_message(topic, n, n)
+        late = far.client2()
+        number = late.tell("subscribe", topic=topic, since=since(epoch, 6))
+        # So that it has come there before the messages do.
+        assert far.client2().ask("ping")["type"] == "pong"
+        way.let_go()
+        got = late.recv_json()
+        assert (got["id"], got["type"], got["recovered"]) == (number, "ack_subscribe", True), got
+        publisher.publish_acked(topic, 7)
+        late.expect_message(topic, 7, 7)
+        for n in range(4, 8):
+            keeper.expect_message(topic, n, n)
 
 
 # --- large ones -----------------------------------------------------------------------------------
