@@ -70,8 +70,11 @@ def test_the_retained_message_is_there_on_every_node(start_nodes, redis):
     writer, reader = nodes[0].client2(), nodes[1].client2()
     for n in range(1, 4):
         writer.publish_acked("r:t", n)
-        assert reader.subscribe("r:t", replay=1)["offset"] == n
-        reader.expect_message("r:t", n, n)
+        # The node may not have heard of the newest yet: then it comes behind the one before.
+        at = reader.subscribe("r:t", replay=1)["offset"]
+        assert n - 1 <= at <= n
+        for k in range(max(at, 1), n + 1):
+            reader.expect_message("r:t", k, k)
         reader.unsubscribe("r:t")
 
 
@@ -171,8 +174,8 @@ def test_a_client_that_is_ahead_of_the_node_it_comes_to_is_recovered(start_nodes
     way = wire(redis)
     near, = start_nodes(1, redis, rules=DEEP)
     far, = start_nodes(1, redis.url(port=way.port), rules=DEEP)
-    keeper, publisher, client = far.client2(), near.client2(), near.client2()
     for topic in ("h:t", "t"):
+        keeper, publisher, client = far.client2(), near.client2(), near.client2()
         epoch = keeper.subscribe(topic)["epoch"]
         client.subscribe(topic)
         for n in range(1, 4):
