@@ -222,6 +222,7 @@ static void a_link_can_be_closed_in_each_of_its_events(void **state)
         if (i != 0 && i != 4)
             scene_until(&s, when[i]);
         assert_true(i == 4 || s.link == NULL);
+        assert_int_equal(s.downs, i == 1);
         scene_close(&s);
     }
 }

@@ -200,6 +200,25 @@ static void whoever_writes_past_the_limit_breaks_the_link(void **state)
     }
 }
 
+static void what_the_system_takes_is_not_counted(void **state)
+{
+    static char bulk[20000];
+    struct scene s;
+    (void)state;
+    scene_open(&s);
+    memset(bulk, 'x', sizeof bulk);
+    memcpy(bulk, "SET a ", 6);
+    bulk[sizeof bulk - 1] = 0;
+    s.settings.most_unsent = 30000;
+    scene_link(&s);
+    scene_until(&s, "up\n");
+    for (int i = 0; i < 3; i++)
+        assert_true(scene_send(&s, bulk, "set")); /* in one turn */
+    assert_true(redis_link_is_up(s.link));
+    scene_until(&s, "set: OK\nset: OK\nset: OK\n");
+    scene_close(&s);
+}
+
 static void what_a_full_socket_did_not_take_goes_when_it_does(void **state)
 {
     static char bulk[50000];
@@ -289,7 +308,7 @@ static void channels_that_are_not_confirmed_count_as_waited_for(void **state)
     scene_until(&s, "subscribed d\n");
     assert_false(redis_link_full(s.link));
     s.fake.mute = true;
-    assert_true(scene_send(&s, "SUBSCRIBE e", ""));
+    assert_true(scene_send(&s, "SUBSCRIBE e f g h i", ""));
     scene_until(&s, "down: the server is silent\n");
     s.fake.mute = false;
     scene_until(&s, "up\n");
@@ -330,6 +349,7 @@ int main(void)
         cmocka_unit_test(an_answer_too_many_breaks_the_link),
         cmocka_unit_test(whoever_asks_past_the_limit_breaks_the_link),
         cmocka_unit_test(whoever_writes_past_the_limit_breaks_the_link),
+        cmocka_unit_test(what_the_system_takes_is_not_counted),
         cmocka_unit_test(what_a_full_socket_did_not_take_goes_when_it_does),
         cmocka_unit_test(messages_come_by_themselves_and_in_order),
         cmocka_unit_test(a_subscription_that_is_refused_breaks_the_link),
