@@ -9,6 +9,7 @@
 #include "session/answer.h"
 #include "session/aside.h"
 #include "session/bearer.h"
+#include "session/far.h"
 #include "session/parked.h"
 #include "session/worker.h"
 
@@ -124,14 +125,39 @@ static void obey(struct session *s, struct command *c)
     }
 }
 
+/* Whether what the session has published may be on its way to the cluster still. */
+static bool may_await_publishes(const struct session *s)
+{
+    const struct worker *w = s->worker;
+    return w->shop->route.backplane && (w->gathered.message || session_publishes_far(s));
+}
+
 void session_obey(struct session *s, char *text, size_t len, bool again)
 {
+    struct worker *w = s->worker;
     struct command command;
+    struct text before = {NULL, 0};
+    if (may_await_publishes(s)) { /* reading changes the text */
+        buf_clear(&w->untouched);
+        buf_append(&w->untouched, text, len);
+        if (w->untouched.failed) {
+            w->untouched.failed = false;
+            session_close(s, CLOSE_NO_MEMORY);
+            return;
+        }
+        before = buf_text(&w->untouched);
+    }
     command_decode(&command, text, len, s->enveloped ? 2 : 1);
+    if (command.kind != COMMAND_PUBLISH) {
+        worker_post_gathered(w);
+        /* Its answer is the sign that the session has seen all that it has published itself. */
+        if (before.at && session_publishes_far(s)) {
+            session_park_behind_publishes(s, before, again);
+            return;
+        }
+    }
     if (command.names > 1 && !again)
         charge(s, command.names - 1);
-    if (command.kind != COMMAND_PUBLISH)
-        worker_post_gathered(s->worker);
     obey(s, &command);
     if (command.kind == COMMAND_AUTH)
         explicit_bzero(text, len);

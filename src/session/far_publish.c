@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "session/aside.h"
 #include "session/far.h"
+#include "session/parked.h"
 #include "session/worker.h"
 
 struct far_publish {
@@ -36,6 +37,8 @@ static void done(struct errand *e)
         .failed = e->outcome != ERRAND_DONE};
     struct text acks = {p->bytes + e->name.len, p->acks_len};
     list_remove(&e->node);
+    if (s && s->parked && !session_publishes_far(s))
+        session_published_far(s);
     if (!result.failed)
         metric_add(&p->worker->metrics, METRIC_messages_published_total, p->count);
     if (s && p->quiet && result.subscribers > 0 && session_subscription(s, e->name, false))
@@ -82,6 +85,11 @@ bool far_publish(struct worker *w, const struct publishing *wanted)
     if (s && mailbox_crowded(route->backplane, route->crowded))
         worker_pause(w, s, WORKER_BACKPLANE);
     return true;
+}
+
+bool session_publishes_far(const struct session *s)
+{
+    return s->aside && !list_empty(&s->aside->publishes);
 }
 
 void session_forget_far(struct session *s)

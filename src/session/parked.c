@@ -9,6 +9,7 @@
 #include "session/aside.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/far.h"
 #include "session/worker.h"
 
 /* AHEAD_MOST: errands of one session that are under way at once. TRIES: how often what was had for
@@ -26,6 +27,7 @@ struct parked {
     uint8_t tries;     /* waits for its first name */
     bool looked;       /* what it wants has been asked for */
     bool again;        /* it has been begun, and so paid for */
+    bool behind;       /* it waits for what the session has published */
     size_t len;
     char text[];
 };
@@ -235,6 +237,24 @@ void session_park(struct session *s, char *text, size_t len)
     }
 }
 
+void session_park_behind_publishes(struct session *s, struct text text, bool again)
+{
+    struct parked *p = parked_new(s, text.len);
+    if (!p)
+        return;
+    memcpy(p->text, text.at, text.len);
+    p->again = again;
+    p->behind = true;
+    list_append(s->aside->commands.next, &p->node); /* in front of the first */
+}
+
+void session_published_far(struct session *s)
+{
+    const struct parked *p = first_of(s->aside);
+    if (p && p->behind && p->left == 0)
+        go_on(s);
+}
+
 void session_wait(struct session *s, const struct command *c, const struct text *names,
     size_t count, enum errand_kind kind)
 {
@@ -314,7 +334,7 @@ static void resume(struct session *s, unsigned *most)
     while (*most > 0 && s->state == SESSION_OPEN && (p = first_of(s->aside)) != NULL) {
         if (!p->looked)
             look(p, 0);
-        if (p->left > 0)
+        if (p->left > 0 || (p->behind && session_publishes_far(s)))
             break;
         unpark(p);
         s->aside->current = p;
@@ -335,7 +355,7 @@ static void resume(struct session *s, unsigned *most)
     }
     if (!p)
         unparked(s);
-    else if (p->left == 0)
+    else if (p->left == 0 && !(p->behind && session_publishes_far(s)))
         go_on(s);
 }
 

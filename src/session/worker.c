@@ -321,6 +321,7 @@ void worker_fini(struct worker *w)
     buf_fini(&w->gathered.acks);
     buf_fini(&w->acks);
     buf_fini(&w->scratch);
+    buf_fini(&w->untouched);
     buf_fini(&w->enveloped);
     buf_fini(&w->events);
     envelope_fini(&w->envelope);
