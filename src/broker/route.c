@@ -129,6 +129,7 @@ struct route_piece route_piece(struct route *r, struct route_rule rule, unsigned
         search_apply_rule(&s);
     uint32_t most = (uint32_t)(limits.bytes / limits.around) + 1;
     result.view = history_view(s.topic->kept ? &s.topic->kept->history : NULL, from, most, false);
+    result.epoch = s.topic->epoch;
     result.offset = s.topic->offset;
     uint64_t messages = result.view.last + 1 - result.view.first;
     result.last = messages < most && result.view.bytes + messages * limits.around <= limits.bytes;

@@ -87,6 +87,7 @@ struct piece_limits {
 };
 struct route_piece {
     bool last;       /* no more than a piece: the worker's mail has been taken as by a subscribe */
+    uint64_t epoch;
     uint64_t offset; /* of the newest message */
     struct history_view view;
 };

@@ -24,6 +24,9 @@ struct publishing {
 /* Takes over the message. False when there is no memory: nothing is published. */
 bool far_publish(struct worker *w, const struct publishing *p);
 
+/* Whether any of the session's is on its way. */
+bool session_publishes_far(const struct session *s);
+
 /* Nobody waits for the answers any more. */
 void session_forget_far(struct session *s);
 
@@ -31,5 +34,15 @@ void session_forget_far(struct session *s);
  * id behind it); when they failed all of them, whether or not they wanted to know. */
 void session_answer_published(struct session *s, struct text topic, uint32_t count,
     const struct route_result *result, struct text acks);
+
+/* --- the past: far_past.c ----------------------------------------------------------------------
+ */
+
+/* What a rule lets be fetched. */
+void far_fetch_limits(struct errand *e, struct route_rule rule);
+
+/* A topic has just been joined for whose past something was fetched: true when that is to be given
+ * (and more behind it), from joined->past.first on. */
+bool far_resume(const struct wish *wish, struct route_joined *joined);
 
 #endif

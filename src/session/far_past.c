@@ -3,6 +3,7 @@
 #include "proto/command.h"
 #include "proto/reply2.h"
 #include "session/catch_up.h"
+#include "session/far.h"
 #include "session/parked.h"
 #include "session/worker.h"
 
@@ -92,4 +93,25 @@ void far_fetch_limits(struct errand *e, struct route_rule rule)
 {
     e->age_us = rule.rule->history.age_us;
     e->retain = rule.rule->history.retain;
+}
+
+bool far_recovered(const struct errand *e, uint64_t epoch, uint64_t offset)
+{
+    return epoch == e->epoch && offset <= e->offset &&
+           (offset == e->offset || (e->count > 0 && e->first <= offset + 1));
+}
+
+bool far_resume(const struct wish *wish, struct route_joined *joined)
+{
+    const struct errand *e = wish->fetched;
+    const struct route_past *past = wish->past;
+    if (!e || e->epoch != joined->epoch)
+        return false;
+    if (past->since ? !far_recovered(e, past->epoch, past->offset) : e->count == 0)
+        return false;
+    uint64_t next = past->since ? past->offset + 1 : e->first;
+    history_view_fini(&joined->past);
+    joined->past = (struct history_view){.first = next, .last = next};
+    joined->recovered = past->since;
+    return true;
 }

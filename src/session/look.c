@@ -6,6 +6,7 @@
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/listing.h"
+#include "session/parked.h"
 #include "session/waiting.h"
 #include "session/worker.h"
 
@@ -107,6 +108,58 @@ void session_history_rows(struct buf *rows, struct history_view *view, bool newe
     }
 }
 
+void session_history_found(struct buf *rows, const struct errand *e)
+{
+    const char *frame = e->found.data;
+    for (uint32_t i = 0; i < e->count; i++) {
+        struct text data;
+        frame = message_frame(frame, &data);
+        reply2_history_row(rows, e->first + i, data);
+    }
+}
+
+/* What was fetched. */
+static void answer_found(struct session *s, const struct command *c, const struct errand *e)
+{
+    struct buf rows = {0};
+    struct buf *out = answer_begin(s);
+    enum recovered recovered = RECOVERED_UNASKED;
+    if (c->has_since)
+        recovered = far_recovered(e, epoch_read(c->epoch), c->since) ? RECOVERED_YES : RECOVERED_NO;
+    session_history_found(&rows, e);
+    reply2_history(out, c->id, c->topic, e->epoch, e->offset, buf_text(&rows), recovered);
+    out->failed |= rows.failed;
+    buf_fini(&rows);
+    size_t bytes = out->len;
+    answer_send(s);
+    worker_listed(s->worker, s, bytes / BYTES_AS_TOPIC);
+}
+
+/* Sees to a far topic's history, which may have to be fetched: true when there is nothing left to
+ * do now. */
+static bool look_far(struct session *s, const struct command *c, struct route_rule rule)
+{
+    uint64_t hash = registry_hash(&s->worker->shop->route.registry, c->topic);
+    struct far_wait *waited = session_waited(s, 0);
+    enum errand_kind kind = ERRAND_FETCH;
+    if (waited && waited->errand.outcome == ERRAND_DONE && waited->errand.kind == ERRAND_FETCH) {
+        answer_found(s, c, &waited->errand);
+        return true;
+    }
+    bool lacks = waited ? far_lacks_past(s, c, c->topic, hash, rule)
+                        : far_lacks(s, c, c->topic, hash, rule, &kind);
+    if (!lacks)
+        return false;
+    if ((waited && waited->errand.outcome != ERRAND_DONE) || session_waited_enough(s))
+        answer_error(s, &(struct fault){.code = ERROR_UNAVAILABLE,
+                            .message = TEXT(HERMES_TEXT_ALONE),
+                            .id = c->id,
+                            .topic = c->topic});
+    else
+        session_wait(s, c, &c->topic, 1, kind);
+    return true;
+}
+
 void session_tell_history(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
@@ -129,6 +182,8 @@ void session_tell_history(struct session *s, const struct command *c)
         answer_error(s, &fault);
         return;
     }
+    if (route_is_far(route, rule.rule) && look_far(s, c, rule))
+        return;
     struct buf *out = answer_begin(s); /* what it has published itself is in there */
     struct route_past past = {.since = c->has_since, .offset = c->since, .newest = c->limit};
     if (c->has_since)

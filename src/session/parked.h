@@ -28,6 +28,13 @@ struct far_wait {
  * be a token in it. */
 void session_park(struct session *s, char *text, size_t len);
 
+/* A command that is no publish has come while publishes of the session are on their way to the
+ * cluster: it is done before all others that wait, when they are back. */
+void session_park_behind_publishes(struct session *s, struct text text, bool again);
+
+/* The last publish that was on its way is back. */
+void session_published_far(struct session *s);
+
 /* A subscribe (to `names`, or c->pattern) or a history command cannot be done yet; what it waits
  * for first is an errand of that kind for its first name. In the midst of a command that waited it
  * takes that one's place. */
@@ -68,9 +75,11 @@ bool far_lacks(struct session *s, const struct command *c, struct text topic, ui
 bool far_lacks_past(struct session *s, const struct command *c, struct text topic, uint64_t hash,
     struct route_rule rule);
 
+/* far_past.c: whether what was fetched is all behind an offset of that epoch. */
+bool far_recovered(const struct errand *e, uint64_t epoch, uint64_t offset);
+
 /* far_past.c: what to fetch of a topic for a command. */
 void far_fetch(
     struct errand *e, struct session *s, const struct command *c, struct route_rule rule);
-void far_fetch_limits(struct errand *e, struct route_rule rule);
 
 #endif

@@ -200,6 +200,9 @@ void session_tell_history(struct session *s, const struct command *c);
  * thread. */
 void session_history_rows(struct buf *rows, struct history_view *view, bool newest);
 
+/* look.c: the same of what an errand has fetched. Any thread. */
+void session_history_found(struct buf *rows, const struct errand *e);
+
 /* presence.c: asks all workers who subscribes to a topic; the answer comes later. */
 void session_ask_presence(struct session *s, const struct command *c);
 

@@ -94,7 +94,10 @@ static void answer_joined(struct session *s, const struct command *c, const stru
         recovered = joined->recovered ? RECOVERED_YES : RECOVERED_NO;
     if (s->conn.unframed)
         sse_send_position(s, joined);
-    reply2_subscribed(out, c->id, wish->name, joined->epoch, joined->offset, recovered);
+    uint64_t offset = joined->offset;
+    if (later && joined->past.first > offset) /* it has been further on another broker */
+        offset = joined->past.first - 1;
+    reply2_subscribed(out, c->id, wish->name, joined->epoch, offset, recovered);
     answer_send(s);
     if (!later && s->state == SESSION_OPEN)
         replay(s, wish->name, joined->epoch, &joined->past);

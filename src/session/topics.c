@@ -5,6 +5,7 @@
 #include "session/audit.h"
 #include "session/catch_up.h"
 #include "session/facts.h"
+#include "session/far.h"
 #include "session/session.h"
 #include "session/slow.h"
 #include "session/worker.h"
@@ -111,7 +112,8 @@ static enum join_result join_here(
     w->joining = NULL;
     if (s->state != SESSION_OPEN)
         return JOIN_ENDED;
-    if (joined && catch_up_is_due(w, wish->name, &joined->past)) {
+    bool fetched = joined && far_resume(wish, joined);
+    if (fetched || (joined && catch_up_is_due(w, wish->name, &joined->past))) {
         if (s->catching == UINT16_MAX)
             return JOIN_TOO_MANY;
         if (!catch_up_begin(s, wish, joined))

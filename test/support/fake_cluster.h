@@ -119,6 +119,33 @@ static inline void fake_number(
     fake_return(f, e, ERRAND_DONE);
 }
 
+/* Answers a fetch: messages `first` to `last`, which are their offsets, of `size` bytes each, are
+ * kept of a topic that is at `offset`. */
+static inline void fake_find(
+    struct fake *f, struct errand *e, uint64_t first, uint64_t last, uint64_t offset, size_t size)
+{
+    assert_int_equal(e->kind, ERRAND_FETCH);
+    e->epoch = FAKE_EPOCH;
+    e->offset = offset;
+    e->oldest = first;
+    uint64_t from = e->from > first ? e->from : first;
+    if (e->from == 0 && last - first >= e->most)
+        from = last + 1 - e->most;
+    e->first = from;
+    for (uint64_t n = from; n <= last && e->count < e->most && e->found.len < e->bytes; n++) {
+        uint8_t head[WS_HEAD_MAX];
+        char data[64];
+        size_t len = (size_t)snprintf(data, sizeof data, "%d", (int)n);
+        size_t room = len > size ? len : size;
+        buf_append(&e->found, head, ws_head(head, WS_TEXT, room));
+        buf_append(&e->found, data, len);
+        for (; len < room; len++)
+            buf_append_char(&e->found, ' ');
+        e->count++;
+    }
+    fake_return(f, e, ERRAND_DONE);
+}
+
 /* Unfollows whatever it made live, and gives back what has come. */
 static inline void fake_close(struct fake *f)
 {

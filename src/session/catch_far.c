@@ -1,0 +1,88 @@
+/* Catching up with a far topic, of whose past only a part is kept here: the rest is fetched, one
+ * piece at a time. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/catch_up_state.h"
+#include "session/far.h"
+#include "session/worker.h"
+
+struct far_piece {
+    struct errand errand;
+    struct catch_up *catch_up; /* NULL: it has ended */
+    char name[];
+};
+
+static void piece_free(struct far_piece *piece)
+{
+    buf_fini(&piece->errand.found);
+    free(piece);
+}
+
+static void lost(struct errand *e)
+{
+    piece_free(LIST_ITEM(e, struct far_piece, errand));
+}
+
+void catch_up_take(struct catch_up *c, struct errand *e)
+{
+    buf_fini(&c->found);
+    c->found = e->found;
+    c->found_first = e->first;
+    c->found_count = e->count;
+    e->found = (struct buf){0};
+}
+
+/* What cannot be had is gone; nothing is asked for twice. */
+static void done(struct errand *e)
+{
+    struct far_piece *piece = LIST_ITEM(e, struct far_piece, errand);
+    struct catch_up *c = piece->catch_up;
+    if (c) {
+        bool good = e->outcome == ERRAND_DONE && e->epoch == c->epoch && e->count > 0;
+        c->fetching = NULL;
+        c->gone = good ? e->first : UINT64_MAX;
+        if (good)
+            catch_up_take(c, e);
+    }
+    piece_free(piece);
+}
+
+void catch_up_forget_fetched(struct catch_up *c)
+{
+    if (c->fetching)
+        c->fetching->catch_up = NULL;
+    c->fetching = NULL;
+    buf_fini(&c->found);
+    c->found_count = 0;
+}
+
+bool catch_up_fetch(struct catch_up *c, uint64_t first)
+{
+    struct worker *w = c->session->worker;
+    struct text name = {c->name, c->name_len};
+    struct route_rule rule = worker_rule(w, name);
+    if (c->gone >= first || rule.rule->history.messages == 0 ||
+        !route_is_far(&w->shop->route, rule.rule))
+        return false;
+    struct far_piece *piece = calloc(1, sizeof *piece + c->name_len);
+    if (!piece)
+        return false;
+    memcpy(piece->name, c->name, c->name_len);
+    piece->catch_up = c;
+    struct errand *e = &piece->errand;
+    e->kind = ERRAND_FETCH;
+    e->home = &w->box;
+    e->done = done;
+    e->lost = lost;
+    e->hash = c->hash;
+    e->name = (struct text){piece->name, c->name_len};
+    e->weight = (uint32_t)(sizeof *piece + c->name_len);
+    e->from = c->next;
+    e->most = UINT32_MAX;
+    e->bytes = CATCH_UP_PIECE;
+    far_fetch_limits(e, rule);
+    c->fetching = piece;
+    backplane_send(&w->shop->route, e);
+    return true;
+}
