@@ -12,7 +12,7 @@
 #include "cluster/redis_link.h"
 #include "cluster/redis_url.h"
 #include "session/inquiry.h"
-#include "unit/cluster/real_redis.h"
+#include "support/real_redis.h"
 
 enum { COMPANY_MOST = 3, COMPANY_PATIENCE_MS = 30000 };
 

@@ -2,8 +2,8 @@
  *
  * Order: real_redis_open, real_redis_start, real_redis_kill or signals, start again as wanted,
  *   real_redis_close. It ends with its test, however that ends. */
-#ifndef HERMES_TEST_REAL_REDIS_H
-#define HERMES_TEST_REAL_REDIS_H
+#ifndef HERMES_SUPPORT_REAL_REDIS_H
+#define HERMES_SUPPORT_REAL_REDIS_H
 
 #include <sys/types.h>
 

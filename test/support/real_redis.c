@@ -1,4 +1,4 @@
-#include "unit/cluster/real_redis.h"
+#include "support/real_redis.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
