@@ -214,8 +214,6 @@ static void settle(struct resp_in *in, struct resp *slot)
 
 static void begin(struct resp_in *in)
 {
-    in->count = 0;
-    in->given = in->nested = false;
     if (in->kept.cap > KEEP_MOST)
         buf_fini(&in->kept);
     buf_clear(&in->kept);
@@ -224,6 +222,8 @@ static void begin(struct resp_in *in)
         in->slots = NULL;
         in->cap = 0;
     }
+    in->count = 0;
+    in->given = in->nested = false;
 }
 
 /* ---- the reader ---- */

@@ -11,6 +11,30 @@
 
 #include "cluster/redis_url.h"
 
+/* Stands before the C library's. */
+static unsigned wiped;
+
+void explicit_bzero(void *at, size_t len)
+{
+    wiped += len == 6 && memcmp(at, "hidden", 6) == 0;
+    memset(at, 0, len);
+}
+
+static void passwords_are_wiped(void **state)
+{
+    struct redis_url *list;
+    char error[200];
+    (void)state;
+    wiped = 0;
+    size_t count = redis_urls_read("redis://:hidden@a,redis://u:hidden@b", &list, error, 200);
+    assert_int_equal(count, 2);
+    assert_int_equal(wiped, 0);
+    redis_urls_free(list, count);
+    assert_int_equal(wiped, 2);
+    assert_int_equal(redis_urls_read("redis://:hidden@a,redis://b:x", &list, error, 200), 0);
+    assert_int_equal(wiped, 3);
+}
+
 static const char *or_none(const char *text)
 {
     return text ? text : "-";
@@ -162,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_read),
         cmocka_unit_test(several_are_read_in_their_order),
+        cmocka_unit_test(passwords_are_wiped),
         cmocka_unit_test(what_is_no_url_is_refused),
         cmocka_unit_test(what_is_too_long_or_too_many_is_refused),
     };
