@@ -125,6 +125,8 @@ static void commands_down(struct redis_link *l, const char *reason, void *user)
     note_up(s);
     cluster_publish_fail_waiting(s);
     follow_lost(s);
+    /* Both have to be to one server: there may be another behind the name by now. */
+    redis_link_break(s->subscriber, "the other connection was lost");
     metric_add(&s->cluster->metrics, METRIC_cluster_breaks_total, 1);
 }
 
