@@ -218,9 +218,9 @@ static void begin(struct resp_in *in)
         buf_fini(&in->kept);
     buf_clear(&in->kept);
     if (in->cap > SLOTS_KEPT) {
-        free(in->slots);
-        in->slots = NULL;
-        in->cap = 0;
+        struct resp *fewer = realloc(in->slots, SLOTS_KEPT * sizeof *fewer);
+        in->slots = fewer ? fewer : in->slots;
+        in->cap = fewer ? SLOTS_KEPT : in->cap;
     }
     in->count = 0;
     in->given = in->nested = false;

@@ -16,7 +16,8 @@ static unsigned wiped;
 
 void explicit_bzero(void *at, size_t len)
 {
-    wiped += len == 6 && memcmp(at, "hidden", 6) == 0;
+    const char *volatile was = at; /* which the compiler takes to be written only */
+    wiped += len == 6 && memcmp(was, "hidden", 6) == 0;
     memset(at, 0, len);
 }
 
