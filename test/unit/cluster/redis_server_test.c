@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "net/tls_client.h"
-#include "unit/cluster/fake_redis.h"
 #include "support/real_redis.h"
+#include "unit/cluster/fake_redis.h"
 
 /* Two scenes in one loop would be more than is needed: each has its own, and they take turns. */
 struct both {

@@ -111,6 +111,32 @@ static void long_answers_are_read_whole(void **state)
     buf_fini(&dump);
 }
 
+static void answers_of_many_items_come_among_small_ones(void **state)
+{
+    struct buf bytes = {0};
+    struct buf dump = {0};
+    struct buf out = {0};
+    struct resp_in *in = resp_in_new();
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        buf_append_string(&bytes, "*20000\r\n");
+        buf_append_string(&dump, "*(");
+        for (int j = 0; j < 20000; j++) {
+            buf_appendf(&bytes, "$5\r\n%05d\r\n", j);
+            buf_appendf(&dump, "$5 %05d;", j);
+        }
+        buf_append_string(&bytes, "*1\r\n+OK\r\n");
+        buf_append_string(&dump, ");*(+2 OK;);");
+    }
+    assert_int_equal(read_in(in, &out, bytes.data, bytes.len, 65536), RESP_MORE);
+    assert_int_equal(out.len, dump.len);
+    assert_memory_equal(out.data, dump.data, dump.len);
+    buf_fini(&bytes);
+    buf_fini(&dump);
+    buf_fini(&out);
+    resp_in_free(in);
+}
+
 static void what_cannot_be_read_is_bad_for_ever(void **state)
 {
     static const char *const bad[] = {"hello\r\n", "$x\r\n", "*x\r\n", "$-2\r\n", "*-2\r\n",
@@ -169,6 +195,7 @@ int main(void)
         cmocka_unit_test(nested_arrays_keep_their_shape),
         cmocka_unit_test(texts_point_into_what_was_fed),
         cmocka_unit_test(long_answers_are_read_whole),
+        cmocka_unit_test(answers_of_many_items_come_among_small_ones),
         cmocka_unit_test(what_cannot_be_read_is_bad_for_ever),
         cmocka_unit_test(an_answer_over_the_limit_is_bad_before_it_is_whole),
     };
