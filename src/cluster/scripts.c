@@ -5,10 +5,12 @@
 #include "cluster/counts.h"
 #include "cluster/nodes.h"
 
-/* A topic's hash, `hermes:t:TOPIC`: e, its epoch; o, the offset of its newest message; a, not
- * younger than its oldest message (milliseconds); and a field a broker, see cluster/counts.h. Its
- * list, `hermes:h:TOPIC`: an entry a message, 13 digits of milliseconds and the frame; the last one
- * has offset o. */
+/* A topic's hash, `hermes:t:TOPIC`: e, its epoch; o, the offset of its newest message; l, that of
+ * the newest one that was kept; a, not younger than its oldest message (milliseconds); and a field
+ * a broker, see cluster/counts.h. Its list, `hermes:h:TOPIC`: an entry a message, 13 digits of
+ * milliseconds and the frame; the last one has offset l. Where that is not o (other rules did not
+ * keep messages meanwhile) or the hash is another one (the old one went without its list), it is of
+ * no use any more. */
 
 /* Numbers messages that nobody keeps, and publishes them.
  *
@@ -47,37 +49,45 @@ static const char publish[] = NUMBER /* the time is not set for each of them: th
  *   are kept; for how many milliseconds, 0: for good; 1: the newest one stays whatever its age;
  *   each frame. */
 static const char keep[] =
-    NUMBER "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
-           "local t = redis.call('TIME')\n"
-           "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-           "local stamp = string.format('%013.0f', now)\n"
-           "local frames = {}\n"
-           "for i = 12, #ARGV do\n"
-           "  frames[#frames + 1] = ARGV[i]\n"
-           "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
-           "end\n"
-           "redis.call('LTRIM', h, -most, -1)\n"
-           "if age == 0 or ARGV[11] == '1' then\n"
-           "  redis.call('PERSIST', k)\n"
-           "  redis.call('PERSIST', h)\n"
-           "else\n"
-           "  redis.call('PEXPIRE', h, age)\n"
-           "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
-           "end\n"
-           "if age > 0 then\n"
-           "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
-           "  if now - a >= age then\n"
-           "    local oldest = now\n"
-           "    while redis.call('LLEN', h) > n do\n"
-           "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
-           "      if now - oldest < age then break end\n"
-           "      redis.call('LPOP', h)\n"
-           "      oldest = now\n"
-           "    end\n"
-           "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
-           "  end\n"
-           "end\n"
-           "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
+    "local k, n = KEYS[1], tonumber(ARGV[1])\n"
+    "local p = redis.call('HMGET', k, 'e', 'o', 'l')\n"
+    "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
+    "local e = p[1]\n"
+    "if not e then e = ARGV[2]; redis.call('HSET', k, 'e', e) end\n"
+    "if not p[1] or p[2] ~= p[3] then redis.call('DEL', h) end\n"
+    "local o = tonumber(p[2] or '0') + n\n"
+    "local decimal = string.format('%.0f', o)\n"
+    "redis.call('HSET', k, 'o', decimal, 'l', decimal)\n"
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local stamp = string.format('%013.0f', now)\n"
+    "local frames = {}\n"
+    "for i = 12, #ARGV do\n"
+    "  frames[#frames + 1] = ARGV[i]\n"
+    "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
+    "end\n"
+    "redis.call('LTRIM', h, -most, -1)\n"
+    "if age == 0 or ARGV[11] == '1' then\n"
+    "  redis.call('PERSIST', k)\n"
+    "  redis.call('PERSIST', h)\n"
+    "else\n"
+    "  redis.call('PEXPIRE', h, age)\n"
+    "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
+    "end\n"
+    "if age > 0 then\n"
+    "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
+    "  if now - a >= age then\n"
+    "    local oldest = now\n"
+    "    while redis.call('LLEN', h) > n do\n"
+    "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
+    "      if now - oldest < age then break end\n"
+    "      redis.call('LPOP', h)\n"
+    "      oldest = now\n"
+    "    end\n"
+    "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
+    "  end\n"
+    "end\n"
+    "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
 
 /* Where topics are; those that are not there begin.
  *
@@ -91,8 +101,11 @@ static const char positions[] = "local out = {}\n"
                                 "    p = {ARGV[i + 1], '0'}\n"
                                 "    redis.call('HSET', k, 'e', p[1], 'o', p[2])\n"
                                 "    redis.call('PEXPIRE', k, ARGV[1])\n"
-                                "  elseif redis.call('PTTL', k) >= 0 then\n"
-                                "    redis.call('PEXPIRE', k, ARGV[1])\n"
+                                "  else\n"
+                                "    local left = redis.call('PTTL', k)\n"
+                                "    if left >= 0 and left < tonumber(ARGV[1]) then\n"
+                                "      redis.call('PEXPIRE', k, ARGV[1])\n"
+                                "    end\n"
                                 "  end\n"
                                 "  out[2 * i - 1] = p[1]\n"
                                 "  out[2 * i] = p[2] or '0'\n"
@@ -121,12 +134,12 @@ static const char renew[] =
  * Answers: epoch, offset, offset of the oldest one, offset of the first one here, all but the
  *   first in decimal; and the frames. */
 static const char fetch[] =
-    "local p = redis.call('HMGET', KEYS[1], 'e', 'o')\n"
+    "local p = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')\n"
     "if not p[1] then return {'', '0', '1', '1'} end\n"
     "local h, o = KEYS[2], tonumber(p[2])\n"
     "local from, most, bytes, age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), "
     "tonumber(ARGV[4])\n"
-    "local len = redis.call('LLEN', h)\n"
+    "local len = p[2] == p[3] and redis.call('LLEN', h) or 0\n"
     "local oldest = o - len + 1\n"
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
