@@ -49,14 +49,17 @@ struct route_rule cluster_rule(const struct cluster *c, struct text topic)
 
 void cluster_return(struct cluster *c, struct errand *e, enum errand_outcome outcome)
 {
-    if (e->kind == ERRAND_PUBLISH && outcome == ERRAND_DONE)
+    bool published = e->kind == ERRAND_PUBLISH && outcome == ERRAND_DONE;
+    if (published) {
         metric_add(&c->metrics, METRIC_cluster_published_total, 1);
-    else if (e->kind == ERRAND_PUBLISH)
+        metric_add(&c->metrics, METRIC_messages_published_total, e->count);
+    } else if (e->kind == ERRAND_PUBLISH) {
         metric_add(&c->metrics, METRIC_cluster_refused_total, 1);
+    }
     e->outcome = outcome;
     c->under_way--;
     mailbox_done(&c->box, e->weight);
-    backplane_return(e);
+    backplane_return(e, (published && !e->counted) || e->kind == ERRAND_EVENT);
 }
 
 /* --- the links -------------------------------------------------------------------------------- */
@@ -489,6 +492,8 @@ int cluster_open(
     take_rules(c);
     atomic_store(&settings->shop->away, true);
     settings->shop->route.backplane = &c->box;
+    uv_prepare_start(&c->turn, turn);
+    uv_timer_start(&c->tick, tick, TICK_MS, TICK_MS);
     return 0;
 }
 
@@ -501,8 +506,6 @@ static void cluster_main(void *user)
 
 int cluster_start(struct cluster *c)
 {
-    uv_prepare_start(&c->turn, turn);
-    uv_timer_start(&c->tick, tick, TICK_MS, TICK_MS);
     return uv_thread_create(&c->thread, cluster_main, c);
 }
 
