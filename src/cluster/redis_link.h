@@ -9,6 +9,8 @@
  * Order: commands are written in the order in which they were given, many in one write; answers
  *   come in the same order. Each gets exactly one answer or `NULL` when the link broke before it
  *   came. What a subscribing connection receives comes by `push`, in the order of the server.
+ *   No event and no answer is called from within a function of the link's, but answers (as NULL)
+ *   from redis_link_close: what breaks it there is told in the loop's next turn.
  * Memory: at most `most_unsent` bytes wait to be written, and `most_waiting` answers are waited
  *   for; redis_link_full says when it is half of that; whoever writes past that breaks the link.
  * Time: a link on which nothing has come for `silence_ms`, though answers (or the PONG of a ping

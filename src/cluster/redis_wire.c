@@ -1,55 +1,15 @@
 #include "cluster/redis_wire.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cluster/redis_wire_state.h"
 #include "net/tls_client.h"
 
 enum { READ_BYTES = 64 << 10, ENCRYPT_AT_ONCE = 64 << 10 };
-
-/* A lookup cannot be called off once it runs, so it outlives the connection it was for. */
-struct lookup {
-    uv_getaddrinfo_t request;
-    struct redis_wire *wire; /* NULL: nobody waits for it any more */
-};
-
-/* One for each address that is tried: a handle's memory is the loop's until it has closed it. */
-struct plug {
-    uv_poll_t poll;
-    int fd;
-    struct redis_wire *wire; /* NULL: it is being closed */
-};
-
-struct redis_wire {
-    uv_loop_t *loop;
-    const struct redis_url *url;
-    struct tls_trust *trust;
-    uint64_t patience_ms;
-    const struct redis_wire_events *events;
-    void *user;
-
-    struct lookup *lookup;       /* while it runs */
-    struct addrinfo *found;      /* to be freed */
-    const struct addrinfo *next; /* to try */
-    struct plug *plug;
-    uv_timer_t *timer;
-    struct tls_client *tls;
-    char *in; /* READ_BYTES */
-    enum { WIRE_DIALLING, WIRE_SHAKING, WIRE_READY, WIRE_BROKEN } state;
-    bool full;       /* the socket has not taken all */
-    bool deaf;       /* nothing is read */
-    unsigned inside; /* callbacks, so that it stays until they are left */
-    bool closed;
-    char problem[200]; /* the newest */
-};
-
-static void dial(struct redis_wire *w);
 
 /* ---- staying while a callback runs ---- */
 
@@ -60,13 +20,18 @@ static void wire_free(struct redis_wire *w)
     free(w);
 }
 
-static void leave(struct redis_wire *w)
+void redis_wire_enter(struct redis_wire *w)
+{
+    w->inside++;
+}
+
+void redis_wire_leave(struct redis_wire *w)
 {
     if (--w->inside == 0 && w->closed)
         wire_free(w);
 }
 
-static void broken(struct redis_wire *w, const char *reason)
+void redis_wire_broken(struct redis_wire *w, const char *reason)
 {
     if (w->closed || w->state == WIRE_BROKEN)
         return;
@@ -81,9 +46,9 @@ static void plug_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-static void unplug(struct redis_wire *w)
+void redis_wire_unplug(struct redis_wire *w)
 {
-    struct plug *p = w->plug;
+    struct redis_plug *p = w->plug;
     tls_client_free(w->tls);
     w->tls = NULL;
     w->full = false;
@@ -97,7 +62,7 @@ static void unplug(struct redis_wire *w)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void watch(struct redis_wire *w)
+void redis_wire_watch(struct redis_wire *w)
 {
     uv_poll_start(&w->plug->poll,
         w->state == WIRE_DIALLING ? UV_WRITABLE
@@ -117,7 +82,7 @@ static size_t send_some(struct redis_wire *w, struct text bytes)
             sent = 0;
         if ((size_t)sent < bytes.len) {
             w->full = true;
-            watch(w);
+            redis_wire_watch(w);
         }
     }
     return (size_t)sent;
@@ -156,113 +121,12 @@ void redis_wire_read(struct redis_wire *w, bool yes)
 {
     w->deaf = !yes;
     if (w->state == WIRE_READY)
-        watch(w);
+        redis_wire_watch(w);
 }
 
 size_t redis_wire_held(const struct redis_wire *w)
 {
     return w->tls ? tls_client_output(w->tls).len : 0;
-}
-
-/* ---- one address after the other ---- */
-
-static void address_failed(struct redis_wire *w, const char *why)
-{
-    snprintf(w->problem, sizeof w->problem, "%s", why);
-    unplug(w);
-    dial(w);
-}
-
-static void on_patience(uv_timer_t *timer)
-{
-    struct redis_wire *w = timer->data;
-    w->inside++;
-    if (w->lookup)
-        broken(w, "its name could not be looked up in time");
-    else
-        address_failed(w,
-            w->state == WIRE_SHAKING ? "no answer to the TLS handshake" : "no answer to connect");
-    leave(w);
-}
-
-static int plug_in(struct redis_wire *w, const struct addrinfo *to)
-{
-    int yes = 1;
-    struct plug *p = calloc(1, sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    p->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-    int code = p->fd < 0 ? -errno : 0;
-    if (code == 0 && connect(p->fd, to->ai_addr, to->ai_addrlen) != 0 && errno != EINPROGRESS)
-        code = -errno;
-    if (code == 0)
-        code = uv_poll_init(w->loop, &p->poll, p->fd);
-    if (code != 0) {
-        if (p->fd >= 0)
-            close(p->fd);
-        free(p);
-        return code;
-    }
-    (void)setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    (void)setsockopt(p->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
-    p->poll.data = p;
-    p->wire = w;
-    w->plug = p;
-    return 0;
-}
-
-static void dial(struct redis_wire *w)
-{
-    w->state = WIRE_DIALLING;
-    while (w->next) {
-        const struct addrinfo *to = w->next;
-        w->next = to->ai_next;
-        int code = plug_in(w, to);
-        if (code == 0) {
-            watch(w);
-            uv_timer_start(w->timer, on_patience, w->patience_ms, 0);
-            return;
-        }
-        snprintf(w->problem, sizeof w->problem, "%s", uv_strerror(code));
-    }
-    uv_timer_stop(w->timer);
-    broken(w, w->problem);
-}
-
-static void looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-    struct lookup *lookup = (struct lookup *)request;
-    struct redis_wire *w = lookup->wire;
-    free(lookup);
-    if (!w) {
-        uv_freeaddrinfo(found);
-        return;
-    }
-    w->inside++;
-    w->lookup = NULL;
-    w->found = found;
-    w->next = found;
-    if (status == 0)
-        dial(w);
-    else
-        broken(w, uv_strerror(status));
-    leave(w);
-}
-
-static int look_up(struct redis_wire *w)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
-    w->lookup = calloc(1, sizeof *w->lookup);
-    if (!w->lookup)
-        return UV_ENOMEM;
-    w->lookup->wire = w;
-    int code =
-        uv_getaddrinfo(w->loop, &w->lookup->request, looked_up, w->url->host, w->url->port, &hints);
-    if (code != 0) {
-        free(w->lookup);
-        w->lookup = NULL;
-    }
-    return code;
 }
 
 /* ---- bytes ---- */
@@ -281,18 +145,18 @@ static void connected(struct redis_wire *w)
     if (getsockopt(w->plug->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
     if (error != 0) {
-        address_failed(w, uv_strerror(-error));
+        redis_dial_failed(w, uv_strerror(-error));
         return;
     }
     w->state = WIRE_SHAKING;
-    watch(w);
+    redis_wire_watch(w);
     if (!w->url->tls) {
         now_ready(w);
         return;
     }
     w->tls = tls_client_new(w->trust, w->url->host);
     if (!w->tls || tls_client_shake(w->tls) != TLS_CLIENT_AGAIN)
-        address_failed(w, "out of memory");
+        redis_dial_failed(w, "out of memory");
     else
         (void)push(w);
 }
@@ -302,7 +166,7 @@ static void shake(struct redis_wire *w)
     int code = tls_client_shake(w->tls);
     (void)push(w);
     if (code == TLS_CLIENT_BROKEN)
-        address_failed(w, tls_client_problem(w->tls, NULL));
+        redis_dial_failed(w, tls_client_problem(w->tls, NULL));
     else if (code == 0)
         now_ready(w);
 }
@@ -312,7 +176,7 @@ static void decrypt(struct redis_wire *w, size_t len)
 {
     ssize_t got;
     if (!tls_client_feed(w->tls, w->in, len)) {
-        broken(w, "out of memory");
+        redis_wire_broken(w, "out of memory");
         return;
     }
     if (w->state == WIRE_SHAKING)
@@ -325,9 +189,9 @@ static void decrypt(struct redis_wire *w, size_t len)
             return;
     }
     if (got == 0)
-        broken(w, "the server ended the connection");
+        redis_wire_broken(w, "the server ended the connection");
     else if (got == TLS_CLIENT_BROKEN)
-        broken(w, tls_client_problem(w->tls, NULL));
+        redis_wire_broken(w, tls_client_problem(w->tls, NULL));
     else if (!w->full)
         (void)push(w);
 }
@@ -340,7 +204,7 @@ static void receive(struct redis_wire *w)
     if (w->tls && (got >= 0 || w->state == WIRE_SHAKING))
         decrypt(w, got > 0 ? (size_t)got : 0);
     else if (got <= 0)
-        broken(w, got == 0 ? "the server ended the connection" : uv_strerror(-errno));
+        redis_wire_broken(w, got == 0 ? "the server ended the connection" : uv_strerror(-errno));
     else
         w->events->bytes(w->user, w->in, (size_t)got);
     if (!w->closed && w->state == WIRE_READY)
@@ -349,11 +213,11 @@ static void receive(struct redis_wire *w)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    const struct plug *p = poll->data;
+    const struct redis_plug *p = poll->data;
     struct redis_wire *w = p->wire;
     if (!w || w->state == WIRE_BROKEN)
         return;
-    w->inside++;
+    redis_wire_enter(w);
     /* What is wrong with a socket is what reading or SO_ERROR says. */
     if (status < 0)
         events = UV_READABLE | UV_WRITABLE;
@@ -363,7 +227,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         if (w->full && (events & UV_WRITABLE)) {
             w->full = false;
             if (!w->tls || push(w)) {
-                watch(w);
+                redis_wire_watch(w);
                 if (w->state == WIRE_READY)
                     w->events->room(w->user);
             }
@@ -372,9 +236,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             receive(w);
         /* The loop has stopped to watch it, so it must not be left like that. */
         if (p->wire && status < 0)
-            broken(w, "the connection failed");
+            redis_wire_broken(w, "the connection failed");
     }
-    leave(w);
+    redis_wire_leave(w);
 }
 
 /* ---- the beginning and the end ---- */
@@ -399,28 +263,25 @@ struct redis_wire *redis_wire_open(uv_loop_t *loop, const struct redis_url *url,
     w->user = user;
     w->in = malloc(READ_BYTES);
     w->timer = malloc(sizeof *w->timer);
-    if (!w->in || !w->timer || look_up(w) != 0) {
+    if (!w->in || !w->timer || redis_dial_start(w) != 0) {
         free(w->timer);
         wire_free(w);
         return NULL;
     }
     uv_timer_init(loop, w->timer);
     w->timer->data = w;
-    uv_timer_start(w->timer, on_patience, patience_ms, 0);
+    redis_dial_wait(w);
     return w;
 }
 
 void redis_wire_close(struct redis_wire *w)
 {
-    if (w->lookup) {
-        w->lookup->wire = NULL;
-        uv_cancel((uv_req_t *)&w->lookup->request);
-    }
+    redis_dial_stop(w);
     if (w->tls && w->state == WIRE_READY && !w->full) {
         tls_client_finish(w->tls);
         (void)push(w);
     }
-    unplug(w);
+    redis_wire_unplug(w);
     uv_close((uv_handle_t *)w->timer, timer_closed);
     w->closed = true;
     if (w->inside == 0)
