@@ -157,6 +157,7 @@ static void end(struct question *q, bool unavailable)
     struct ask *a = q->ask;
     struct errand *e = q->errand;
     enum errand_outcome outcome = ERRAND_UNAVAILABLE;
+    MUST(e); /* it is in the list of those that are not over */
     if (!unavailable) {
         gather(q, e);
         outcome = e->outcome;
