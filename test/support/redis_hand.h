@@ -14,8 +14,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "broker/pattern.h"
+#include "cluster/payload.h"
 #include "cluster/resp_in.h"
 #include "cluster/resp_out.h"
+#include "cluster/scripts.h"
 
 enum { HAND_WORDS = 1100, HAND_PATIENCE_S = 60 };
 
@@ -163,6 +166,90 @@ static inline unsigned hand_kill(
         hand_do(h, line); /* may be gone by itself */
     }
     return count;
+}
+
+/* --- as another broker ------------------------------------------------------------------------ */
+
+/* How often a command has been called since CONFIG RESETSTAT. */
+static inline unsigned hand_calls(struct hand *h, const char *command)
+{
+    char wanted[60];
+    const struct resp *info = hand_do(h, "INFO commandstats");
+    int len = snprintf(wanted, sizeof wanted, "cmdstat_%s:calls=", command);
+    const char *at = memmem(info->text.at, info->text.len, wanted, (size_t)len);
+    return at ? (unsigned)atoi(at + len) : 0;
+}
+
+struct hand_place {
+    uint64_t epoch;
+    uint64_t offset; /* of the last message */
+};
+
+/* Publishes `count` messages, whose data are the numbers from `first` on. `keeps`: how many are
+ * kept; 0: none. `epoch`: if it has none. */
+static inline struct hand_place hand_publish(struct hand *h, const char *topic, uint64_t epoch,
+    uint32_t keeps, uint64_t first, uint32_t count)
+{
+    static const char *const idle = "3600000";
+    char keys[2][300], channels[2][300], head[PAYLOAD_HEAD], number[20], kept[20], proposed[17];
+    char *rest = malloc(400 + (size_t)count * 24);
+    char *frames = malloc((size_t)count * 24);
+    struct text name = text_of(topic), segments = name, segment = segment_take(&segments);
+    struct payload p = {.kind = PAYLOAD_MESSAGES, .count = count, .topic = name};
+    struct hand_place place;
+    size_t len = 0;
+    assert_non_null(rest);
+    assert_non_null(frames);
+    payload_head(&p, head);
+    snprintf(keys[0], sizeof keys[0], "hermes:t:%s", topic);
+    snprintf(keys[1], sizeof keys[1], "hermes:h:%s", topic);
+    snprintf(channels[0], sizeof channels[0], "hermes:m:%s", topic);
+    snprintf(channels[1], sizeof channels[1], "hermes:p:%.*s", (int)segment.len, segment.at);
+    snprintf(number, sizeof number, "%u", count);
+    snprintf(kept, sizeof kept, "%u", keeps);
+    hex_write(epoch, proposed);
+    memcpy(rest, head, sizeof head);
+    memcpy(rest + sizeof head, name.at, name.len);
+    hand_word(h, "EVAL");
+    hand_word(h, cluster_scripts[keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH]);
+    hand_word(h, keeps ? "2" : "1");
+    hand_word(h, keys[0]);
+    if (keeps)
+        hand_word(h, keys[1]);
+    hand_word(h, number);
+    hand_text(h, (struct text){proposed, HEX_DIGITS});
+    hand_word(h, idle);
+    hand_word(h, "0");
+    hand_word(h, channels[0]);
+    hand_word(h, "hermes:p:");
+    hand_word(h, channels[1]);
+    hand_text(h, (struct text){rest, sizeof head + name.len});
+    if (keeps) {
+        hand_word(h, kept);
+        hand_word(h, "0");
+        hand_word(h, "0");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        char *at = frames + len;
+        int digits = snprintf(at + 2, 22, "%llu", (unsigned long long)(first + i));
+        at[0] = (char)0x81;
+        at[1] = (char)digits;
+        len += 2 + (size_t)digits;
+        if (keeps)
+            hand_text(h, (struct text){at, 2 + (size_t)digits});
+    }
+    if (!keeps) {
+        memcpy(rest + sizeof head + name.len, frames, len);
+        h->words[h->count - 1].len += len;
+    }
+    const struct resp *answer = hand_go(h);
+    if (answer->kind != RESP_TEXT || answer->text.len != 2 * (size_t)HEX_DIGITS)
+        fail_msg("%.*s", (int)answer->text.len, answer->text.at);
+    assert_true(hex_read((struct text){answer->text.at, HEX_DIGITS}, &place.epoch));
+    assert_true(hex_read((struct text){answer->text.at + HEX_DIGITS, HEX_DIGITS}, &place.offset));
+    free(rest);
+    free(frames);
+    return place;
 }
 
 #endif
