@@ -8,8 +8,9 @@
 #include "broker/topic_page.h"
 #include "cluster/redis_link.h"
 
-/* Questions that are over, too, for which Redis has not said yet that it has them. */
-enum { UNCONFIRMED_MOST = 4 * ASK_MOST };
+/* UNCONFIRMED_MOST: questions that are over, too, for which Redis has not said yet that it has
+ * them. LOOK_MS: how often it is looked whose time is over. */
+enum { UNCONFIRMED_MOST = 4 * ASK_MOST, LOOK_MS = 100 };
 
 /* What one of the others has answered. */
 struct reply {
@@ -144,8 +145,6 @@ static void forget_replies(struct question *q)
     q->count = 0;
 }
 
-static void watch(struct ask *a);
-
 static void give_back(struct ask *a, struct errand *e, enum errand_outcome outcome)
 {
     e->outcome = outcome;
@@ -169,8 +168,8 @@ static void end(struct question *q, bool unavailable)
     q->errand = NULL;
     if (q->confirmed)
         free(q);
-    if (!a->stopping)
-        watch(a);
+    if (a->count == 0)
+        uv_timer_stop(&a->timer);
     give_back(a, e, outcome);
 }
 
@@ -178,26 +177,15 @@ static void time_over(uv_timer_t *timer)
 {
     struct ask *a = timer->data;
     uint64_t now = uv_now(a->settings.loop);
-    while (!list_empty(&a->questions)) {
-        struct question *q = LIST_ITEM(a->questions.next, struct question, node);
+    for (struct list *at = a->questions.next, *next; at != &a->questions; at = next) {
+        struct question *q = LIST_ITEM(at, struct question, node);
+        next = at->next;
         if (q->until_ms > now)
             break;
         LOG_LINE(a->settings.logger, LOG_DEBUG, "nodes did not answer",
             LOG_NUMBER("missing", q->waiting), LOG_NUMBER("asked", q->count));
         end(q, false);
     }
-    watch(a);
-}
-
-static void watch(struct ask *a)
-{
-    if (list_empty(&a->questions)) {
-        uv_timer_stop(&a->timer);
-        return;
-    }
-    const struct question *q = LIST_ITEM(a->questions.next, struct question, node);
-    uint64_t now = uv_now(a->settings.loop);
-    uv_timer_start(&a->timer, time_over, q->until_ms > now ? q->until_ms - now : 0, 0);
 }
 
 /* One less is waited for. */
@@ -281,7 +269,8 @@ static bool begin(struct ask *a, struct errand *e)
     a->count++;
     a->unconfirmed++;
     list_append(&a->questions, &q->node);
-    watch(a);
+    if (a->count == 1)
+        uv_timer_start(&a->timer, time_over, LOOK_MS, LOOK_MS);
     return true;
 }
 
@@ -392,9 +381,10 @@ void ask_stop(struct ask *a)
 {
     a->stopping = true;
     asked_stop(&a->asked);
-    uv_timer_stop(&a->timer);
-    while (!list_empty(&a->questions))
-        end(LIST_ITEM(a->questions.next, struct question, node), true);
+    for (struct list *at = a->questions.next, *next; at != &a->questions; at = next) {
+        next = at->next;
+        end(LIST_ITEM(at, struct question, node), true);
+    }
 }
 
 void ask_close(struct ask *a)

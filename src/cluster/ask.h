@@ -2,7 +2,7 @@
  *
  * A question is published to hermes:c:all and answered to hermes:c:<node>, in parts; see
  * ask_wire.h. It is done when all others that were there have answered or are gone, or after
- * `wait_ms`: then with what has come. Of what the others ask this one see asked.h.
+ * ASK_WAIT_MS: then with what has come. Of what the others ask this one see asked.h.
  *
  *   what              found                                    count
  *   ASK_PRESENCE      uint64_t client ids                      how many these are
@@ -50,7 +50,7 @@ struct question;
 struct ask {
     struct ask_settings settings;
     struct asked asked;
-    uv_timer_t timer;                  /* for the oldest question */
+    uv_timer_t timer;                  /* while there are questions */
     struct list questions;             /* the oldest first */
     struct question *slots[ASK_SLOTS]; /* by the low bits of their ids */
     uint64_t last_id;

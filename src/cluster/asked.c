@@ -133,18 +133,18 @@ static void retry(uv_timer_t *timer)
 static void send_some(struct asked *a)
 {
     struct redis_link *l = a->settings.link;
-    while (!list_empty(&a->answers) && a->sending < SENDING_MOST) {
-        struct answer *answer = LIST_ITEM(a->answers.next, struct answer, node);
+    for (struct list *at = a->answers.next, *next; at != &a->answers; at = next) {
+        struct answer *answer = LIST_ITEM(at, struct answer, node);
         bool late = uv_now(a->settings.loop) > answer->to.until_ms;
+        next = at->next;
         if (late || !redis_link_is_up(l)) {
             answer_free(answer);
-            continue;
-        }
-        if (redis_link_full(l)) {
+        } else if (a->sending >= SENDING_MOST) {
+            return; /* goes on when they are confirmed */
+        } else if (redis_link_full(l)) {
             uv_timer_start(&a->retry, retry, RETRY_MS, 0);
             return;
-        }
-        if (send_part(a, answer)) {
+        } else if (send_part(a, answer)) {
             list_remove(&answer->node);
             list_append(&a->answers, &answer->node);
         } else {
@@ -385,8 +385,12 @@ void asked_close(struct asked *a)
 void asked_fini(struct asked *a)
 {
     MUST(a->inquiries == 0 && a->sending == 0);
-    while (!list_empty(&a->answers))
-        answer_free(LIST_ITEM(a->answers.next, struct answer, node));
-    while (!list_empty(&a->pages))
-        job_free(LIST_ITEM(a->pages.next, struct page_job, node));
+    for (struct list *at = a->answers.next, *next; at != &a->answers; at = next) {
+        next = at->next;
+        answer_free(LIST_ITEM(at, struct answer, node));
+    }
+    for (struct list *at = a->pages.next, *next; at != &a->pages; at = next) {
+        next = at->next;
+        job_free(LIST_ITEM(at, struct page_job, node));
+    }
 }
