@@ -8,10 +8,12 @@
 #include "broker/message.h"
 #include "hermes/protocol.h"
 #include "proto/reply2.h"
+#include "session/far.h"
+#include "session/parked.h"
 #include "session/roll.h"
 #include "session/session.h"
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MOST = 1000, EPOCH_MOST = 64 };
+enum { LIMIT_DEFAULT = 100, LIMIT_MOST = 1000, EPOCH_MOST = 64, FETCH_BYTES = 1 << 20 };
 
 /* Takes a frame and answers with what is in it, and `more` before the last brace. */
 static void answer_frame(struct exchange *x, struct buf *frame, const char *more)
@@ -78,6 +80,87 @@ static void tell_history(struct exchange *x, const struct question *w)
     answer_frame(x, &frame, "");
 }
 
+/* That of a far topic, which Redis has. */
+struct fetch {
+    struct exchange *x;
+    struct errand far;
+    struct question question;
+};
+
+static void answer_fetched(struct fetch *f)
+{
+    struct exchange *x = f->x;
+    const struct errand *e = &f->far;
+    struct buf rows = {0}, frame = {0};
+    enum recovered recovered = RECOVERED_UNASKED;
+    if (f->question.epoch.len > 0) {
+        bool all = far_recovered(e, epoch_read(buf_text(&f->question.epoch)), f->question.since);
+        recovered = all ? RECOVERED_YES : RECOVERED_NO;
+    }
+    session_history_found(&rows, e);
+    reply2_history(&frame, TEXT(""), e->name, e->epoch, e->offset, buf_text(&rows), recovered);
+    frame.failed |= rows.failed || e->outcome == ERRAND_NO_MEMORY;
+    buf_fini(&rows);
+    bool alone = e->outcome == ERRAND_UNAVAILABLE;
+    buf_fini(&f->far.found);
+    buf_fini(&f->question.topic);
+    buf_fini(&f->question.epoch);
+    free(f);
+    if (!alone) {
+        answer_frame(x, &frame, "");
+        return;
+    }
+    buf_fini(&frame);
+    api_alone(x);
+}
+
+static void fetched(struct errand *e)
+{
+    struct fetch *f = LIST_ITEM(e, struct fetch, far);
+    const struct question *q = &f->question;
+    /* Of another epoch, all that there is. */
+    if (e->outcome == ERRAND_DONE && q->epoch.len > 0 && e->from > 1 &&
+        epoch_read(buf_text(&q->epoch)) != e->epoch) {
+        buf_clear(&e->found);
+        e->count = 0;
+        e->from = 1;
+        admin_send(f->x->admin, e);
+        return;
+    }
+    answer_fetched(f);
+}
+
+/* Takes over what the question holds. */
+static void fetch_history(struct exchange *x, struct question *q)
+{
+    struct workshop *shop = x->admin->settings.shop;
+    struct text topic = buf_text(&q->topic);
+    struct rules *rules = rules_box_take(&shop->rules);
+    struct route_rule rule = {rules_find(rules, topic), rules_version(rules)};
+    bool keeps = rule.rule->history.messages > 0;
+    struct fetch *f = keeps ? calloc(1, sizeof *f) : NULL;
+    if (f) {
+        f->x = x;
+        f->question = *q;
+        *q = (struct question){.since = 0};
+        f->far = (struct errand){.kind = ERRAND_FETCH,
+            .done = fetched,
+            .hash = registry_hash(&shop->route.registry, topic),
+            .name = topic,
+            .weight = (uint32_t)(sizeof *f + topic.len),
+            .from = f->question.has_since ? f->question.since + 1 : 0,
+            .most = (uint32_t)f->question.limit,
+            .bytes = FETCH_BYTES};
+        far_fetch_limits(&f->far, rule);
+        admin_send(x->admin, &f->far);
+    } else if (keeps) {
+        api_no_memory(x);
+    } else {
+        exchange_error(x, 404, error_code_name(ERROR_NO_HISTORY), HERMES_TEXT_NO_HISTORY);
+    }
+    rules_drop(rules);
+}
+
 void api_history(struct exchange *x)
 {
     struct question w = {.since = UINT64_MAX, .limit = LIMIT_DEFAULT};
@@ -89,6 +172,8 @@ void api_history(struct exchange *x)
             exchange_error(x, 400, "malformed", "\"epoch\" is longer than any.");
         else if (w.epoch.len > 0 && !w.has_since)
             exchange_error(x, 400, "malformed", "\"epoch\" goes with \"since\" only.");
+        else if (api_is_far(x, buf_text(&w.topic)))
+            fetch_history(x, &w);
         else
             tell_history(x, &w);
     }

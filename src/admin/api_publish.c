@@ -16,8 +16,15 @@
 #include "proto/reply2.h"
 #include "session/outside.h"
 
-/* WAIT_MS: for crowded mailboxes, in all; LOOK_MS: in between. */
-enum { MESSAGES_MOST = 1000, WAIT_MS = 10000, LOOK_MS = 5 };
+/* WAIT_MS: for crowded mailboxes, in all; LOOK_MS: in between. UNDER_WAY_MOST: messages to far
+ * topics, of one request. */
+enum { MESSAGES_MOST = 1000, WAIT_MS = 10000, LOOK_MS = 5, UNDER_WAY_MOST = 64, LONG_MS = 60000 };
+
+/* Instead of a status. */
+enum {
+    ON_ITS_WAY = -1,  /* to a far topic */
+    KEY_PENDING = -2, /* what comes of an earlier one with that key is not known yet */
+};
 
 /* Why a message was not published; `status` 0: it was. */
 struct fault {
@@ -54,6 +61,49 @@ static struct wish wish_of(struct text object)
     return wish;
 }
 
+struct publishing {
+    struct api_job job;
+    struct exchange *x;
+    struct text one; /* the only message; `at` NULL: there are many, and these are left: */
+    struct json_walk left;
+    struct text key; /* of the header */
+    bool named;      /* the body is an object, and so is the answer */
+    uint64_t until_ms;
+    struct list messages; /* struct sent: in order, those that are not in `results` yet */
+    unsigned under_way;   /* of them, on their way to far topics */
+    size_t written;       /* results */
+    struct buf results;
+};
+
+/* One message, and what came of it. */
+struct sent {
+    struct list node;
+    struct errand far;
+    struct publishing *publishing; /* NULL: nobody waits for it */
+    struct buf names;              /* the topic, then the key */
+    size_t topic_len;
+    bool back; /* the result is known: */
+    struct fault fault;
+    struct buf text;
+};
+
+static struct text topic_of(const struct sent *m)
+{
+    return (struct text){m->names.data, m->topic_len};
+}
+
+static struct text key_of(const struct sent *m)
+{
+    return (struct text){m->names.data + m->topic_len, m->names.len - m->topic_len};
+}
+
+static void sent_free(struct sent *m)
+{
+    buf_fini(&m->names);
+    buf_fini(&m->text);
+    free(m);
+}
+
 /* --- one message ------------------------------------------------------------------------------ */
 
 static void append_result(struct buf *out, struct text topic, uint64_t offset, uint64_t epoch,
@@ -71,13 +121,16 @@ static void append_result(struct buf *out, struct text topic, uint64_t offset, u
 }
 
 static struct fault publish(
-    struct admin *a, struct text topic, struct text data, struct route_result *result)
+    struct admin *a, struct sent *m, struct text data, struct route_result *result)
 {
     struct workshop *shop = a->settings.shop;
-    switch (shop_publish(shop, topic, data, result)) {
+    struct text topic = topic_of(m);
+    switch (shop_publish_or(shop, topic, data, result, &m->far)) {
     case OUTSIDE_PUBLISHED:
         metric_add(&a->metrics, METRIC_messages_published_total, 1);
         break;
+    case OUTSIDE_FAR:
+        return fault_of(ON_ITS_WAY, 0, NULL);
     case OUTSIDE_STOPPED:
         return fault_of(503, ERROR_UNAVAILABLE, "This server is shutting down.");
     case OUTSIDE_TOO_LARGE:
@@ -92,42 +145,89 @@ static struct fault publish(
     return fault_of(0, 0, NULL);
 }
 
-static struct fault publish_once(
-    struct admin *a, struct text topic, struct text data, struct text key, struct buf *out)
+/* It is published, or not. */
+static void settle(struct admin *a, struct sent *m, struct repeat *repeat, struct fault fault,
+    const struct route_result *result)
 {
+    m->back = true;
+    m->fault = fault;
+    if (fault.status == 0)
+        append_result(
+            &m->text, topic_of(m), result->offset, result->epoch, result->subscribers, false);
+    if (repeat && fault.status != 0) {
+        repeats_forget(&a->api->repeats, repeat);
+    } else if (repeat) {
+        repeat->pending = false;
+        repeat->offset = result->offset;
+        repeat->epoch = result->epoch;
+        repeat->subscribers = result->subscribers;
+    }
+}
+
+/* What was sent to a far topic is back. */
+static void far_done(struct errand *e)
+{
+    struct sent *m = LIST_ITEM(e, struct sent, far);
+    struct publishing *p = m->publishing;
+    struct admin *a = LIST_ITEM(e->home, struct admin, box);
+    struct text key = key_of(m);
+    struct repeat *repeat = key.len > 0 ? repeats_pending(&a->api->repeats, key) : NULL;
+    struct route_result result = {
+        .offset = e->offset, .epoch = e->epoch, .subscribers = e->subscribers};
+    bool alone = e->outcome == ERRAND_UNAVAILABLE;
+    struct fault fault =
+        fault_of(503, ERROR_UNAVAILABLE, alone ? HERMES_TEXT_ALONE : HERMES_TEXT_NOT_PUBLISHED);
+    if (e->outcome == ERRAND_DONE)
+        fault = fault_of(0, 0, NULL);
+    settle(a, m, repeat, fault, &result);
+    if (!p) {
+        sent_free(m);
+        return;
+    }
+    p->under_way--;
+    api_hasten(a->api, &p->job);
+}
+
+/* Its names are there. */
+static struct fault publish_once(struct publishing *p, struct sent *m, struct text data)
+{
+    struct admin *a = p->x->admin;
     struct repeats *repeats = &a->api->repeats;
-    struct route_result result;
+    struct text key = key_of(m);
+    struct route_result result = {.offset = 0};
     struct repeat *repeat = NULL;
-    if (key.at) {
+    if (key.len > 0) {
         const struct repeat *before = repeats_find(repeats, key, clock_ms());
+        if (before && before->pending)
+            return fault_of(KEY_PENDING, 0, NULL);
         if (before) {
-            append_result(out, repeat_topic(before), before->offset, before->epoch,
+            append_result(&m->text, repeat_topic(before), before->offset, before->epoch,
                 before->subscribers, true);
             return fault_of(0, 0, NULL);
         }
-        repeat = repeats_add(repeats, key, topic, clock_ms());
+        repeat = repeats_add(repeats, key, topic_of(m), clock_ms());
         if (!repeat)
             return fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
     }
-    struct fault fault = publish(a, topic, data, &result);
-    if (fault.status == 0)
-        append_result(out, topic, result.offset, result.epoch, result.subscribers, false);
-    if (repeat && fault.status != 0) {
-        repeats_forget(repeats, repeat);
-    } else if (repeat) {
-        repeat->offset = result.offset;
-        repeat->epoch = result.epoch;
-        repeat->subscribers = result.subscribers;
+    struct fault fault = publish(a, m, data, &result);
+    if (fault.status != ON_ITS_WAY) {
+        settle(a, m, repeat, fault, &result);
+        return fault;
     }
+    if (repeat)
+        repeat->pending = true;
+    m->publishing = p;
+    m->far.done = far_done;
+    p->under_way++;
+    admin_send(a, &m->far);
     return fault;
 }
 
-/* `key`: of the header; `at` NULL: none. `value` is whatever the body has where a message is to be.
- */
-static struct fault publish_value(
-    struct admin *a, struct text value, struct text key, struct buf *out)
+/* `value` is whatever the body has where a message is to be. */
+static struct fault publish_value(struct publishing *p, struct sent *m, struct text value)
 {
-    struct buf topic = {0}, own_key = {0};
+    struct text key = p->key;
+    struct buf own_key = {0};
     struct fault fault = fault_of(
         400, ERROR_MALFORMED, "Expected an object with \"topic\", a string, and \"data\".");
     struct wish wish = {.topic = {NULL, 0}};
@@ -141,34 +241,24 @@ static struct fault publish_value(
     if (good_key && wish.key.at)
         key = buf_text(&own_key);
     good_key &= !key.at || (key.len > 0 && key.len <= REPEATS_KEY_MAX);
-    if (own_key.failed)
+    bool good_topic = good_key && json_take_string(wish.topic, &m->names);
+    m->topic_len = m->names.len;
+    if (good_topic && key.at)
+        buf_append_text(&m->names, key);
+    if (own_key.failed || m->names.failed)
         fault = fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
     else if (!good_key)
         fault = fault_of(
             400, ERROR_MALFORMED, "\"idempotency_key\" must be a string of 1 to 255 bytes.");
-    else if (json_take_string(wish.topic, &topic))
-        fault = publish_once(a, buf_text(&topic), wish.data, key, out);
-    else if (topic.failed)
-        fault = fault_of(503, ERROR_UNAVAILABLE, HERMES_TEXT_NOT_PUBLISHED);
+    else if (good_topic)
+        fault = publish_once(p, m, wish.data);
     else
         fault = fault_of(400, ERROR_BAD_TOPIC, HERMES_TEXT_TOPIC_NOT_UTF8);
     buf_fini(&own_key);
-    buf_fini(&topic);
     return fault;
 }
 
 /* --- the request ------------------------------------------------------------------------------ */
-
-struct publishing {
-    struct api_job job;
-    struct exchange *x;
-    struct text one; /* the only message; `at` NULL: there are many, and these are left: */
-    struct json_walk left;
-    struct text key; /* of the header */
-    bool named;      /* the body is an object, and so is the answer */
-    uint64_t until_ms;
-    struct buf results;
-};
 
 static int publishing_end(struct publishing *p)
 {
@@ -199,31 +289,94 @@ static void append_fault(struct buf *out, const struct fault *fault)
     buf_append_string(out, "}}");
 }
 
-static int publishing_step(struct api_job *job, bool ending)
+/* Takes over what is known of the first messages. JOB_DONE when all has been answered by that. */
+static int take_results(struct publishing *p)
 {
-    struct publishing *p = LIST_ITEM(job, struct publishing, job);
-    struct admin *a = p->x->admin;
-    struct text value = p->one;
-    uint64_t start = clock_ns();
-    do {
-        struct fault fault;
-        bool late = ending || start / 1000000 >= p->until_ms;
-        bool crowded = shop_crowded(a->settings.shop);
-        if (crowded && !late)
-            return LOOK_MS;
-        if (!p->one.at && !json_walk_element(&p->left, &value))
-            return publishing_end(p);
-        if (crowded)
-            fault = fault_of(503, ERROR_UNAVAILABLE, "The subscribers do not keep up: try later.");
-        else
-            fault = publish_value(a, value, p->key, &p->results);
+    while (!list_empty(&p->messages)) {
+        struct sent *m = LIST_ITEM(p->messages.next, struct sent, node);
+        if (!m->back)
+            break;
+        struct fault fault = m->fault;
+        list_remove(&m->node);
+        if (!p->one.at && p->written++ > 0)
+            buf_append_char(&p->results, ',');
+        buf_append_text(&p->results, buf_text(&m->text));
+        p->results.failed |= m->text.failed;
+        sent_free(m);
         if (p->one.at)
             return fault.status ? publishing_fail(p, &fault) : publishing_end(p);
         if (fault.status)
             append_fault(&p->results, &fault);
-        p->left.at = json_space(p->left.at, p->left.end);
-        if (p->left.at < p->left.end)
-            buf_append_char(&p->results, ',');
+    }
+    return 0;
+}
+
+/* The listener ends: nobody waits for what is under way. */
+static void abandon(struct publishing *p)
+{
+    for (struct list *at = p->messages.next, *next; at != &p->messages; at = next) {
+        struct sent *m = LIST_ITEM(at, struct sent, node);
+        next = at->next;
+        if (m->back)
+            continue;
+        list_remove(&m->node);
+        m->publishing = NULL;
+        p->results.failed = true;
+    }
+}
+
+/* The next message; false when there is none left. */
+static bool take_value(struct publishing *p, struct text *value)
+{
+    *value = p->one;
+    return p->one.at ? p->written++ == 0 : json_walk_element(&p->left, value);
+}
+
+static int publishing_step(struct api_job *job, bool ending)
+{
+    struct publishing *p = LIST_ITEM(job, struct publishing, job);
+    struct admin *a = p->x->admin;
+    uint64_t start = clock_ns();
+    bool late = ending || start / 1000000 >= p->until_ms;
+    do {
+        struct text value;
+        struct json_walk before = p->left;
+        bool crowded = shop_crowded(a->settings.shop);
+        if (take_results(p) == JOB_DONE)
+            return JOB_DONE;
+        if (p->under_way >= UNDER_WAY_MOST && !ending)
+            return LONG_MS;
+        if (crowded && !late)
+            return LOOK_MS;
+        if (!take_value(p, &value)) {
+            if (ending)
+                abandon(p);
+            if (!list_empty(&p->messages) && !ending)
+                return LONG_MS;
+            return take_results(p) == JOB_DONE ? JOB_DONE : publishing_end(p);
+        }
+        struct sent *m = calloc(1, sizeof *m);
+        if (!m) {
+            p->results.failed = true;
+            abandon(p);
+            return take_results(p) == JOB_DONE ? JOB_DONE : publishing_end(p);
+        }
+        list_append(&p->messages, &m->node);
+        struct fault fault =
+            crowded ? fault_of(503, ERROR_UNAVAILABLE, "The subscribers do not keep up: try later.")
+                    : publish_value(p, m, value);
+        if (fault.status == KEY_PENDING && !late) {
+            list_remove(&m->node);
+            sent_free(m);
+            p->left = before;
+            p->written -= p->one.at != NULL;
+            return LOOK_MS;
+        }
+        if (fault.status == KEY_PENDING)
+            fault = fault_of(503, ERROR_UNAVAILABLE,
+                "What came of an earlier message with this key is not known yet: try later.");
+        m->back = fault.status != ON_ITS_WAY;
+        m->fault = fault;
     } while (ending || clock_ns() - start < JOB_SLICE_NS);
     return 0;
 }
@@ -300,6 +453,7 @@ void api_publish(struct exchange *x)
     p->x = x;
     p->until_ms = clock_ms() + WAIT_MS;
     p->job.step = publishing_step;
+    list_init(&p->messages);
     struct fault fault = read_body(x, p);
     if (fault.status)
         publishing_fail(p, &fault);

@@ -49,6 +49,13 @@ const struct repeat *repeats_find(struct repeats *r, struct text key, uint64_t n
     return map_find(&r->map, hash_bytes(r->key, key.at, key.len), is_of_key, &key);
 }
 
+struct repeat *repeats_pending(struct repeats *r, struct text key)
+{
+    struct repeat *repeat =
+        map_find(&r->map, hash_bytes(r->key, key.at, key.len), is_of_key, &key);
+    return repeat && repeat->pending ? repeat : NULL;
+}
+
 struct repeat *repeats_add(struct repeats *r, struct text key, struct text topic, uint64_t now_ms)
 {
     struct repeat *repeat = malloc(sizeof *repeat + key.len + topic.len);

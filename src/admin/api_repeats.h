@@ -5,6 +5,7 @@
 #ifndef HERMES_ADMIN_API_REPEATS_H
 #define HERMES_ADMIN_API_REPEATS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/hash.h"
@@ -28,6 +29,7 @@ struct repeat {
     uint32_t subscribers;
     uint32_t key_len;
     uint32_t topic_len;
+    bool pending; /* what comes of it is not known yet */
     char bytes[]; /* the key, then the topic */
 };
 
@@ -48,6 +50,9 @@ const struct repeat *repeats_find(struct repeats *r, struct text key, uint64_t n
  * result, or forgets it. NULL when there is no memory. */
 struct repeat *repeats_add(struct repeats *r, struct text key, struct text topic, uint64_t now_ms);
 void repeats_forget(struct repeats *r, struct repeat *repeat);
+
+/* The one with that key that is pending, or NULL: it may have been forgotten early. */
+struct repeat *repeats_pending(struct repeats *r, struct text key);
 
 static inline struct text repeat_topic(const struct repeat *repeat)
 {

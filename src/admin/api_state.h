@@ -57,6 +57,9 @@ void api_fini(struct admin *a);
 /* Has it called, first in a moment. */
 void api_begin(struct api *api, struct api_job *job);
 
+/* What it waits for is there: it is called in a moment, and not only when it was to be. */
+void api_hasten(struct api *api, struct api_job *job);
+
 /* api_rates.c: somebody wants to know rates: they are there in a second or so, and kept up for a
  * while. */
 void api_rates_want(struct api *api);

@@ -112,6 +112,8 @@ int hermes_publish(
     switch (shop_publish(&h->shop, name, (struct text){data, data_len}, &result)) {
     case OUTSIDE_PUBLISHED:
         break;
+    case OUTSIDE_FAR:
+        return HERMES_OK;
     case OUTSIDE_STOPPED:
         return HERMES_STOPPED;
     case OUTSIDE_TOO_LARGE:
