@@ -17,7 +17,11 @@ void backplane_send(struct route *r, struct errand *e)
     go_home(e);
 }
 
-void backplane_return(struct errand *e)
+void backplane_return(struct errand *e, bool idle)
 {
-    go_home(e);
+    struct mail mail = {.kind = MAIL_ERRAND, .item = e};
+    if (!idle)
+        go_home(e);
+    else if (!mailbox_leave(e->home, mail, &e->hurry))
+        e->lost(e);
 }

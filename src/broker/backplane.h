@@ -17,6 +17,7 @@
 #ifndef HERMES_BROKER_BACKPLANE_H
 #define HERMES_BROKER_BACKPLANE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,12 +63,13 @@ struct errand {
     struct mailbox *home;           /* where it comes back to, as MAIL_ERRAND */
     void (*done)(struct errand *e); /* on home's thread */
     void (*lost)(struct errand *e); /* home was closed before: free it; any thread */
+    _Atomic bool hurry;             /* somebody waits for it, see backplane_return */
     uint64_t hash;                  /* the registry's, of `name` */
     struct text name;               /* of the topic, or the pattern */
     uint32_t weight;                /* bytes that it keeps in memory */
     uint32_t left;                  /* the cluster thread's: answers that are to come */
     struct errand *behind;          /* the cluster thread's */
-    void *carrier;         /* the cluster thread's */
+    void *carrier;                  /* the cluster thread's */
     union {
         struct {                          /* PUBLISH, EVENT */
             struct message *message;      /* whose reference the errand takes over */
@@ -112,8 +114,9 @@ static inline bool route_is_far(const struct route *r, const struct rule *rule)
 /* To the cluster thread. When that has ended it is `done` as unavailable, by mail as well. */
 void backplane_send(struct route *r, struct errand *e);
 
-/* The cluster thread: it is done. */
-void backplane_return(struct errand *e);
+/* The cluster thread: it is done. `idle`: nobody needs to know soon, so home is not woken for it;
+ * unless somebody has said `hurry` meanwhile, who then has to look into its mailbox at once. */
+void backplane_return(struct errand *e, bool idle);
 
 /* The owner of `home`, for a MAIL_ERRAND that came. */
 static inline void errand_finish(struct errand *e)

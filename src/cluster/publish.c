@@ -108,6 +108,7 @@ static void transmit(struct shard *s, struct errand *e)
     } else {
         redis_arg_piece(l, (struct text){m->frames, m->len});
     }
+    e->count = m->count;
     message_drop(e->message);
     e->message = NULL;
     e->carrier = s;

@@ -46,25 +46,47 @@ static struct mail *grown(struct mail *mails, size_t *cap, size_t need)
     return mails;
 }
 
-enum mailbox_put mailbox_put(struct mailbox *box, struct mail mail)
+/* False when the box is closed. */
+static bool put(struct mailbox *box, struct mail mail) REQUIRES(box->lock)
 {
-    enum mailbox_put result = MAILBOX_PUT;
-    lock_take(&box->lock);
-    if (box->closed) {
-        lock_give(&box->lock);
-        return MAILBOX_CLOSED;
-    }
+    if (box->closed)
+        return false;
     if (box->count == box->cap)
         box->mails = grown(box->mails, &box->cap, box->count + 1);
     box->mails[box->count++] = mail;
     atomic_fetch_add_explicit(&box->weight, mail.weight, memory_order_relaxed);
-    if (box->asleep) {
-        box->asleep = false;
-        atomic_fetch_add_explicit(&box->ringing, 1, memory_order_relaxed);
-        result = MAILBOX_RING;
-    }
+    return true;
+}
+
+/* Whether the owner sleeps and has to be woken; it is not taken for asleep any more. */
+static bool must_ring(struct mailbox *box) REQUIRES(box->lock)
+{
+    if (!box->asleep)
+        return false;
+    box->asleep = false;
+    atomic_fetch_add_explicit(&box->ringing, 1, memory_order_relaxed);
+    return true;
+}
+
+enum mailbox_put mailbox_put(struct mailbox *box, struct mail mail)
+{
+    enum mailbox_put result = MAILBOX_CLOSED;
+    lock_take(&box->lock);
+    if (put(box, mail))
+        result = must_ring(box) ? MAILBOX_RING : MAILBOX_PUT;
     lock_give(&box->lock);
     return result;
+}
+
+bool mailbox_leave(struct mailbox *box, struct mail mail, const _Atomic bool *hurry)
+{
+    lock_take(&box->lock);
+    bool open = put(box, mail);
+    bool ring = open && atomic_load_explicit(hurry, memory_order_relaxed) && must_ring(box);
+    lock_give(&box->lock);
+    if (ring)
+        mailbox_ring(box);
+    return open;
 }
 
 void mailbox_ring(struct mailbox *box)

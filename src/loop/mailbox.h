@@ -85,6 +85,11 @@ enum mailbox_put { MAILBOX_CLOSED, MAILBOX_PUT, MAILBOX_RING };
 enum mailbox_put mailbox_put(struct mailbox *box, struct mail mail);
 void mailbox_ring(struct mailbox *box);
 
+/* From any thread: mail that has time until the owner wakes for something else, unless `hurry` is
+ * set, which only the owner does; it takes its mail after that. False when the box is closed: the
+ * item stays the caller's. */
+bool mailbox_leave(struct mailbox *box, struct mail mail, const _Atomic bool *hurry);
+
 /* The owner: moves all mail behind what is left in the tray. True if there is any in the tray. */
 bool mailbox_take(struct mailbox *box, struct tray *tray);
 

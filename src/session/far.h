@@ -27,6 +27,9 @@ bool far_publish(struct worker *w, const struct publishing *p);
 /* Whether any of the session's is on its way. */
 bool session_publishes_far(const struct session *s);
 
+/* Something waits for those that are on their way. */
+void session_hurry_far(struct session *s);
+
 /* Nobody waits for the answers any more. */
 void session_forget_far(struct session *s);
 

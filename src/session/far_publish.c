@@ -39,8 +39,6 @@ static void done(struct errand *e)
     list_remove(&e->node);
     if (s && s->parked && !session_publishes_far(s))
         session_published_far(s);
-    if (!result.failed)
-        metric_add(&p->worker->metrics, METRIC_messages_published_total, p->count);
     if (s && p->quiet && result.subscribers > 0 && session_subscription(s, e->name, false))
         result.subscribers--;
     if (s && (result.failed || acks.len > 0))
@@ -85,6 +83,16 @@ bool far_publish(struct worker *w, const struct publishing *wanted)
     if (s && mailbox_crowded(route->backplane, route->crowded))
         worker_pause(w, s, WORKER_BACKPLANE);
     return true;
+}
+
+void session_hurry_far(struct session *s)
+{
+    struct worker *w = s->worker;
+    struct list *publishes = &s->aside->publishes;
+    for (struct list *at = publishes->next; at != publishes; at = at->next)
+        atomic_store_explicit(
+            &LIST_ITEM(at, struct errand, node)->hurry, true, memory_order_relaxed);
+    mailbox_take(&w->box, &w->tray);
 }
 
 bool session_publishes_far(const struct session *s)

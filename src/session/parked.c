@@ -246,6 +246,7 @@ void session_park_behind_publishes(struct session *s, struct text text, bool aga
     p->again = again;
     p->behind = true;
     list_append(s->aside->commands.next, &p->node); /* in front of the first */
+    session_hurry_far(s);
 }
 
 void session_published_far(struct session *s)

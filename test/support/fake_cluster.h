@@ -38,7 +38,7 @@ static inline void fake_return(struct fake *f, struct errand *e, enum errand_out
         message_drop(e->message);
     e->outcome = outcome;
     mailbox_done(&f->box, e->weight);
-    backplane_return(e);
+    backplane_return(e, false);
 }
 
 /* The next errand but joins and leaves, which are answered at once; or NULL. */
