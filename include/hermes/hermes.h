@@ -32,7 +32,7 @@ enum hermes_result {
     HERMES_TOO_LARGE = -3, /* over a limit of the settings */
     HERMES_NO_MEMORY = -4,
     HERMES_SYSTEM = -5,  /* the operating system refused: port busy, not permitted, ... */
-    HERMES_STOPPED = -6, /* not started, or draining */
+    HERMES_STOPPED = -6, /* not started, or ended */
 };
 
 /* One setting, for a help text: the variable's name (WS_PORT), the flag's (port), the default as
@@ -118,8 +118,9 @@ HERMES_API int hermes_publish(
  * -1 for a name that is not there. */
 HERMES_API int64_t hermes_metric(struct hermes *h, const char *name);
 
-/* Starts a graceful end: new handshakes are refused, what is queued is sent, clients are closed
- * with 1001. Returns at once; harmless when called again. */
+/* Starts a graceful end: new handshakes are refused; after WS_DRAIN_DELAY_SECONDS clients are closed
+ * with 1012, one after the other over WS_DRAIN_SECONDS, behind what is queued for them. Until the
+ * last one is gone there may be published. Returns at once; harmless when called again. */
 HERMES_API void hermes_drain(struct hermes *h);
 
 /* Asks for `draining(user)` to be called once, when a graceful end begins, whoever asked for it: on

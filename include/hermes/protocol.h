@@ -93,7 +93,8 @@
  *                                          have them
  *   {"type":"join","topic":T,"client":C}   or "leave": of others, and not of subscriptions by
  *                                          pattern
- *   {"type":"reconnect","after_ms":n}      before the server lets go of this connection
+ *   {"type":"reconnect","after_ms":n}      the server will close this connection n ms from now,
+ *                                          with 1012: connect again then, or elsewhere before
  * A client ignores keys and types that it does not know.
  *
  * Offsets are per topic, one more for each message, from 1; the epoch changes whenever they start
@@ -131,7 +132,8 @@
  * HTTP on the same port
  *   GET with an upgrade, any path: a WebSocket. Another Sec-WebSocket-Version than 13: 426. A
  *   malformed request: 400. A head over 8 KiB: 431. A token that does not hold: 401. No room: 503
- *   with Retry-After.
+ *   with Retry-After. Who comes back after a connection that ended may put resume=1 into the query,
+ *   and is let in first where there is a crowd.
  *   GET /sse?topic=T&pattern=P&replay=n&since=EPOCH:OFFSET&token=...: server-sent events. A message
  *   of level 2 is an event without a type, its id "EPOCH:OFFSET" unless it came by a pattern; what
  *   else level 2 is told is an event "hermes", and so is the end: {"type":"close","code":n,
@@ -243,7 +245,7 @@ enum {
  * to 4999 "do not try again". */
 enum hermes_close_code {
     HERMES_CLOSE_NORMAL = 1000,
-    HERMES_CLOSE_GOING_AWAY = 1001, /* the server shuts down */
+    HERMES_CLOSE_GOING_AWAY = 1001,
     HERMES_CLOSE_PROTOCOL = 1002,   /* a violation of RFC 6455 */
     HERMES_CLOSE_UNSUPPORTED = 1003,
     HERMES_CLOSE_NO_CODE = 1005, /* never on the wire: a close frame without a code */
@@ -252,7 +254,7 @@ enum hermes_close_code {
     HERMES_CLOSE_POLICY = 1008,
     HERMES_CLOSE_TOO_BIG = 1009,
     HERMES_CLOSE_INTERNAL = 1011,
-    HERMES_CLOSE_RESTART = 1012,
+    HERMES_CLOSE_RESTART = 1012, /* the server shuts down; or messages were missed: come back */
     HERMES_CLOSE_TRY_LATER = 1013,
     HERMES_CLOSE_TOKEN_EXPIRED = 4001,
     HERMES_CLOSE_FORBIDDEN = 4003,

@@ -81,6 +81,7 @@ static void answer(struct farewell *f)
     struct epoch_text id = epoch_text(d->client);
     uint64_t count = d->count + f->far.count;
     bool alone = f->far.outcome != ERRAND_DONE;
+    bool ending = d->ending;
     LOG_LINE(x->admin->settings.shop->logger, LOG_INFO, "clients disconnected",
         LOG_NUMBER("count", count), LOG_NUMBER("code", d->code),
         d->user.at ? LOG_TEXT("user", d->user)
@@ -94,7 +95,9 @@ static void answer(struct farewell *f)
     } else if (alone) { /* it may be somewhere */
         api_alone(x);
     } else {
-        exchange_error(x, 404, "not_found", "There is no such client.");
+        exchange_error(x, 404, "not_found",
+            ending ? "There is no such client any more: this server is shutting down."
+                   : "There is no such client.");
     }
 }
 

@@ -109,6 +109,8 @@ void exchange_refuse(
         status = 503;
     }
     buf_append_string(&lines, "Cache-Control: no-store\r\n");
+    if (status == 503)
+        buf_append_string(&lines, "Retry-After: 1\r\n");
     buf_append_string(&lines, headers ? headers : "");
     buf_append(&lines, "", 1);
     exchange_answer(x, status, "application/json", lines.failed ? NULL : lines.data, &body);

@@ -88,6 +88,7 @@ struct hermes_client {
     uint8_t busy;   /* callbacks that run */
     bool told_when; /* the server said when to come back: after `after_ms` */
     uint32_t after_ms;
+    uint64_t told_at;  /* by uv_now */
     unsigned attempts; /* in a row that did not last */
     bool handle;       /* tcp is initialised and not yet closed */
     bool stay;         /* connect again when a connection ends */
@@ -99,6 +100,7 @@ struct hermes_client {
     bool paused;
     bool freed;
     bool fresh; /* no server has had the token yet */
+    bool known; /* it has been open before */
 };
 
 /* Every entry from the loop is between these two, so that a callback may free the client. */

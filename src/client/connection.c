@@ -125,7 +125,7 @@ void connection_open(struct hermes_client *c, char *bytes, size_t len)
     dial_free(c->dial);
     c->dial = NULL;
     c->state = CLIENT_OPEN;
-    c->opened = true;
+    c->opened = c->known = true;
     c->first = true;
     c->pinged = c->overdue = false;
     c->opened_at = c->heard_at = uv_now(c->group->loop);
@@ -221,6 +221,13 @@ static bool retry_allowed(const struct hermes_client *c, int code)
            !(code >= HERMES_CLOSE_NO_RETRY_FIRST && code <= HERMES_CLOSE_NO_RETRY_LAST);
 }
 
+/* Of what the server said, which may have served us for that long. */
+static uint32_t left_to_wait(const struct hermes_client *c)
+{
+    uint64_t waited = uv_now(c->group->loop) - c->told_at;
+    return waited < c->after_ms ? c->after_ms - (uint32_t)waited : 0;
+}
+
 void connection_end(struct hermes_client *c, const char *reason, bool retry)
 {
     struct hermes_close why = {
@@ -232,10 +239,12 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         .clean = c->peer_code && c->peer_code == c->close_code,
         .tls = (enum hermes_tls_problem)c->tls,
     };
+    bool lasted = false;
     client_enter(c);
     if (c->opened) {
         why.left_out = put_aside(c);
-        if (uv_now(c->group->loop) - c->opened_at >= LASTED_MS)
+        lasted = uv_now(c->group->loop) - c->opened_at >= LASTED_MS;
+        if (lasted)
             c->attempts = 0;
         /* Its callbacks may do anything but open the client, which is still ending. */
         c->state = CLIENT_ENDING;
@@ -254,8 +263,9 @@ void connection_end(struct hermes_client *c, const char *reason, bool retry)
         group_random(c->group, &random, sizeof random);
         why.retry_ms =
             backoff_ms(c->settings.retry_ms, c->settings.retry_max_ms, c->attempts++, random);
-        if (c->told_when)
-            why.retry_ms = c->after_ms;
+        uint32_t left = left_to_wait(c);
+        if (c->told_when && (lasted || left > why.retry_ms)) /* not without end, if each time */
+            why.retry_ms = left;
     }
     c->told_when = false;
     client_set_deadline(c, why.will_retry ? why.retry_ms : HERMES_CLIENT_NEVER);

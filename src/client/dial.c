@@ -137,6 +137,14 @@ static int write_all(struct hermes_client *c, const struct buf *out)
     return written < 0 ? written : (size_t)written < out->len ? UV_ENOBUFS : 0;
 }
 
+/* What lets it in before those who are new, where there is a crowd. */
+static const char *coming_back(const struct hermes_client *c, const char *target)
+{
+    if (!c->known || c->level != 2)
+        return "";
+    return strchr(target, '?') ? "&resume=1" : "?resume=1";
+}
+
 /* The opening handshake, RFC 6455 section 4.1. */
 int dial_request(struct hermes_client *c)
 {
@@ -156,7 +164,8 @@ int dial_request(struct hermes_client *c)
 
     struct buf *out = &c->group->text;
     buf_clear(out);
-    buf_appendf(out, "GET %s%s HTTP/1.1\r\n", *d->url.target == '/' ? "" : "/", d->url.target);
+    buf_appendf(out, "GET %s%s%s HTTP/1.1\r\n", *d->url.target == '/' ? "" : "/", d->url.target,
+        coming_back(c, d->url.target));
     buf_appendf(out, d->url.ipv6 ? "Host: [%s]" : "Host: %s", d->url.host);
     if (d->url.port != (c->trust ? 443 : 80))
         buf_appendf(out, ":%u", d->url.port);

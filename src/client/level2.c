@@ -207,8 +207,9 @@ bool level2_heard(struct hermes_client *c, const char *text, size_t len)
     case HEARD_LEAVE:
         hear_member(c, &h, whole);
         break;
-    case HEARD_RECONNECT: /* the server gives each of its clients another time */
+    case HEARD_RECONNECT: /* the server gives each of its clients another time, from now on */
         c->told_when = true;
+        c->told_at = uv_now(c->group->loop);
         c->after_ms =
             h.after_ms < c->settings.retry_max_ms ? (uint32_t)h.after_ms : c->settings.retry_max_ms;
         h.type = HEARD_OTHER;

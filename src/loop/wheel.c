@@ -45,11 +45,16 @@ static void arm(struct wheel *w, uint32_t tick)
     w->armed = tick;
 }
 
+static uint32_t due_after(const struct wheel *w, uint64_t ms)
+{
+    uint64_t at = uv_now(w->timer.loop) + ms;
+    return (uint32_t)((at + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS) + 1;
+}
+
 void wheel_set(struct wheel *w, struct deadline *d, uint64_t ms)
 {
     wheel_unset(w, d);
-    uint64_t at = uv_now(w->timer.loop) + ms;
-    uint32_t due = (uint32_t)((at + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS) + 1;
+    uint32_t due = due_after(w, ms);
     if (due <= w->now)
         due = w->now + 1;
     d->due = due;
@@ -67,6 +72,12 @@ void wheel_unset(struct wheel *w, struct deadline *d)
         uv_timer_stop(&w->timer);
         w->armed = 0;
     }
+}
+
+void wheel_hasten(struct wheel *w, struct deadline *d, uint64_t ms)
+{
+    if (list_empty(&d->node) || d->due > due_after(w, ms))
+        wheel_set(w, d, ms);
 }
 
 /* Deadlines of one slot that are due; those of later rounds stay. */

@@ -43,6 +43,9 @@ void deadline_init(struct deadline *d);
 void wheel_set(struct wheel *w, struct deadline *d, uint64_t ms);
 void wheel_unset(struct wheel *w, struct deadline *d);
 
+/* The same as wheel_set, but one that is set for an earlier time stays. */
+void wheel_hasten(struct wheel *w, struct deadline *d, uint64_t ms);
+
 /* The current tick, for cheap time stamps: a tick is WHEEL_TICK_MS. */
 uint32_t wheel_tick(const struct wheel *w);
 

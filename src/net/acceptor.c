@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/die.h"
 #include "base/list.h"
 #include "net/connection.h"
@@ -30,23 +31,6 @@ static void retry(uv_timer_t *timer)
     listen_on(timer->data, true);
 }
 
-/* Whether one more may come this second. */
-static bool within_rate(struct acceptor *a)
-{
-    int64_t limit = a->settings.max_per_second * 1000;
-    uint64_t now = uv_now(&a->loop);
-    if (limit == 0)
-        return true;
-    a->allowance += (int64_t)(now - a->allowance_ms) * a->settings.max_per_second;
-    a->allowance_ms = now;
-    if (a->allowance > limit)
-        a->allowance = limit;
-    if (a->allowance < 1000)
-        return false;
-    a->allowance -= 1000;
-    return true;
-}
-
 /* Counts a connection for its address, where that is known already. */
 static enum connection_refusal count(
     struct acceptor *a, const struct ip *from, struct address **address)
@@ -57,28 +41,37 @@ static enum connection_refusal count(
     return address_hold(s->addresses, from, address) ? REFUSAL_NONE : REFUSAL_ADDRESS;
 }
 
+/* Just closes it: there are too many to answer each. */
+static void drop(
+    struct acceptor *a, int fd, const struct endpoint *peer, enum metric metric, const char *reason)
+{
+    char text[ENDPOINT_TEXT_MAX];
+    int64_t others = atomic_fetch_sub(a->settings.connections, 1) - 1;
+    metric_add(&a->metrics, metric, 1);
+    close(fd);
+    LOG_LIMITED(a->settings.logger, LIMIT_REFUSED, LOG_WARN, "connection refused",
+        LOG_STRING("reason", reason), LOG_NUMBER("connections", others),
+        LOG_STRING("address", endpoint_text(peer, text)));
+}
+
 /* Hands one socket out. */
 static void hand_over(
     struct acceptor *a, const struct listener *by, int fd, const struct sockaddr *from)
 {
     const struct acceptor_settings *s = &a->settings;
     struct endpoint peer = endpoint_of(from);
-    char text[ENDPOINT_TEXT_MAX];
     struct connection connection = {.fd = fd, .tls = by->tls};
     int64_t others = atomic_fetch_add(s->connections, 1);
     if (others >= s->max_connections + s->refusals) {
-        atomic_fetch_sub(s->connections, 1);
-        metric_add(&a->metrics, METRIC_refused_full_total, 1);
-        close(fd);
-        LOG_LIMITED(s->logger, LIMIT_REFUSED, LOG_WARN, "connection refused",
-            LOG_STRING("reason", "full"), LOG_NUMBER("connections", others),
-            LOG_STRING("address", endpoint_text(&peer, text)));
+        drop(a, fd, &peer, METRIC_refused_full_total, "full");
+        return;
+    }
+    if (gate_enter(&a->gate, clock_ns(), true) != 0) {
+        drop(a, fd, &peer, METRIC_refused_rate_total, "rate");
         return;
     }
     if (others >= s->max_connections)
         connection.refusal = REFUSAL_FULL;
-    else if (!within_rate(a))
-        connection.refusal = REFUSAL_RATE;
     else
         connection.refusal = count(a, &peer.ip, &connection.address);
     if (!mailbox_post(s->boxes[a->next], connection_mail(&connection))) {
@@ -224,8 +217,8 @@ int acceptor_open(
         .settings = *settings,
         .port = settings->port,
         .tls_port = settings->tls_port,
-        .allowance = settings->max_per_second * 1000,
     };
+    gate_init(&a->gate, settings->accepts_per_second);
     if (!bind_all(a, &a->port, settings->tls, error, error_size) ||
         (a->tls_port >= 0 && !bind_all(a, &a->tls_port, true, error, error_size))) {
         close_sockets(a);

@@ -1,7 +1,9 @@
 /* The thread that accepts connections and hands them out, round-robin.
  *
  * It counts each for the address that it comes from. Whose one is that came through a proxy only
- * its worker will learn, which counts it then (REFUSAL_UNDECIDED).
+ * its worker will learn, which counts it then (REFUSAL_UNDECIDED). Nothing that workers do holds it
+ * up: however many of their clients leave or come at once, it accepts, and what it accepted waits
+ * in their mail.
  *
  * Order: acceptor_open binds (so that a busy port is known before anything runs), acceptor_start,
  *   acceptor_drain, acceptor_join, acceptor_fini.
@@ -17,6 +19,7 @@
 #include "loop/mailbox.h"
 #include "net/addresses.h"
 #include "net/cidr.h"
+#include "net/gate.h"
 #include "net/listen.h"
 
 enum { LISTENERS_MAX = 16, ACCEPTS_A_WAKE = 64 };
@@ -29,11 +32,11 @@ struct acceptor_settings {
     const struct listen_given *given;     /* sockets in place of the port's, */
     const struct listen_given *tls_given; /* and of the other's */
     int backlog;
-    uint64_t drain_delay_ms; /* between acceptor_drain and the end of accepting */
-    int64_t max_connections; /* more are answered 503; a few more than that are just closed */
-    int64_t max_per_second;  /* more are answered 503; 0: no limit */
-    int64_t refusals;        /* how many past the maximum are still answered */
-    struct mailbox **boxes;  /* of the workers */
+    uint64_t drain_delay_ms;     /* between acceptor_drain and the end of accepting */
+    int64_t max_connections;     /* more are answered 503; a few more than that are just closed */
+    int64_t refusals;            /* how many past the maximum are still answered */
+    uint64_t accepts_per_second; /* more are just closed; 0: no limit */
+    struct mailbox **boxes;      /* of the workers */
     unsigned workers;
     struct addresses *addresses;
     const struct cidr_list *trusted; /* proxies, whose requests tell on whose behalf they come */
@@ -64,10 +67,9 @@ struct acceptor {
     size_t listener_count;
     int port;
     int tls_port;
-    unsigned next;         /* worker */
-    uint64_t woken;        /* when it last had something to accept, ns */
-    int64_t allowance;     /* connections that may still come, in thousandths */
-    uint64_t allowance_ms; /* when that was last raised */
+    unsigned next;  /* worker */
+    uint64_t woken; /* when it last had something to accept, ns */
+    struct gate gate;
     bool draining;
     struct metrics metrics;
 };

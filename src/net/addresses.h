@@ -17,7 +17,6 @@ enum connection_refusal {
     REFUSAL_NONE,
     REFUSAL_FULL,
     REFUSAL_ADDRESS,
-    REFUSAL_RATE,
     REFUSAL_PLAIN,     /* it does not speak TLS, and has to */
     REFUSAL_UNDECIDED, /* not counted yet: a proxy will tell whose connection it is */
 };

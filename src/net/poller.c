@@ -15,7 +15,8 @@ static void round_of_events(uv_poll_t *handle, int status, int events)
     (void)status;
     (void)events;
     int count = epoll_wait(p->fd, found, EVENTS_A_ROUND, 0);
-    for (int i = 0; i < count; i++) {
+    p->heavy = 0;
+    for (int i = 0; i < count && p->heavy < POLLER_HEAVY; i++) {
         struct conn *c = found[i].data.ptr;
         int what = 0;
         if (found[i].events & (EPOLLIN | EPOLLHUP))

@@ -14,6 +14,11 @@
 
 struct conn;
 
+/* POLLER_HEAVY: of what costs far more than to read from a client, such as its handshake or its
+ * end, so many go into one round. Who is left over is told of again in the next, behind the others.
+ */
+enum { POLLER_HEAVY = 128 };
+
 enum {
     CONN_READABLE = 1, /* or the end of the stream is there to be read */
     CONN_WRITABLE = 2,
@@ -23,6 +28,7 @@ enum {
 struct poller {
     uv_poll_t handle;
     int fd;
+    unsigned heavy; /* what of this round was: raised by `ready` */
     /* Within a round it may be called for a connection that was closed earlier in the same round:
      * the memory of one that is closed must stay until the round is over. */
     void (*ready)(struct conn *c, int events);

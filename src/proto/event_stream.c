@@ -181,6 +181,7 @@ void event_stream_refuse(
                                 .allow = "GET",
                                 .headers = headers.data,
                                 .body = frame_next(&rest).payload,
+                                .retry_s = refusal->retry_s,
                                 .head_only = head_only});
     }
     buf_fini(&headers);

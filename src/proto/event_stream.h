@@ -40,6 +40,7 @@ struct event_stream_refusal {
     struct text message;
     struct text topic;
     struct text pattern;
+    unsigned retry_s; /* as of struct http_answer */
 };
 void event_stream_refuse(struct buf *out, const struct event_stream_refusal *refusal,
     struct text origin, bool head_only);

@@ -10,6 +10,8 @@
 #define mbedtls_sha1 mbedtls_sha1_ret
 #endif
 
+enum { RETRY_S = 5 };
+
 /* The subprotocols spoken here, the best first. */
 static const char *const subprotocols[] = {
     HERMES_PROTOCOL_V2,
@@ -31,10 +33,10 @@ static const struct status {
     {408, "Request Timeout", "close", ""},
     {426, "Upgrade Required", "upgrade, close",
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
-    {429, "Too Many Requests", "close", "Retry-After: 5\r\n"},
+    {429, "Too Many Requests", "close", ""},
     {431, "Request Header Fields Too Large", "close", ""},
     {500, "Internal Server Error", "close", ""},
-    {503, "Service Unavailable", "close", "Retry-After: 5\r\n"},
+    {503, "Service Unavailable", "close", ""},
 };
 
 static void refuse(struct request *r, int status, const char *reason)
@@ -216,6 +218,8 @@ void http_answer_as(struct buf *out, const struct http_answer *answer)
         "Connection: %s\r\n"
         "%s",
         s.status, s.phrase, answer->type, answer->body.len + 1, s.connection, s.extra);
+    if (s.status == 429 || s.status == 503)
+        buf_appendf(out, "Retry-After: %u\r\n", answer->retry_s ? answer->retry_s : RETRY_S);
     if (s.status == 405)
         buf_appendf(out, "Allow: %s\r\n", answer->allow);
     buf_appendf(out, "%s\r\n", answer->headers);

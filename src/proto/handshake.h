@@ -35,8 +35,8 @@ void request_read(struct request *r, const struct http_head *head);
 void handshake_accept(struct buf *out, const struct request *r);
 
 /* Appends a whole answer with a plain text body (`text` and a newline), Content-Length and
- * Connection: close; 426 gets Upgrade and Sec-WebSocket-Version: 13, 503 gets Retry-After: 5,
- * 405 gets Allow. */
+ * Connection: close; 426 gets Upgrade and Sec-WebSocket-Version: 13, 429 and 503 get Retry-After:
+ * 5, 405 gets Allow. */
 void http_answer(struct buf *out, int status, const char *text, bool head_only);
 
 /* The same with another body. */
@@ -46,6 +46,7 @@ struct http_answer {
     const char *allow;   /* the methods that a 405 names */
     const char *headers; /* further lines with their line ends */
     struct text body;
+    unsigned retry_s; /* what Retry-After says; 0: 5 */
     bool head_only;
 };
 void http_answer_as(struct buf *out, const struct http_answer *answer);

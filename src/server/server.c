@@ -15,6 +15,8 @@
 enum {
     CROWDED_BYTES = 4 << 20, /* in a mailbox, from which on publishers wait */
     REFUSALS = 64,           /* connections past the maximum that are still answered */
+    ACCEPTS_FACTOR = 4,      /* times WS_MAX_CONNECTS_PER_SECOND, */
+    ACCEPTS_MORE = 1000,     /* and so many, a second: past that nobody is told why not */
     OTHER_DESCRIPTORS = 32,  /* standard streams, listeners, and what libraries open */
     WORKER_DESCRIPTORS = 8,  /* of one loop */
     ADMIN_DESCRIPTORS = ADMIN_CONNECTIONS_MAX + 16,
@@ -171,6 +173,7 @@ static void look_after_certificate(void *user)
 static int accepting_init(struct hermes *h)
 {
     uint64_t tls_port = hermes_number(h, SETTING_tls_port);
+    uint64_t connects = hermes_number(h, SETTING_max_connects_per_second);
     if (h->given[LISTENER_TLS].count > 0)
         tls_port = 0;
     struct acceptor_settings settings = {
@@ -183,8 +186,8 @@ static int accepting_init(struct hermes *h)
         .backlog = (int)hermes_number(h, SETTING_backlog),
         .drain_delay_ms = hermes_number(h, SETTING_drain_delay_ms),
         .max_connections = connections_allowed(h, h->shop.count),
-        .max_per_second = (int64_t)hermes_number(h, SETTING_max_connects_per_second),
         .refusals = REFUSALS,
+        .accepts_per_second = connects ? ACCEPTS_FACTOR * connects + ACCEPTS_MORE : 0,
         .boxes = h->shop.route.boxes,
         .workers = h->shop.count,
         .addresses = &h->addresses,
@@ -266,6 +269,7 @@ static void shop_init(struct hermes *h, unsigned workers)
         .drain_ms = hermes_number(h, SETTING_drain_ms),
     };
     raise_backlog(h, &shop->limits);
+    gate_init(&shop->gate, hermes_number(h, SETTING_max_connects_per_second));
     shop->client_key = hash_key_random().k0;
     shop->logger = &h->logger;
     shop->addresses = &h->addresses;

@@ -166,20 +166,20 @@ bool session_admit(struct session *s, const struct http_head *head, struct admis
         return true;
     if (s->bearer && deny_has(&s->worker->keys->deny.users, s->bearer->claims->user)) {
         count(s->worker, AUTH_DENIED);
-        *refusal = (struct admission){401, auth_result_text(AUTH_DENIED)};
+        *refusal = (struct admission){.status = 401, .text = auth_result_text(AUTH_DENIED)};
         return false;
     }
     carried_find(&carried, head);
     if (carried.count == 0)
         return true;
     if (carried.count > 1) {
-        *refusal = (struct admission){400, "Give one token, and in one way."};
+        *refusal = (struct admission){.status = 400, .text = "Give one token, and in one way."};
     } else {
         enum auth_result result = bear(s, carried.token);
         if (result == AUTH_OK)
             return true;
-        *refusal =
-            (struct admission){result == AUTH_NO_MEMORY ? 503 : 401, auth_result_text(result)};
+        *refusal = (struct admission){
+            .status = result == AUTH_NO_MEMORY ? 503 : 401, .text = auth_result_text(result)};
     }
     return false;
 }

@@ -28,6 +28,7 @@ struct bearer {
 struct admission {
     int status;
     const char *text;
+    unsigned retry_s; /* 503: when to come back; 0: as http_answer has it */
 };
 
 /* Its certificate names that user, who may do what any that is authenticated may. A token in its

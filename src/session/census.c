@@ -176,6 +176,8 @@ static void gather(struct census *c)
     size_t count;
     for (unsigned i = 0; i < c->inquiry.count; i++) {
         const struct inquiry_part *part = &c->inquiry.parts[i];
+        if (part->lost) /* its worker has ended, and its clients before: they are not there */
+            continue;
         all += part->found.len / sizeof *c->rows;
         c->total += part->count;
         c->failed |= part->found.failed;
@@ -188,6 +190,8 @@ static void gather(struct census *c)
     for (unsigned i = 0; i < c->inquiry.count; i++) {
         struct inquiry_part *part = &c->inquiry.parts[i];
         const struct census_row *rows = rows_of(part, &count);
+        if (part->lost)
+            continue;
         if (count > 0)
             memcpy(c->rows + c->count, rows, count * sizeof *rows);
         c->count += count;

@@ -5,6 +5,7 @@
 #include "base/die.h"
 #include "broker/backplane.h"
 #include "session/catch_up.h"
+#include "session/drain.h"
 #include "session/inquiry.h"
 #include "session/session.h"
 #include "session/sse.h"
@@ -12,6 +13,7 @@
 
 enum {
     SLICE_DELIVERIES = 50000,    /* spans added before the loop polls again */
+    CONNECTION_WORK = 200,       /* what a new connection costs, in spans */
     RUN_BYTES = LOG_CHUNK,       /* of one topic, logged before its subscribers are gone through */
     ENVELOPED_KEPT = 512 * 1024, /* bytes that the buffer for level 2 may keep */
     BATCH_BYTES = 128 * 1024,    /* of mail: more costs the cache more than a larger batch saves */
@@ -406,7 +408,7 @@ static size_t deliver_next(struct worker *w)
         struct connection connection = connection_of(mail);
         w->tray.at++;
         session_open(w, &connection);
-        return 16;
+        return CONNECTION_WORK;
     }
     case MAIL_RESUME:
         w->tray.at++;

@@ -36,8 +36,10 @@ static bool look(struct inquiry *q, struct worker *w, struct inquiry_part *part)
 static void done(struct inquiry *q)
 {
     struct dismissal *d = LIST_ITEM(q, struct dismissal, inquiry);
-    for (unsigned i = 0; i < q->count; i++)
+    for (unsigned i = 0; i < q->count; i++) {
         d->count += q->parts[i].count;
+        d->ending |= q->parts[i].lost;
+    }
     d->done(d, d->context);
 }
 

@@ -19,6 +19,7 @@ struct dismissal {
     void (*done)(struct dismissal *d, void *context);
     void *context;
     uint64_t count; /* clients closed, when it is done */
+    bool ending;    /* there were workers that have ended: theirs are gone, closed for that */
 };
 
 /* A question that can be asked by inquiry_ask, once `done` and `context` are set. `user.at` NULL:

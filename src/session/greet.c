@@ -2,9 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "hermes/protocol.h"
 #include "proto/handshake.h"
 #include "proto/http_head.h"
+#include "proto/percent.h"
 #include "proto/reply.h"
 #include "proto/reply2.h"
 #include "session/bearer.h"
@@ -14,7 +16,7 @@
 #include "session/worker.h"
 
 /* TLS_FIRST_BYTE: of a client's hello, RFC 8446, section 5.1. */
-enum { ORIGIN_LOGGED = 256, TLS_FIRST_BYTE = 0x16 };
+enum { ORIGIN_LOGGED = 256, TLS_FIRST_BYTE = 0x16, LATER_S = 5 };
 
 /* The first bytes on a fresh socket always fit into its buffer: they are written at once, and a
  * session that gets so far owes nothing. */
@@ -49,6 +51,17 @@ static void answer(struct session *s, int status, const char *text, bool head_on
 {
     buf_clear(&s->worker->scratch);
     http_answer(&s->worker->scratch, status, text, head_only);
+    greet_answer(s);
+}
+
+static void turn_away(struct session *s, const struct admission *why)
+{
+    buf_clear(&s->worker->scratch);
+    http_answer_as(&s->worker->scratch, &(struct http_answer){.status = why->status,
+                                            .type = "text/plain; charset=utf-8",
+                                            .headers = "",
+                                            .body = text_of(why->text),
+                                            .retry_s = why->retry_s});
     greet_answer(s);
 }
 
@@ -124,31 +137,56 @@ static void upgrade(struct session *s, const struct request *request)
     greet_open(s);
 }
 
+/* 503, and when to come back: not all at once who are refused at once. */
+static struct admission later(struct worker *w, const char *text)
+{
+    uint32_t spread = w->turned_away++ * 0x9E3779B1u >> 16;
+    return (struct admission){.status = 503, .text = text, .retry_s = LATER_S + spread % LATER_S};
+}
+
+/* Whether it says that it has been here before. Nobody checks that: who says so wrongly gets into a
+ * crowd sooner, and nothing else. */
+static bool comes_back(const struct http_head *head)
+{
+    struct text rest = head->query;
+    struct text name;
+    struct text value;
+    while (query_next(&rest, &name, &value))
+        if (text_equal(name, TEXT("since")) ||
+            (text_equal(name, TEXT("resume")) && text_equal(value, TEXT("1"))))
+            return true;
+    return http_find(head, "Last-Event-ID") != NULL;
+}
+
 /* Whether the broker takes no session from there now; counts and logs it then. */
 static bool turned_away(struct session *s, const struct http_head *head,
     const struct request *request, struct admission *out)
 {
-    const struct workshop *shop = s->worker->shop;
+    struct worker *w = s->worker;
+    struct workshop *shop = w->shop;
     enum metric metric = METRIC_handshake_failures_total;
+    unsigned wait_s;
     if (atomic_load_explicit(&shop->unready, memory_order_relaxed)) {
         metric = METRIC_refused_draining_total;
-        *out = (struct admission){503, "This server is shutting down. Connect again in a moment."};
+        *out = later(w, "This server is shutting down. Connect again in a moment.");
     } else if (!origins_allow(&shop->origins, request->origin)) {
-        *out = (struct admission){403, "Pages of this origin may not connect to this server."};
+        *out = (struct admission){
+            .status = 403, .text = "Pages of this origin may not connect to this server."};
         note_origin(s, out->text, request->origin);
         return true;
     } else if (s->refusal == REFUSAL_FULL) {
         metric = METRIC_refused_full_total;
-        *out = (struct admission){
-            503, "This server has as many connections as it may have. Try again later."};
+        *out = later(w, "This server has as many connections as it may have. Try again later.");
     } else if (s->refusal == REFUSAL_ADDRESS) {
         metric = METRIC_refused_address_total;
-        *out = (struct admission){503,
-            "There are too many connections from your address. Close some, or try again later."};
-    } else if (s->refusal == REFUSAL_RATE) {
+        *out = later(
+            w, "There are too many connections from your address. Close some, or try again later.");
+    } else if (shop->gate.each_ns != 0 &&
+               (wait_s = gate_enter(&shop->gate, clock_ns(), comes_back(head))) != 0) {
         metric = METRIC_refused_rate_total;
-        *out = (struct admission){
-            503, "Too many connections are coming in at the moment. Try again in a few seconds."};
+        *out = (struct admission){.status = 503,
+            .text = "Too many connections are coming in at the moment. Try again in a few seconds.",
+            .retry_s = wait_s};
     } else if (session_admit(s, head, out)) {
         return false;
     }
@@ -159,7 +197,7 @@ static bool turned_away(struct session *s, const struct http_head *head,
 static void answer_request(
     struct session *s, const struct http_head *head, const struct request *request)
 {
-    struct admission refusal;
+    struct admission refusal = {.retry_s = 0};
     struct worker *w = s->worker;
     const char *reason = shop_unready(w->shop);
     if (s->refusal == REFUSAL_PLAIN) {
@@ -182,7 +220,7 @@ static void answer_request(
         break;
     case REQUEST_UPGRADE:
         if (turned_away(s, head, request, &refusal))
-            answer(s, refusal.status, refusal.text, false);
+            turn_away(s, &refusal);
         else
             upgrade(s, request);
         break;
@@ -211,6 +249,7 @@ bool session_keep_head(struct session *s, const char *bytes, size_t len)
 
 void session_greet(struct session *s, char *bytes, size_t len)
 {
+    s->worker->poller.heavy++;
     struct http_head head;
     size_t used = 0;
     if (s->head) {

@@ -84,7 +84,7 @@ enum outside_result shop_publish_or(struct workshop *shop, struct text topic, st
     struct route_result *result, struct errand *far)
 {
     const struct session_limits *limits = &shop->limits;
-    if (atomic_load_explicit(&shop->unready, memory_order_relaxed))
+    if (atomic_load_explicit(&shop->at_work, memory_order_relaxed) == 0)
         return OUTSIDE_STOPPED;
     if (limits->message_bytes && data.len > limits->message_bytes)
         return OUTSIDE_TOO_LARGE;

@@ -11,7 +11,7 @@
 enum outside_result {
     OUTSIDE_PUBLISHED,
     OUTSIDE_FAR,       /* to a far topic: whether it is published is known later */
-    OUTSIDE_STOPPED,   /* the broker drains */
+    OUTSIDE_STOPPED,   /* the workers have ended */
     OUTSIDE_TOO_LARGE, /* data, also by the topic's rule */
     OUTSIDE_BAD_TOPIC,
     OUTSIDE_BAD_DATA, /* no JSON in UTF-8 */

@@ -8,6 +8,7 @@
 #include "proto/ws_out.h"
 #include "session/aside.h"
 #include "session/bearer.h"
+#include "session/drain.h"
 #include "session/facts.h"
 #include "session/far.h"
 #include "session/parked.h"
@@ -76,7 +77,8 @@ void session_watch(struct session *s)
 {
     if (s->state == SESSION_ENDED)
         return;
-    conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full && !s->held, s->blocked);
+    conn_watch(&s->conn, &s->worker->poller, !s->paused && !s->full && !s->held && !s->leaving,
+        s->blocked);
 }
 
 static void log_close(struct session *s, enum close_reason reason, int code)
@@ -149,6 +151,7 @@ void session_end(struct session *s, enum close_reason reason, bool reset)
     atomic_fetch_sub(&w->shop->connections, 1);
     metric_add(&w->metrics, METRIC_connections, -1);
     conn_close(&s->conn, &w->poller, reset);
+    w->poller.heavy++;
     s->ended_before = w->ended;
     w->ended = s;
 }
@@ -435,7 +438,6 @@ static void ping(struct session *s)
         s->ahead = (uint32_t)conn_unacknowledged(&s->conn);
     (void)conn_take_sent(&s->conn, 0);
     s->sent = 0;
-    wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
 }
 
 /* Whether its side has taken more of what the kernel holds ahead of our ping since this was last
@@ -446,6 +448,13 @@ static bool session_advanced(struct session *s)
     size_t held = conn_unacknowledged(&s->conn);
     s->ahead = held > s->sent ? (uint32_t)(held - s->sent) : 0;
     return s->ahead < before;
+}
+
+/* When it is to be looked at again, unless it is heard before. */
+static void session_rest(struct session *s, uint64_t ms)
+{
+    struct worker *w = s->worker;
+    wheel_set(&w->wheel, &s->deadline, w->draining ? drain_within(s, ms) : ms);
 }
 
 void session_deadline(struct session *s)
@@ -461,11 +470,11 @@ void session_deadline(struct session *s)
         return;
     }
     /* Who is not read from cannot be heard, and a worker that was held up has not read yet. */
-    if (s->paused || s->held)
+    if (s->paused || s->held || s->leaving)
         heard(s);
     else if (s->pinged && !s->full)
         session_read(s);
-    if (s->state != SESSION_OPEN)
+    if (s->state != SESSION_OPEN || (w->draining && drain_met(s)))
         return;
     if (s->pinged && s->conn.unframed && sse_acknowledged(s)) {
         heard(s);
@@ -473,12 +482,13 @@ void session_deadline(struct session *s)
     }
     uint64_t silent = (uint64_t)(wheel_tick(&w->wheel) - s->deadline.since) * WHEEL_TICK_MS;
     if (s->pinged && !s->conn.unframed && session_advanced(s)) {
-        wheel_set(&w->wheel, &s->deadline, limits->pong_ms);
+        session_rest(s, limits->pong_ms);
     } else if (s->pinged) {
         session_close(s, CLOSE_NO_PONG);
     } else if (silent < limits->ping_ms) {
-        wheel_set(&w->wheel, &s->deadline, limits->ping_ms - silent);
+        session_rest(s, limits->ping_ms - silent);
     } else {
         ping(s);
+        session_rest(s, limits->pong_ms);
     }
 }

@@ -56,7 +56,8 @@ struct session {
                            * more, or gets events */
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
-    uint8_t refusal : 4;  /* enum connection_refusal, until the head is answered */
+    uint8_t refusal : 3;  /* enum connection_refusal, until the head is answered */
+    bool leaving : 1;     /* not read from: it ends when what it published is answered */
     bool heralded : 1;    /* a PROXY header has to come first */
     bool told : 1;        /* it is remembered who the client is */
     bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */

@@ -35,15 +35,18 @@ void sse_refuse(struct session *s, const struct request *request, const struct a
                            : refusal->status == 403 ? ERROR_FORBIDDEN
                                                     : ERROR_UNAVAILABLE;
     refuse(s, request,
-        &(struct event_stream_refusal){
-            .status = refusal->status, .code = code, .message = text_of(refusal->text)});
+        &(struct event_stream_refusal){.status = refusal->status,
+            .code = code,
+            .message = text_of(refusal->text),
+            .retry_s = refusal->retry_s});
 }
 
 void sse_preflight(struct session *s, const struct request *request)
 {
     struct worker *w = s->worker;
     if (!origins_allow(&w->shop->origins, request->origin)) {
-        sse_refuse(s, request, &(struct admission){403, "Pages of this origin may not ask."});
+        sse_refuse(s, request,
+            &(struct admission){.status = 403, .text = "Pages of this origin may not ask."});
         return;
     }
     buf_clear(&w->scratch);
@@ -296,14 +299,6 @@ void sse_send_position(struct session *s, const struct route_joined *joined)
     bool replays = past->first <= past->last;
     buf_clear(events);
     event_stream_id(events, joined->epoch, replays ? past->first - 1 : joined->offset);
-    sse_send(s, events);
-}
-
-void sse_send_retry(struct session *s, uint64_t after_ms)
-{
-    struct buf *events = &s->worker->events;
-    buf_clear(events);
-    event_stream_retry(events, after_ms);
     sse_send(s, events);
 }
 

@@ -32,9 +32,6 @@ void sse_send(struct session *s, const struct buf *events);
  * nothing more of it arrives. */
 void sse_send_position(struct session *s, const struct route_joined *joined);
 
-/* When the client should come back. */
-void sse_send_retry(struct session *s, uint64_t after_ms);
-
 /* It answers no pings, but its kernel acknowledges what it was sent: whether any of that has
  * happened since. */
 void sse_pinged(struct session *s);

@@ -6,14 +6,13 @@
 #include "auth/verifier.h"
 #include "base/die.h"
 #include "broker/backplane.h"
-#include "proto/reply2.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
+#include "session/drain.h"
 #include "session/inquiry.h"
 #include "session/parked.h"
 #include "session/secure.h"
 #include "session/session.h"
-#include "session/sse.h"
 
 enum { READERS_KEPT = 64, FRAGMENTS_MAX = 65536 };
 
@@ -41,6 +40,7 @@ static void close_when_empty(struct worker *w)
     if (!w->draining || w->sessions.used > 0 || w->closing)
         return;
     w->closing = true;
+    atomic_fetch_sub(&w->shop->at_work, 1);
     mailbox_close(&w->box);
     wheel_close(&w->wheel, NULL);
     wheel_close(&w->bearers, NULL);
@@ -89,6 +89,8 @@ static void worker_turn(uv_prepare_t *prepare)
     if (!list_empty(&w->catching))
         finished &= !worker_catch_up(w);
     finished &= worker_inquire(w);
+    if (w->telling)
+        finished &= worker_drain_step(w);
     worker_flush(w, WORKER_FLUSH_SLICE);
     worker_relieve(w);
     finished &= worker_secure(w, WORKER_SECURE_NS);
@@ -112,56 +114,6 @@ static void deadline_met(struct deadline *d, void *user)
 {
     (void)user;
     session_deadline(LIST_ITEM(d, struct session, deadline));
-}
-
-/* --- the end ---------------------------------------------------------------------------------- */
-
-/* Each is told another time, so that not all come back at once. */
-static void tell_reconnect(struct session *s)
-{
-    struct worker *w = s->worker;
-    uint64_t spread = w->shop->limits.drain_ms + 1;
-    uint64_t after = hash_bytes(w->shop->route.registry.key, &s->client, sizeof s->client) % spread;
-    buf_clear(&w->scratch);
-    reply2_reconnect(&w->scratch, after);
-    if (s->conn.unframed)
-        sse_send_retry(s, after);
-    if (!w->scratch.failed)
-        session_send(s, buf_text(&w->scratch));
-}
-
-static void close_for_shutdown(void *item, void *user)
-{
-    struct session *s = item;
-    (void)user;
-    if (s->state == SESSION_OPEN && s->enveloped)
-        tell_reconnect(s);
-    if (s->state == SESSION_OPEN)
-        session_close(s, CLOSE_SHUTDOWN);
-    else if (s->state == SESSION_HEAD)
-        session_end(s, CLOSE_SHUTDOWN, false);
-}
-
-static void end_by_force(void *item, void *user)
-{
-    (void)user;
-    session_end(item, CLOSE_SHUTDOWN, true);
-}
-
-static void drain_over(uv_timer_t *timer)
-{
-    struct worker *w = timer->data;
-    slab_each(&w->sessions, end_by_force, w);
-}
-
-void worker_drain(struct worker *w)
-{
-    if (w->draining)
-        return;
-    w->draining = true;
-    slab_each(&w->sessions, close_for_shutdown, w);
-    if (w->shop->limits.drain_ms)
-        uv_timer_start(&w->drain_timer, drain_over, w->shop->limits.drain_ms, 0);
 }
 
 /* --- start and stop --------------------------------------------------------------------------- */
@@ -268,6 +220,7 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     w->pulse.fd = -1;
     w->pulse.stamp_ms = UINT64_MAX;
     shop->route.boxes[index] = &w->box;
+    atomic_fetch_add(&shop->at_work, 1);
     return 0;
 
 no_poller:

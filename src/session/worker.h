@@ -23,6 +23,7 @@
 #include "net/byte_log.h"
 #include "net/cidr.h"
 #include "net/conn.h"
+#include "net/gate.h"
 #include "net/outbox.h"
 #include "net/poller.h"
 #include "net/ring.h"
@@ -71,6 +72,9 @@ struct workshop {
     _Atomic int64_t connections; /* raised by the acceptor, lowered by the workers */
     _Atomic bool unready;        /* draining: readyz says 503, handshakes are refused */
     _Atomic bool away;           /* a server of the cluster cannot be reached: readyz says 503 */
+    _Atomic unsigned at_work;    /* workers that have not ended: until the last one has, whoever is
+                                  * outside may publish */
+    struct gate gate;            /* for handshakes; its rate is set before */
     void (*ended)(void *user);   /* called by each worker as the last thing on its thread */
     void *user;
 };
@@ -177,7 +181,12 @@ struct worker {
     int64_t listing;     /* topics that may be looked at for listings */
     uint64_t listing_ms; /* when that was last raised */
     uv_timer_t listing_timer;
+    uint64_t drain_ms;        /* draining: when it began, */
+    uint64_t drain_spread_ms; /* and what its sessions' ends are spread over */
+    uintptr_t drain_cursor;
+    uint32_t turned_away; /* handshakes, for times to come back that differ */
     bool draining;
+    bool telling; /* some do not know yet */
     bool closing;
     clockid_t cpu_clock; /* of its thread, for others to read */
     struct pulse pulse;
@@ -281,8 +290,5 @@ size_t worker_tell_gap(struct worker *w, const struct message *m, bool *told);
 
 /* missed.c: messages for patterns may have been missed: all who subscribe by one are told. */
 void worker_tell_missed(struct worker *w);
-
-/* Closes all sessions, then the worker. */
-void worker_drain(struct worker *w);
 
 #endif

@@ -471,6 +471,11 @@ function resolveUrl(url) {
     return found.href;
 }
 
+// A server that lets in only so many a second lets those in first who were there before.
+function comingBack(url) {
+    return `${url}${url.includes("?") ? "&" : "?"}resume=1`;
+}
+
 function positive(options, name, fallback) {
     const value = options[name] ?? fallback;
     if (typeof value !== "number" || !(value > 0))
@@ -487,6 +492,7 @@ const realClock = {
 /** One connection that lasts. Made by connect(); see hermes.d.ts for what each option means. */
 export class Hermes extends Emitter {
     #url;
+    #known = false; // the server has greeted this client before
     #Socket;
     #token; // text, or a function that gives one
     #minimum;
@@ -620,7 +626,7 @@ export class Hermes extends Emitter {
         }
         let socket;
         try {
-            socket = new this.#Socket(this.#url, protocols);
+            socket = new this.#Socket(this.#known ? comingBack(this.#url) : this.#url, protocols);
         } catch (cause) {
             this.#finish(new HermesError("bad_url", `Cannot connect to ${this.#url}: ${cause.message}`, { cause }));
             return;
@@ -657,6 +663,7 @@ export class Hermes extends Emitter {
     async #greeted(link, frame) {
         if (link.greeted) return;
         link.greeted = true;
+        this.#known = true;
         link.client = frame.client;
         if (link.token !== undefined) {
             // Nothing else goes out before the answer: it would be done as somebody else.
@@ -778,10 +785,11 @@ export class Hermes extends Emitter {
         }
         const lasted = link.open && this.#clock.now() - link.since >= STABLE_MS;
         if (lasted) this.#attempt = 0;
-        this.#patient = link.afterMs !== undefined || fate === "later";
-        // A server that says so each time at once is not to be asked without end.
-        const delay = link.afterMs === undefined ? this.#backoff(fate === "later")
-            : Math.max(link.afterMs, lasted ? 0 : this.#backoff(false));
+        this.#patient = link.after !== undefined || fate === "later";
+        // It counts from when it was said. A server that says so each time at once is not to be asked
+        // without end.
+        const delay = link.after === undefined ? this.#backoff(fate === "later")
+            : Math.max(link.after - this.#clock.now(), lasted ? 0 : this.#backoff(false));
         this.#retryTimer = this.#clock.setTimeout(() => this.#connect(), delay);
         this.#enter("waiting");
         if (this.#state !== "waiting") return;
@@ -950,7 +958,10 @@ export class Hermes extends Emitter {
             this.#greeted(link, frame);
             break;
         case "reconnect":
-            if (frame.after_ms >= 0) link.afterMs = Math.min(frame.after_ms, AFTER_MAX_MS);
+            if (frame.after_ms >= 0) {
+                link.afterMs = Math.min(frame.after_ms, AFTER_MAX_MS);
+                link.after = this.#clock.now() + link.afterMs;
+            }
             this[EMIT]("reconnect", { afterMs: link.afterMs });
             break;
         default:

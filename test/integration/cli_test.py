@@ -323,7 +323,7 @@ def test_sub_comes_back_and_subscribes_again(start_server):
     sub.wait_said("subscribed to b")
     first.stop()
     sub.wait_said("trying again")
-    assert "code 1001" in sub.said
+    assert "code 1012" in sub.said
     start_server(port=first.port)
     sub.wait_said("connected again")
     sub.wait_said("subscribed to a", 2)

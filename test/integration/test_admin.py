@@ -604,7 +604,9 @@ def test_bodies_that_are_half_there_share_a_budget(start_server):
     refused = [c for c in conns if c.pending()]
     assert refused and len(refused) < 12
     for conn in refused:
-        is_error(conn.answer(), 503, "unavailable")
+        got = conn.answer()
+        is_error(got, 503, "unavailable")
+        assert got.header("retry-after") == "1"
     for conn in conns:
         if conn not in refused:
             conn.try_send(body[-1:])
@@ -692,7 +694,7 @@ def test_it_answers_while_the_broker_drains(start_server):
     assert json.loads(conn.ask("GET", "/api/status").text)["draining"] is True
     assert b"hermes_connections 1\n" in conn.ask("GET", "/metrics").text
     assert conn.ask("GET", "/api/connections").status == 200
-    is_error(conn.ask("POST", "/api/publish", publish("t", 1)), 503, "unavailable")
+    assert conn.ask("POST", "/api/publish", publish("t", 1)).status == 200
     stuck.drop()
     assert conn.ended()
 

@@ -212,7 +212,7 @@ def test_a_page_outlives_the_broker(start_server, page):
         events = [event for event in page.run("told") if event[0] != "error"]
         assert [event for event, _ in events] == ["close", "gap", "open"] or [
             event for event, _ in events] == ["close", "open", "gap"]
-        assert events[0][1] == (1001 if number == signal.SIGTERM else 1006)
+        assert events[0][1] == (1012 if number == signal.SIGTERM else 1006)
 
 
 def test_a_page_with_a_token(start_server, page):

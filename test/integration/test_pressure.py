@@ -141,13 +141,13 @@ def test_a_drain_lasts_as_long_as_a_client_takes_what_is_queued(start_server):
         publisher.say(numbered(n, 250_000))
     publisher.fence()
     server.kill(signal.SIGTERM)
-    publisher.expect_close(1001)
+    publisher.expect_close(1012)
     # Half of it, steadily, in much more time than a pong may take.
     for n in range(count // 2):
         expect_numbered(reader, 1, n)
         time.sleep(1.8 * pong / (count // 2))
     expect_numbered(reader, count - count // 2, count // 2)
-    reader.expect_close(1001)
+    reader.expect_close(1012)
     assert server.wait() == 0
 
 

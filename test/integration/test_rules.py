@@ -210,7 +210,7 @@ def test_sighup_does_not_end_a_drain_at_once(start_server):
     server.kill(signal.SIGTERM)
     server.wait_log("draining")
     server.kill(signal.SIGHUP)
-    client.expect_close(1001)
+    client.expect_close(1012)
     client.drop()
     assert server.wait() == 0
     assert len(re.findall("rules loaded", server.log())) == 1

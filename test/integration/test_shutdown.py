@@ -12,13 +12,13 @@ from raw import CLOSE, TEXT, Ended, publish_text
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_signal_closes_all_with_1001_and_exits_0(server, number):
+def test_a_signal_closes_all_with_1012_and_exits_0(server, number):
     clients = [server.client() for _ in range(30)]
     for n, client in enumerate(clients[:20]):
         client.subscribe(f"t{n % 3}")
     server.kill(number)
     for client in clients:
-        client.expect_close(1001)
+        client.expect_close(1012)
     assert server.wait() == 0
 
 
@@ -67,11 +67,11 @@ def test_what_is_queued_is_flushed_before_the_close(start_server, workers):
         publisher.say(publish_text("t", '"%06d%s"' % (n, "x" * 64_000)))
     own.result()
     server.kill(signal.SIGTERM)
-    publisher.expect_close(1001)
+    publisher.expect_close(1012)
     for client in readers:
         for n, got in enumerate(all_of(client)):
             assert got.opcode == TEXT and got.payload.startswith(b'"%06d' % n)
-        client.expect_close(1001)
+        client.expect_close(1012)
     assert server.wait() == 0
 
 
@@ -107,7 +107,7 @@ def test_after_the_drain_delay_it_closes_and_ends(start_server):
     server = start_server(drain_delay_seconds=milliseconds(300))
     client = server.client()
     server.kill(signal.SIGTERM)
-    client.expect_close(1001)
+    client.expect_close(1012)
     assert server.wait() == 0
 
 
@@ -133,7 +133,7 @@ def test_a_second_signal_ends_a_drain_that_stalled_clients_hold(start_server):
         publisher.say(publish_text("t", '"%06d%s"' % (n, "x" * 64_000)))
     publisher.fence()
     server.kill(signal.SIGTERM)
-    publisher.expect_close(1001)
+    publisher.expect_close(1012)
     assert server.process.poll() is None, "it did not wait for what is queued"
     server.kill(signal.SIGTERM)
     server.wait()
@@ -147,7 +147,7 @@ def test_new_connections_are_refused_once_it_closes(start_server):
         publisher.say(publish_text("t", '"%06d%s"' % (n, "x" * 64_000)))
     publisher.fence()
     server.kill(signal.SIGTERM)
-    publisher.expect_close(1001)
+    publisher.expect_close(1012)
 
     def refused():
         try:
@@ -180,7 +180,7 @@ def test_it_ends_in_the_midst_of_traffic(server):
                 assert last.opcode == TEXT
         except Ended:
             return
-        client.check_close(last, 1001)
+        client.check_close(last, 1012)
         client.drop()
 
     running = [within(publish, c) for c in clients[:4]] + [within(read, c) for c in clients]

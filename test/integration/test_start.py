@@ -175,7 +175,7 @@ def test_a_port_is_free_again_at_once(start_server):
     server = start_server()
     conn = server.client()
     server.kill(signal.SIGTERM)
-    conn.expect_close(1001)
+    conn.expect_close(1012)
     conn.drop()
     assert server.wait() == 0
     again = start_server(port=server.port)

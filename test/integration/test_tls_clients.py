@@ -270,15 +270,15 @@ def test_answers_that_are_never_read_do_not_pile_up(start_tls, kind):
 # --- the end --------------------------------------------------------------------------------------
 
 @WORKERS
-def test_a_signal_closes_with_1001_and_tells_the_end_of_tls(start_tls, workers):
+def test_a_signal_closes_with_1012_and_tells_the_end_of_tls(start_tls, workers):
     server = start_tls(workers=workers, both=True)
     clients = [server.tls.client() for _ in range(20)]
     plain = server.client()
     server.kill(signal.SIGTERM)
     for client in clients:
-        client.expect_close(1001)
+        client.expect_close(1012)
         assert client.polite, "cut off without the alert close_notify"
-    plain.expect_close(1001)
+    plain.expect_close(1012)
     assert server.wait() == 0
 
 
@@ -298,9 +298,9 @@ def test_what_is_queued_is_flushed_before_the_close(start_tls, workers):
     for client in readers:
         for n in range(count):
             assert client.recv().payload.startswith(b'"%06d' % n)
-        client.expect_close(1001)
+        client.expect_close(1012)
         assert client.polite
-    publisher.expect_close(1001)
+    publisher.expect_close(1012)
     assert server.wait() == 0
 
 

@@ -154,7 +154,7 @@ static bool check(struct visit *v, int got, const char *text, size_t len, int ex
         return true;
     if (got == PEER_CLOSE && v->peer.close_code == expected_code)
         return false;
-    if (got == PEER_CLOSE && v->peer.close_code == 1001 && atomic_load(&v->life->draining))
+    if (got == PEER_CLOSE && v->peer.close_code == 1012 && atomic_load(&v->life->draining))
         return false;
     if (got == PEER_END && (v->peer.close_code != 0 || atomic_load(&v->life->draining)))
         return false;

@@ -51,7 +51,7 @@ static void *knock(void *user)
     if (!peer_open(&peer, port))
         return NULL;
     int got = peer_next(&peer, &text, &len);
-    if (got != PEER_END && !(got == PEER_CLOSE && peer.close_code == 1001))
+    if (got != PEER_END && !(got == PEER_CLOSE && peer.close_code == 1012))
         atomic_fetch_add(&life->faults, 1);
     peer_drop(&peer, false);
     return NULL;
@@ -101,7 +101,7 @@ static void a_broker_may_be_stopped_while_clients_connect_and_threads_publish(vo
         while ((got = peer_next(&subscriber, &text, &len)) == PEER_TEXT)
             assert_true(len == 1 && *text == '1');
         assert_int_equal(got, PEER_CLOSE);
-        assert_int_equal(subscriber.close_code, 1001);
+        assert_int_equal(subscriber.close_code, 1012);
         assert_int_equal(peer_next(&subscriber, &text, &len), PEER_END);
         peer_drop(&subscriber, false);
         hermes_stop(life.h);

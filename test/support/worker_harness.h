@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "proto/ws_out.h"
+#include "session/drain.h"
 #include "session/session.h"
 #include "session/worker.h"
 #include "support/peer.h"

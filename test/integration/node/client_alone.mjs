@@ -106,6 +106,18 @@ const scenarios = {
             assert.equal(Fake.all.length, tries + 1);
             assert.equal(one.state, "open");
         }
+        // The time runs from when it was said, not from the end.
+        for (const [lasts, told, served, delay] of [[5000, 10_000, 4_000, 6_000], [5000, 3_000, 3_000, 0],
+            [5000, 1_000, 9_000, 0]]) {
+            await clock.move(lasts);
+            Fake.last.say({ type: "reconnect", after_ms: told });
+            await clock.move(served);
+            const end = next(one, "close");
+            Fake.last.end(1012, "server is shutting down");
+            assert.equal((await end).delay, delay);
+            await clock.move(delay + 1);
+            assert.equal(one.state, "open");
+        }
         // Once: the next end is like any other.
         const end = next(one, "close");
         Fake.last.end(1006);
@@ -113,6 +125,32 @@ const scenarios = {
         one.reconnect();
         await settle();
         assert.equal(one.state, "open");
+    },
+    // Where only so many are let in, those are first who were there before.
+    async says_that_it_comes_back() {
+        for (const [url, first, again] of [["ws://nowhere", "ws://nowhere/", "ws://nowhere/?resume=1"],
+            ["ws://nowhere/x?a=b", "ws://nowhere/x?a=b", "ws://nowhere/x?a=b&resume=1"]]) {
+            const Fake = fakeSockets({ greet: false });
+            const clock = new Clock();
+            const one = connect(url, { WebSocket: Fake, clock, random: () => 0.5 });
+            await settle();
+            assert.equal(Fake.last.url, first);
+            Fake.last.end(1006);
+            await settle();
+            await clock.move(125);
+            assert.equal(Fake.last.url, first, "it has not been there yet");
+            Fake.last.open();
+            await settle();
+            for (let n = 0; n < 2; n++) {
+                Fake.last.end(1006);
+                await settle();
+                one.reconnect();
+                await settle();
+                assert.equal(Fake.last.url, again);
+            }
+            assert.equal(one.url, first);
+            await one.close();
+        }
     },
     async handshake_that_hangs() {
         const { Fake, clock, one, told } = await alone({ greet: false });

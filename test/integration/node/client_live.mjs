@@ -133,7 +133,7 @@ const scenarios = {
             await broker[how]();
             await Promise.all(lost);
             await broker.start();
-            // A broker that stops says when to come back, which is later than a test wants to wait.
+            // Not when its back-off is over, which is later than a test wants to wait.
             for (const one of [a, b]) one.reconnect();
             await gaps.count(epochs.length * 2);
             await b.publish("p:x", ++n);
@@ -147,8 +147,10 @@ const scenarios = {
         assert.deepEqual(gaps.all.filter((gap) => gap.pattern).map(({ pattern, recovered }) => [pattern, recovered]),
             Array(4).fill(["p:*", false]));
         assert.deepEqual(ends.all.map(({ code, final }) => [code, final]),
-            [[1001, false], [1006, false], [1001, false], [1006, false]]);
-        assert.deepEqual(asked.all, [ends.all[0].delay, ends.all[2].delay]);
+            [[1012, false], [1006, false], [1012, false], [1006, false]]);
+        // Of so few clients none has to wait.
+        assert.equal(asked.all.length, 2);
+        assert.ok(asked.all.every((ms) => ms <= 20), asked.all);
     },
     // What is published while there is no broker goes out when there is one, in order.
     async queue() {

@@ -82,7 +82,7 @@ const scenarios = {
     async closed() {
         const client = await Client.connect();
         await client.subscribe("ready");
-        assert.equal(await client.closed, 1001);
+        assert.equal(await client.closed, 1012);
     },
     async refuses() {
         await assert.rejects(Client.connect(), { code: process.env.EXPECTED });

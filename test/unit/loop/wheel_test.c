@@ -218,6 +218,25 @@ static void again_at_once(struct scene *s, int which)
     set(s, which, 0);
 }
 
+/* Seen to fail with one that moves whatever is set. */
+static void hastening_one_sets_it_but_for_no_later_than_it_is(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open(1000);
+    wheel_hasten(&s->wheel, &s->deadlines[0], 500);
+    set(s, 1, 5000);
+    wheel_hasten(&s->wheel, &s->deadlines[1], 1000);
+    set(s, 2, 2000);
+    wheel_hasten(&s->wheel, &s->deadlines[2], 20000);
+    until(s, 1000 + 500 + WHEEL_TICK_MS);
+    assert_int_equal(s->met_count, 1);
+    until(s, 1000 + 1000 + WHEEL_TICK_MS);
+    assert_int_equal(s->met_count, 2);
+    until(s, 1000 + 2000 + WHEEL_TICK_MS);
+    assert_int_equal(s->met_count, 3);
+    assert_false(s->clock.armed);
+}
+
 static void one_that_sets_itself_again_is_met_at_the_next_tick(void **state)
 {
     (void)state;
@@ -404,6 +423,7 @@ int main(void)
         cmocka_unit_test(none_is_met_early_nor_more_than_a_tick_late),
         cmocka_unit_test(a_deadline_may_be_many_rounds_away),
         cmocka_unit_test(setting_one_that_is_set_moves_it),
+        cmocka_unit_test(hastening_one_sets_it_but_for_no_later_than_it_is),
         cmocka_unit_test(one_that_sets_itself_again_is_met_at_the_next_tick),
         cmocka_unit_test(one_that_is_met_may_unset_others_that_are_due),
         cmocka_unit_test(a_late_loop_meets_all_that_is_due),

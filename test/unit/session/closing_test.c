@@ -78,7 +78,7 @@ static void behind_our_close_frame_only_the_peers_is_waited_for(void **state)
     assert_int_equal(rig_metric(&r, METRIC_connections), 0);
     assert_int_equal(rig_metric(&r, METRIC_closed_shutdown_total), 1);
     assert_int_equal(rig_metric(&r, METRIC_closed_normal_total), 0);
-    client_expect_close(&r, &c, 1001); /* and nothing else: neither ack nor pong */
+    client_expect_close(&r, &c, 1012); /* and nothing else: neither ack nor pong */
     client_drop(&r, &c);
     rig_close(&r);
 }
@@ -99,7 +99,7 @@ static void who_violates_the_protocol_while_it_closes_is_waited_for_no_longer_th
     assert_int_equal(c.session->state, SESSION_CLOSING);
     session_deadline(c.session);
     assert_int_equal(c.session->state, SESSION_ENDED);
-    client_expect_close(&r, &c, 1001);
+    client_expect_close(&r, &c, 1012);
     client_drop(&r, &c);
     rig_close(&r);
 }
@@ -128,7 +128,7 @@ static void a_blocked_session_may_take_what_is_queued_at_a_shutdown(void **state
     assert_true(deadline_set(c.session));
     client_expect(&r, &c, "0");
     client_expect(&r, &c, "1");
-    client_expect_close(&r, &c, 1001);
+    client_expect_close(&r, &c, 1012);
     assert_int_equal(rig_metric(&r, METRIC_dropped_bytes_total), 0);
     client_drop(&r, &c);
     rig_close(&r);

@@ -124,7 +124,7 @@ static void a_paused_session_that_ends_leaves_the_others_paused(void **state)
     assert_int_equal(w->paused_count, 1);
     assert_true(w->paused[0] == c[2].session);
     assert_int_equal(rig_metric(&r, METRIC_paused_sessions), 1);
-    client_expect_close(&r, &c[1], 1001);
+    client_expect_close(&r, &c[1], 1012);
     mailbox_done(&w->box, CROWDED + 1);
     rig_settle(&r);
     assert_false(c[2].session->paused);

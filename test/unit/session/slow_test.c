@@ -606,7 +606,7 @@ static void a_shutdown_is_said_behind_the_gaps(void **state)
     read_all(&r, &reader);
     assert_int_equal(a->next, 3001);
     assert_int_equal(a->gaps, 1);
-    assert_int_equal(reader.code, 1001);
+    assert_int_equal(reader.code, 1012);
     reader_close(&r, &reader);
     rig_close(&r);
 }

@@ -97,10 +97,10 @@ static void a_drain_ends_the_worker_when_the_last_session_in_whatever_state_is_g
     expect_end(&late);
     assert_int_equal(atomic_load(&r.shop.connections), 3);
     client_expect(&r, &open, "1");
-    client_expect_close(&r, &open, 1001);
+    client_expect_close(&r, &open, 1012);
     client_expect_close(&r, &closing, 4008);
     client_expect(&r, &blocked, "0");
-    client_expect_close(&r, &blocked, 1001);
+    client_expect_close(&r, &blocked, 1012);
     assert_int_equal(rig_metric(&r, METRIC_closed_shutdown_total), 3);
     peer_drop(&open.peer, false);
     peer_drop(&closing.peer, false);
@@ -217,6 +217,73 @@ static void a_connection_from_the_mailbox_is_opened_and_counted_until_it_ends(vo
     rig_close(&r);
 }
 
+/* Seen to fail with a round of the poller that goes through all that are ready. */
+static void a_crowd_that_leaves_or_comes_lets_others_have_turns_in_between(void **state)
+{
+    (void)state;
+    enum { MANY = 600 };
+    static struct client c[MANY];
+    struct rig r;
+    struct client reader;
+    unsigned turns = 0;
+    rig_open(&r, 1, rig_limits());
+    client_open(&r, 0, &reader, 0);
+    client_subscribe(&r, &reader, "t");
+    for (unsigned i = 0; i < MANY; i++) {
+        client_connect(&r, 0, &c[i], 0, REFUSAL_NONE);
+        client_request(&c[i], "/");
+    }
+    for (int64_t open = 1, before; open < MANY + 1; turns++) {
+        before = open;
+        rig_publish_text(&r, "t", "1");
+        rig_turn(&r);
+        open = rig_metric(&r, METRIC_sessions);
+        assert_in_range(open - before, 1, 128);
+        const char *payload;
+        size_t len;
+        assert_int_equal(peer_try(&reader.peer, &payload, &len), PEER_TEXT);
+    }
+    assert_true(turns >= MANY / 128);
+    for (unsigned i = 0; i < MANY; i++)
+        peer_drop(&c[i].peer, false);
+    turns = 0;
+    for (int64_t open = MANY + 1, before; open > 1; turns++) {
+        before = open;
+        rig_publish_text(&r, "t", "2");
+        rig_turn(&r);
+        open = rig_metric(&r, METRIC_sessions);
+        assert_in_range(before - open, 1, 128);
+        client_expect(&r, &reader, "2");
+    }
+    assert_true(turns >= 2);
+    client_drop(&r, &reader);
+    rig_close(&r);
+}
+
+/* Seen to fail with connections that cost what a message does. */
+static void a_turn_opens_some_hundred_connections_and_no_more(void **state)
+{
+    (void)state;
+    enum { MANY = 1000 };
+    static int peers[MANY];
+    struct rig r;
+    rig_open(&r, 1, rig_limits());
+    r.addresses.limit = MANY;
+    for (unsigned i = 0; i < MANY; i++)
+        peers[i] = post_connection(&r);
+    for (int64_t open = 0, before; open < MANY;) {
+        before = open;
+        rig_turn(&r);
+        open = rig_metric(&r, METRIC_connections);
+        assert_in_range(open - before, 1, 250);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        close(peers[i]);
+    rig_settle(&r);
+    rig_settle(&r);
+    rig_close(&r);
+}
+
 /* A descriptor that cannot be watched. Seen to fail without slab_free in session_open. */
 static void a_descriptor_that_libuv_refuses_is_closed(void **state)
 {
@@ -325,6 +392,8 @@ int main(void)
         cmocka_unit_test(mail_of_a_worker_that_never_ran_leaks_nothing),
         cmocka_unit_test(a_connection_behind_the_drain_in_the_mailbox_is_closed_and_uncounted),
         cmocka_unit_test(a_connection_from_the_mailbox_is_opened_and_counted_until_it_ends),
+        cmocka_unit_test(a_crowd_that_leaves_or_comes_lets_others_have_turns_in_between),
+        cmocka_unit_test(a_turn_opens_some_hundred_connections_and_no_more),
         cmocka_unit_test(a_descriptor_that_libuv_refuses_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
