@@ -819,14 +819,18 @@ class Load:
             return False
 
         def seen(one):
-            rows = one.got[topic] if isinstance(one, Follower) else one.got if one.topic == topic else None
-            return rows is None or rows and (rows[-1] if isinstance(one, Listener) else rows[-1][2]) == ["end", topic]
+            rows = one.got if isinstance(one, Listener) else [data for _, _, data in one.got[topic][-1:]]
+            return rows and rows[-1] == ["end", topic]
 
-        for one in (*self.followers, *self.listeners):
-            with one.change:
-                one.change.wait_for(lambda: one.fault or one.ending.is_set() or seen(one), DEADLINE / 4)
-            one.check()
-        return all(one.ending.is_set() or seen(one) for one in (*self.followers, *self.listeners))
+        def passed(one):
+            """It has seen the message, or was told that it has missed it."""
+            return seen(one) or isinstance(one, Follower) and one.place[topic][1] >= got["offset"]
+
+        waiting = [one for one in (*self.followers, *self.listeners)
+                   if isinstance(one, Follower) or one.topic == topic and not one.closes]
+        for one in waiting:
+            one.wait(lambda: passed(one) or one.closes and isinstance(one, Listener), f"an end of {topic}")
+        return all(seen(one) or one.closes and isinstance(one, Listener) for one in waiting)
 
     def check(self, gaps=False, resets=False):
         for one in self.followers:

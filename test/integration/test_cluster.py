@@ -122,11 +122,12 @@ def test_an_ack_of_a_publish_has_the_offset_and_the_subscribers_of_all_nodes(sta
         eventually(counted(8 - n), f"{8 - n} subscribers")
 
 
-def test_subscribers_by_pattern_are_counted_on_all_nodes(start_nodes, redis):
-    nodes = start_nodes(3, redis)
+def test_subscribers_by_pattern_are_counted_on_the_publishers_node(start_nodes, redis):
+    nodes = start_nodes(2, redis)
     publisher = nodes[0].client2()
-    for node, pattern in zip(nodes, ("a:*", "a:>", ">")):
-        node.client2().subscribe(pattern=pattern)
+    for node in nodes:
+        node.client2().subscribe(pattern="a:*")
+        node.client2().subscribe("a:b")
     eventually(lambda: publisher.publish_acked("a:b", 0)[1] == 3, "three subscribers")
 
 
@@ -163,7 +164,8 @@ def test_after_the_answer_at_level_1_too(start_nodes, redis):
 
 
 def test_answers_come_in_the_order_of_their_commands(start_nodes, redis):
-    """Though some of them have to wait for Redis, and others do not."""
+    """Though some of them have to wait for Redis, and others do not. (Those for which all nodes are asked may
+    come later: `topics`, `presence`.)"""
     node, = start_nodes(1, redis, rules=DEEP)
     client = node.client2()
     wanted, said = [], []
@@ -187,7 +189,10 @@ def test_answers_come_in_the_order_of_their_commands(start_nodes, redis):
         one = client.recv_json()
         if one["type"] != "message":
             got.append((one["id"], one["type"]))
-    assert got == list(enumerate(wanted))
+    assert sorted(got) == list(enumerate(wanted))
+    for kinds in ({"topics"}, set(wanted) - {"topics"}):
+        numbers = [number for number, kind in got if kind in kinds]
+        assert numbers == sorted(numbers)
 
 
 def test_an_answer_comes_behind_what_the_client_itself_has_published(start_nodes, redis):

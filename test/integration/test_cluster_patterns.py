@@ -49,7 +49,9 @@ def test_many_reasons_are_one_delivery(start_nodes, redis):
     publishers[0].publish_acked("a:b", 31)
     for client in readers:
         client.expect_message("a:b", 31, 31, "a:*")
-        client.fence()
+    publishers[1].publish_acked("z", "end")
+    for client in readers:
+        client.expect_message("z", "end", 1, ">")
 
 
 def test_a_topic_that_is_subscribed_after_the_pattern_goes_on_with_its_offsets(start_nodes, redis):
