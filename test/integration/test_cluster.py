@@ -297,8 +297,8 @@ def test_a_publish_by_http_reaches_the_other_nodes(start_nodes, redis):
     for node in nodes:
         status, got = node.api("GET", "/api/history?topic=h:t&limit=1000")
         assert status == 200 and [m["data"] for m in got["messages"]] == list(range(1, 102))
-        status, got = node.api("GET", "/api/topics/" + urllib.parse.quote("h:t", safe=""))
-        assert status == 200 and (got["epoch"], got["offset"]) == (epoch, 101)
+    status, got = nodes[1].api("GET", "/api/topics/" + urllib.parse.quote("h:t", safe=""))
+    assert status == 200 and (got["epoch"], got["offset"], got["subscribers"]) == (epoch, 101, 1)
 
 
 def test_without_redis_nothing_has_changed(start_server):
