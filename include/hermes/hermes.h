@@ -106,11 +106,11 @@ HERMES_API int hermes_alive(struct hermes *h);
 
 /* Publishes a JSON text to a topic, as if a client had: same limits, same guarantees; the messages
  * of one thread keep their order. Whom the topic's rule lets publish does not matter. Copies both;
- * returns before the subscribers have it. In a cluster HERMES_OK says that it is on its way to Redis:
- * the metric "cluster_refused_total" counts what is not taken there.
- * HERMES_INVALID (topic, also one over the limit, or JSON), HERMES_TOO_LARGE (data, also by the
- * topic's rule), HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait when workers lag behind: look at
- * the metric "mailbox_bytes". */
+ * returns before the subscribers have it. In a cluster HERMES_OK says that it is on its way to
+ * Redis: the metric "cluster_refused_total" counts what is not taken there. HERMES_INVALID (topic,
+ * also one over the limit, or JSON), HERMES_TOO_LARGE (data, also by the topic's rule),
+ * HERMES_NO_MEMORY, HERMES_STOPPED. Does not wait when workers lag behind: look at the metric
+ * "mailbox_bytes". */
 HERMES_API int hermes_publish(
     struct hermes *h, const char *topic, size_t topic_len, const char *data, size_t data_len);
 
