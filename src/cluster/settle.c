@@ -129,15 +129,21 @@ static void skip(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
     route_renumber(f->shard->cluster->route, f->hash, followed_name(f), epoch, to);
 }
 
-/* Sees to what is missing up to where messages are held, or up to f->offset. */
+/* Up to where messages are missing: up to f->offset, or to where they are held. */
+static uint64_t missing_to(const struct followed *f, const struct relay_place *place)
+{
+    uint64_t held = next_held(f, place->epoch, place->offset);
+    return held && held - 1 < f->offset ? held - 1 : f->offset;
+}
+
+/* Sees to what is missing. */
 static void fill(struct followed *f)
 {
     struct cluster *c = f->shard->cluster;
     struct relay_place place;
     if (!route_place(c->route, f->hash, followed_name(f), &place))
         return;
-    uint64_t held = next_held(f, place.epoch, place.offset);
-    uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
+    uint64_t to = missing_to(f, &place);
     if (to > place.offset) {
         if (fetch(f, place.offset + 1, to))
             return;
@@ -180,13 +186,12 @@ static void fetched(const struct resp *answer, void *user)
         followed_ask(f);
         return;
     }
-    if (got.failed || got.epoch != place.epoch || got.count == 0) {
-        if (!got.failed && got.epoch != place.epoch) {
-            followed_ask(f);
-            return;
-        }
-        uint64_t held = next_held(f, place.epoch, place.offset);
-        uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
+    if (!got.failed && got.epoch != place.epoch) {
+        followed_ask(f);
+        return;
+    }
+    uint64_t to = missing_to(f, &place);
+    if (got.failed || got.count == 0 || got.first > to) {
         if (to > place.offset)
             skip(f, place.epoch, place.offset + 1, to);
         followed_go_live(f);
