@@ -400,7 +400,8 @@ def test_a_redis_whose_certificate_does_not_hold_is_not_talked_to(redis_tls, sta
     assert node.get("/readyz").status == 503
     with node.client2() as client:
         client.refused("unavailable", "publish", topic="t", data=1)
-    assert not redis_tls.clients()
+    # Some may be shaking hands just now; none has said anything.
+    assert all(one["cmd"] == "NULL" for one in redis_tls.clients())
 
 
 # --- under load -----------------------------------------------------------------------------------

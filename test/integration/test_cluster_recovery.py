@@ -308,10 +308,12 @@ def test_events_are_recovered_on_another_node(start_nodes, redis):
     conn = nodes[1].raw()
     conn.send(("GET /sse?topic=h%%3At HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %s:4\r\n\r\n" % epoch).encode())
     assert conn.response().status == 200
-    seen, text = [], b""
-    while len(seen) < 6:
-        conn._fill()
+    seen = []
+    while True:
         text = bytes(conn.buffer)
         seen = [json.loads(line[5:])["data"] for line in text.decode("utf-8", "ignore").split("\n")
                 if line.startswith("data:") and '"type":"message"' in line and line.endswith("}")]
+        if len(seen) >= 6:
+            break
+        conn._fill()
     assert seen == list(range(5, 11)) and b'"recovered":true' in text
