@@ -13,6 +13,7 @@
 #include "admin/loads.h"
 #include "base/clock.h"
 #include "base/die.h"
+#include "base/wipe.h"
 #include "net/endpoint.h"
 #include "net/listen.h"
 #include "session/inquiry.h"
@@ -143,6 +144,7 @@ static struct secret *token_new(struct text text)
     struct secret *token = calloc(1, sizeof *token);
     if (token && secret_init(token, text.len)) {
         memcpy(token->at, text.at, text.len);
+        wipe_registers();
         return token;
     }
     free(token);
