@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum {
-    PEER_PATIENCE = 20,
+    PEER_PATIENCE = 60,
     PEER_TEXT = 1,
     PEER_BINARY = 2,
     PEER_CLOSE = 8,
