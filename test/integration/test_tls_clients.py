@@ -343,7 +343,7 @@ def test_a_client_may_close_or_go_in_any_way(start_tls):
 
 
 def test_pings_and_pongs_go_through(start_tls):
-    server = start_tls(ping_seconds=milliseconds(300), pong_seconds="300s")
+    server = start_tls(ping_seconds=milliseconds(300), pong_seconds=milliseconds(2000))  # no ping comes earlier than that after another
     client = server.tls.client()
     for _ in range(3):
         got = client.recv()
