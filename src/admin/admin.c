@@ -13,6 +13,7 @@
 #include "admin/loads.h"
 #include "base/clock.h"
 #include "base/die.h"
+#include "base/wipe.h"
 #include "broker/backplane.h"
 #include "net/endpoint.h"
 #include "net/listen.h"
@@ -144,6 +145,7 @@ static struct secret *token_new(struct text text)
     struct secret *token = calloc(1, sizeof *token);
     if (token && secret_init(token, text.len)) {
         memcpy(token->at, text.at, text.len);
+        wipe_registers();
         return token;
     }
     free(token);

@@ -7,6 +7,7 @@
 #include "admin/admin.h"
 #include "admin/router.h"
 #include "base/die.h"
+#include "base/wipe.h"
 
 /* HURRY: bytes for which a slow peer is given a second more. */
 enum {
@@ -33,7 +34,8 @@ static void become(struct http_conn *c, enum http_state state, uint64_t ms)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-/* There may be a token in it, which is not to lie about in memory that is given back. */
+/* There may be a token in it, which is not to lie about in memory that is given back. For the same
+ * reason no library is called before what the input was read with is wiped. */
 static void forget_input(struct http_conn *c, size_t len)
 {
     if (len == 0)
@@ -140,6 +142,7 @@ static void hand_over(struct http_conn *c)
     /* The bytes may have moved as more of them came. */
     MUST(http_head_read_with_body(&x->head, c->in.data, c->in.len, &used) == HTTP_DONE);
     MUST(used == c->head_len);
+    wipe_registers();
     x->query = x->head.query;
     x->body = (struct text){c->in.data + used, (size_t)x->head.body_len};
     c->state = HTTP_ANSWERING;
@@ -196,7 +199,9 @@ static void go_on(struct http_conn *c)
             hang_up(c);
         return;
     }
-    if (c->head_len == 0 && read_head(c)) {
+    bool waits = c->head_len == 0 && read_head(c);
+    wipe_registers();
+    if (waits) {
         if (c->peer_ended && (c->state == HTTP_IDLE || c->state == HTTP_HEAD))
             hang_up(c);
         return;
@@ -240,6 +245,7 @@ static void came(uv_stream_t *stream, ssize_t len, const uv_buf_t *room)
     bool kept =
         a->held_bytes + (size_t)len <= held_most(a) && keep_input(c, room->base, (size_t)len);
     explicit_bzero(room->base, (size_t)len);
+    wipe_registers();
     if (!kept) {
         uv_read_stop(stream);
         answer_and_close(c, 503, "unavailable", "There is no memory for this request now.");
@@ -280,6 +286,7 @@ static void wrote(uv_write_t *write, int status)
         return;
     }
     forget_input(c, c->head_len + (size_t)c->exchange.head.body_len);
+    wipe_registers();
     c->head_len = 0;
     list_remove(&c->node);
     list_append(&c->admin->connections, &c->node);
@@ -297,6 +304,7 @@ void http_conn_send(struct http_conn *c)
         uv_buf_init(c->out_head.data, (unsigned)c->out_head.len),
         uv_buf_init(c->out_body.data, (unsigned)c->out_body.len),
     };
+    wipe_registers();
     uv_read_stop((uv_stream_t *)&c->tcp);
     c->write.data = c;
     become(c, HTTP_WRITING, ANSWER_MS + c->out_body.len / HURRY * 1000);

@@ -33,8 +33,8 @@ static const uint16_t groups[] = {
     MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1,
     MBEDTLS_SSL_IANA_TLS_GROUP_NONE,
 };
-/* For clients. In TLS 1.2 the library cannot check what PSS has signed, though it offers that
- * first, and a server takes the first that it can. In TLS 1.3 PKCS1 does not count. */
+/* For clients. Left alone the library offers PSS first, which 3.6.6 refuses in TLS 1.2, and most
+ * servers take the first that they can. In TLS 1.3 PKCS1 does not count. */
 static const uint16_t signatures[] = {
     MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
     MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "auth/load.h"
+#include "base/wipe.h"
 #include "server/server.h"
 
 /* BODY_MORE: what a request may have besides the largest message. */
@@ -76,9 +77,9 @@ static int load_token(struct hermes *h)
         snprintf(h->error, sizeof h->error, "set WS_ADMIN_TOKEN or WS_ADMIN_TOKEN_FILE, not both");
         return HERMES_INVALID;
     }
-    if (given)
-        return take_token(h);
-    return *file ? read_token(h, file) : HERMES_OK;
+    int code = given ? take_token(h) : *file ? read_token(h, file) : HERMES_OK;
+    wipe_registers();
+    return code;
 }
 
 static void warn_of_weak(struct hermes *h)

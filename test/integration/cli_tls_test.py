@@ -1,7 +1,9 @@
 """The command line through TLS: against the broker, and against servers of another kind."""
 
 import contextlib
+import ctypes
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -120,6 +122,19 @@ def server_context(folder, certificate, version=None):
     return context
 
 
+# mbedTLS 3.6.6 offers signatures by PSS, which TLS 1.3 needs, and then refuses one in TLS 1.2, where a
+# server with an RSA key makes it if that goes by an order of its own (Mbed-TLS/mbedtls#10674). To
+# others the command line says that it would rather have PKCS1.
+REFUSES_PSS = 0x03060600
+
+
+def library_version():
+    """The mbedTLS that the program runs with; 0 if that is in the program itself."""
+    linked = subprocess.run(["ldd", HERMES], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"libmbedcrypto\S* => (\S+)", linked)
+    return ctypes.CDLL(found[1]).mbedtls_version_get_number() if found else 0
+
+
 # ---- it works as without ------------------------------------------------------------------------
 
 
@@ -192,6 +207,8 @@ def test_a_server_s_own_environment_says_where_it_is(served, world):  # noqa: F8
 @pytest.mark.parametrize("kind", ["ec", "ec384", "rsa"])
 def test_openssl_is_understood(world, tmp_path, kind, version):  # noqa: F811
     context = server_context(tmp_path, world.middle.issue(kind=kind), version)
+    if version and kind == "rsa" and library_version() == REFUSES_PSS:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     with SecureBroker(context) as broker:
         env = {"HERMES_URL": broker.url, "HERMES_CA": world.ca}
         sub = subscribed(env, "t", "-n", 2)

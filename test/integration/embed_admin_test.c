@@ -82,7 +82,7 @@ static int ask(int port, const char *lines, char **text)
     assert_true(peer_connect(&p, port, 0));
     snprintf(request, sizeof request, "%s\r\nHost: localhost\r\nConnection: close\r\n\r\n", lines);
     assert_true(peer_send_bytes(&p, request, strlen(request)));
-    for (ssize_t got; (got = recv(p.fd, answer + len, cap - 1 - len, 0)) > 0;)
+    for (ssize_t got; (got = peer_recv(&p, answer + len, cap - 1 - len)) > 0;)
         len += (size_t)got;
     answer[len] = '\0';
     peer_drop(&p, false);
@@ -269,7 +269,7 @@ static void *keep_asking(void *user)
     char taken[65536];
     while (peer_connect(&p, port, 0)) {
         while (peer_send_bytes(&p, request, sizeof request - 1) &&
-               recv(p.fd, taken, sizeof taken, 0) > 0)
+               peer_recv(&p, taken, sizeof taken) > 0)
             ;
         peer_drop(&p, false);
     }

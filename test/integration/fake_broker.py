@@ -199,6 +199,27 @@ class FakeBroker:
                                  "messages": [{"offset": n, "data": json.loads(d)} for n, d in rows],
                                  "id": message.get("id")}))
 
+    def _publish(self, topic, data):
+        self.on_publish(topic, data)
+        offset = self.offsets[topic] = self.offsets.get(topic, 0) + 1
+        self.kept.setdefault(topic, []).append((offset, json.dumps(data)))
+        subscribers = list(self.topics.get(topic, []))
+        for subscriber in subscribers:
+            n = subscriber.deliveries
+            subscriber.deliveries += 1
+            for text in self.deliver(subscriber, n, json.dumps(data)):
+                if isinstance(text, dict):
+                    text = json.dumps(text)
+                elif subscriber.level == 2:
+                    text = self._envelope(topic, offset, text)
+                subscriber.send(text)
+        return offset, len(subscribers)
+
+    def publish(self, topic, data):
+        """As if somebody had who is connected already."""
+        with self.lock:
+            self._publish(topic, data)
+
     def _command(self, one, message):
         if message.get("type") == "history":
             self._history(one, message)
@@ -229,22 +250,10 @@ class FakeBroker:
                 self.topics[topic].remove(one)
         else:
             with self.lock:
-                self.on_publish(topic, message["data"])
-                offset = self.offsets[topic] = self.offsets.get(topic, 0) + 1
-                self.kept.setdefault(topic, []).append((offset, json.dumps(message["data"])))
-                subscribers = list(self.topics.get(topic, []))
-                for subscriber in subscribers:
-                    n = subscriber.deliveries
-                    subscriber.deliveries += 1
-                    for text in self.deliver(subscriber, n, json.dumps(message["data"])):
-                        if isinstance(text, dict):
-                            text = json.dumps(text)
-                        elif subscriber.level == 2:
-                            text = self._envelope(topic, offset, text)
-                        subscriber.send(text)
+                offset, count = self._publish(topic, message["data"])
                 if "id" in message and one.level == 2:
                     one.send(json.dumps({"type": "ack_publish", "topic": topic, "offset": offset,
-                                         "subscribers": len(subscribers), "id": message["id"]}))
+                                         "subscribers": count, "id": message["id"]}))
             with self.change:
                 self.published += 1
                 self.change.notify_all()

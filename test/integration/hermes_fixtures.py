@@ -261,10 +261,6 @@ class Server:
     def reset_peak(self):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def finish(self):
         """What holds at the end of every test."""
         for conn in self.clients:

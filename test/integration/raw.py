@@ -11,7 +11,7 @@ import socket
 import struct
 
 SLOW = float(os.environ.get("HERMES_SLOW", "1"))
-DEADLINE = 10 * SLOW
+DEADLINE = 30 * SLOW
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 

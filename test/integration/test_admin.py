@@ -517,14 +517,14 @@ def half_requests():
 
 def test_half_requests_are_waited_for_ten_seconds_and_no_more(start_server):
     server = start_server()
+    start = time.monotonic()
     conns = {name: Conn(server) for name in half_requests()}
     for name, bytes in half_requests().items():
         conns[name].send(bytes)
         conns[name].sock.settimeout(10 + DEADLINE)
-    start = time.monotonic()
     for name, conn in conns.items():
         assert conn.ended(), name
-    assert time.monotonic() - start > 8  # each: they were opened before
+        assert time.monotonic() - start > 9, name
     assert b"\nhermes_admin_timeouts_total 2\n" in figures(server)
 
 
@@ -601,8 +601,9 @@ def test_bodies_that_are_half_there_share_a_budget(start_server):
     for conn in conns:
         conn.sock.settimeout(2 * SLOW)
         conn.try_send(request("POST", "/api/publish", body)[:-1])
+    eventually(lambda: any(c.pending() for c in conns), "a refusal")
     refused = [c for c in conns if c.pending()]
-    assert refused and len(refused) < 12
+    assert len(refused) < 12
     for conn in refused:
         got = conn.answer()
         is_error(got, 503, "unavailable")
@@ -700,15 +701,13 @@ def test_it_answers_while_the_broker_drains(start_server):
 
 
 def test_a_broker_ends_with_requests_in_whatever_state(start_server):
-    server = start_server(workers=3)
+    server = start_server(workers=3, drain_seconds="300s")
     conns = [Conn(server) for _ in range(12)]
     for i, conn in enumerate(conns):
         conn.send(*half_requests().values() if i % 3 == 0 else [request("GET", "/api/connections") * 5])
         if i % 3 == 1:
             conn.send(request("GET", "/hermes.js") * 200)
-    start = time.monotonic()
-    assert server.stop() == 0
-    assert time.monotonic() - start < 5 + 5 * SLOW
+    assert server.stop() == 0  # which waits much less than a drain may take
     for conn in conns:
         conn.until_end_of_bytes()
 

@@ -8,7 +8,8 @@ from raw import CLOSE, PING, PONG, TEXT, Ended, command, frame, publish_text, te
 
 @pytest.fixture
 def brisk(start_server):
-    return start_server(ping_seconds=milliseconds(200), pong_seconds=milliseconds(200))
+    """Quick to ask; but who answers must not be late because the machine is."""
+    return start_server(ping_seconds=milliseconds(200), pong_seconds=milliseconds(1500))
 
 
 def test_a_silent_client_is_pinged_and_stays_while_it_answers(brisk):

@@ -218,6 +218,7 @@ def test_history_is_told_in_bytes(start_server):
 def test_the_time_from_publish_to_write_is_sampled(server):
     listener, publisher = server.client(), server.client()
     listener.subscribe("t")
+    start = time.monotonic()
 
     def sampled():
         publisher.publish("t", 1)
@@ -226,9 +227,12 @@ def test_the_time_from_publish_to_write_is_sampled(server):
 
     eventually(sampled, "three samples")
     got = figures(server)
-    # Every one of them was written before the listener had it, within the life of this test.
-    assert got.get("hermes_publish_to_write_seconds_bucket", le="10.0") == got.get("hermes_publish_to_write_seconds_count")
-    assert 0 < got.get("hermes_publish_to_write_seconds_sum") < 10 * got.get("hermes_publish_to_write_seconds_count")
+    # Every one of them was written before the listener had it, so all of them together took no longer
+    # than this test has.
+    lasted = time.monotonic() - start
+    count = got.get("hermes_publish_to_write_seconds_count")
+    assert lasted > 10 or got.get("hermes_publish_to_write_seconds_bucket", le="10.0") == count
+    assert 0 < got.get("hermes_publish_to_write_seconds_sum") <= lasted
 
 
 def test_a_message_to_nobody_is_no_sample(start_server):

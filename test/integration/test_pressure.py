@@ -79,15 +79,17 @@ def test_cutting_many_amid_a_large_frame_costs_no_more_than_the_budget(start_ser
 def test_a_flood_of_listings_is_refused_while_who_pages_gets_every_topic_once(start_server):
     server = start_server(workers=1)
     holder = server.client()
-    names = [f"topic:{n:05}" for n in range(10_000)]
+    names = [f"topic:{n:05}" for n in range(6000 if not sanitized() else 2000)]
     for start in range(0, len(names), 500):
         holder.say(*(command("subscribe", name) for name in names[start:start + 500]))
         for name in names[start:start + 500]:
             holder.expect_subscribed(name)
-    flooder, pager = server.client(), server.client()
-    one = text('{"type":"topics","limit":1}')
+    flooder, pager = server.client2(), server.client()
+    # Looks at all topics to find the last one, so that what is read at once is more than may be owed,
+    # however slowly all of it goes.
+    one = text('{"type":"topics","pattern":"*:%s"}' % names[-1][6:])
     over = threading.Event()
-    room = threading.Semaphore(8)  # thousands in flight: what is behind the last page stays short
+    room = threading.Semaphore(4)  # thousands in flight: what is behind the last page stays short
 
     def flood():
         sent = 0
@@ -103,10 +105,10 @@ def test_a_flood_of_listings_is_refused_while_who_pages_gets_every_topic_once(st
         while (got := flooder.recv()).opcode != PONG:
             answer = json.loads(got.payload)
             if answer["type"] == "topics":
-                assert answer["topics"] == [{"topic": names[0], "subscribers": 1}]
+                assert answer["topics"] == [{"topic": names[-1], "subscribers": 1}]
                 listed += 1
             else:
-                assert answer == {"type": "error",
+                assert answer == {"type": "error", "code": "rate_limited",
                                   "message": "Too many listings at the moment: ask again."}
                 refused += 1
             if (listed + refused) % 1000 == 0:
@@ -114,10 +116,12 @@ def test_a_flood_of_listings_is_refused_while_who_pages_gets_every_topic_once(st
         return listed, refused
 
     flooding, answered = within(flood), within(answers)
-    for _ in range(3):
+    # Each page waits for all that the flooder may list in a turn: seconds, under ThreadSanitizer.
+    passes, pages = (2, 3) if sanitized() else (3, 10)
+    for _ in range(passes):
         paged, after = [], ""
         while after is not None:
-            got = pager.topics(after=after, limit=1000)
+            got = pager.topics(after=after, limit=len(names) // pages)
             paged += got["topics"]
             after = got.get("next")
         assert paged == [{"topic": name, "subscribers": 1} for name in names]
@@ -131,7 +135,7 @@ def test_a_flood_of_listings_is_refused_while_who_pages_gets_every_topic_once(st
 
 # Broken by giving a drain's close no more time than any other.
 def test_a_drain_lasts_as_long_as_a_client_takes_what_is_queued(start_server):
-    pong = SLOW
+    pong = 2 * SLOW
     server = start_server(workers=1, drain_seconds="300s", pong_seconds=f"{pong}s",
                           ping_seconds="0")
     reader, publisher = server.client(rcvbuf=4096), server.client()
@@ -159,6 +163,7 @@ def test_who_keeps_within_the_rate_is_never_refused(start_server):
     message = text(publish_text("nobody", "1"))
     # Most of what may be sent at once, then a message a millisecond, a little less than is earned.
     client.send(message * 800)
+    client.fence()  # it has them before the others come, however slow it is
     pace = limit * 0.97
     sent_until = time.monotonic()
     end = sent_until + 2
@@ -178,7 +183,7 @@ def test_who_keeps_within_the_rate_is_never_refused(start_server):
 # taking what is written behind it for a standstill.
 @pytest.mark.parametrize("more", [False, True])
 def test_a_slow_reader_is_no_dead_one(start_server, more):
-    patience = 0.6 * SLOW
+    patience = 1.5 * SLOW
     server = start_server(workers=1, ping_seconds=f"{patience}s", pong_seconds=f"{patience}s")
     reader, publisher = server.client(rcvbuf=16384), server.client()
     reader.subscribe("t")

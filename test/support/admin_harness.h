@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "support/worker_harness.h"
 
-enum { DESK_BODY_MAX = 64 * 1024, DESK_PATIENCE_MS = 20000 };
+enum { DESK_BODY_MAX = 64 * 1024, DESK_PATIENCE_MS = 60000 };
 
 struct desk {
     struct rig rig;

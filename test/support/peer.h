@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum {
-    PEER_PATIENCE = 20,
+    PEER_PATIENCE = 60,
     PEER_TEXT = 1,
     PEER_BINARY = 2,
     PEER_CLOSE = 8,
@@ -46,7 +46,6 @@ struct peer {
     size_t cap;
 };
 
-/* Only the socket. `receive_bytes`: the size of its buffer; 0: as the system has it. */
 /* Connects, whatever interrupts it: with a patience set, the system does not go on by itself. */
 static inline bool peer_connects(int fd, const struct sockaddr_in *to)
 {
@@ -63,6 +62,7 @@ static inline bool peer_connects(int fd, const struct sockaddr_in *to)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
 }
 
+/* Only the socket. `receive_bytes`: the size of its buffer; 0: as the system has it. */
 static inline bool peer_connect(struct peer *p, int port, int receive_bytes)
 {
     struct sockaddr_in to = {
@@ -114,6 +114,16 @@ static inline bool peer_send_bytes(struct peer *p, const void *bytes, size_t len
         len -= (size_t)sent;
     }
     return true;
+}
+
+/* recv(2), whatever interrupts it: with a patience set, the system does not go on by itself. */
+static inline ssize_t peer_recv(struct peer *p, void *bytes, size_t len)
+{
+    ssize_t got;
+    do
+        got = recv(p->fd, bytes, len, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
 }
 
 /* Writes the head of one masked frame (with a key of zeros, under which payload is as it is) and

@@ -202,7 +202,7 @@ const scenarios = {
         const { url } = await Broker.start({ jwt_secret: secret, jwt_leeway_seconds: 0,
             rules: [{ match: "in", subscribe: "authenticated", publish: "authenticated" }] });
         const reasons = [];
-        const made = [3, 3, 60, 60];
+        const made = [6, 6, 60, 60];
         const a = client(url, { token: async ({ reason }) => {
             reasons.push(reason);
             // The second time it comes too late, so that the server closes.

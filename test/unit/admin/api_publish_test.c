@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "support/worker_harness.h"
 
-enum { REQUESTS = 12, DATA = 1000000, PATIENCE_MS = 20000 };
+enum { REQUESTS = 12, DATA = 1000000, PATIENCE_MS = 60000 };
 
 static void ended(void *user)
 {

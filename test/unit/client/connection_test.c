@@ -220,7 +220,7 @@ static void a_server_that_answers_pings_is_kept(void **state)
     world_open(&w);
     w.options.connect_ms = HERMES_CLIENT_NEVER;
     w.options.ping_ms = 1;
-    w.options.pong_ms = 200;
+    w.options.pong_ms = 1000; /* the next ping comes no earlier */
     w.fake.ping = count_pings;
     world_client(&w);
     world_open_client(&w);

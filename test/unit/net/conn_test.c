@@ -78,7 +78,11 @@ static void scene_close(struct scene *s, bool reset)
 static void wait_readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 10000), 1);
+    int count;
+    do
+        count = poll(&p, 1, 60000);
+    while (count < 0 && errno == EINTR);
+    assert_int_equal(count, 1);
 }
 
 static void bytes_go_both_ways(void **state)

@@ -119,17 +119,27 @@ static inline void scene_open(struct scene *s, const char *ca, int send_bytes)
     tls_peer_open(&s->peer, fds[1], ca);
 }
 
+/* How many of them are ready; -1 where none is for long. */
+static inline int scene_poll(struct pollfd *fds, nfds_t n)
+{
+    int count;
+    do
+        count = poll(fds, n, 60000);
+    while (count < 0 && errno == EINTR);
+    return count > 0 ? count : -1;
+}
+
 /* Waits for one of the two. */
 static inline void scene_wait(struct scene *s)
 {
     struct pollfd both[] = {{.fd = s->conn.fd, .events = POLLIN}, {.fd = s->fd, .events = POLLIN}};
-    assert_true(poll(both, 2, 10000) > 0);
+    assert_true(scene_poll(both, 2) > 0);
 }
 
 static inline void scene_wait_for(int fd, int events)
 {
     struct pollfd p = {.fd = fd, .events = (short)events};
-    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(scene_poll(&p, 1), 1);
 }
 
 /* Both go through the handshake. What it came to on our side; `*theirs`: the library's code. */
