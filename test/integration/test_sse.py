@@ -684,7 +684,7 @@ def test_presence_tells_of_streams(start_server):
 @pytest.mark.parametrize("io_uring", ["auto", "off"])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_drain_tells_when_to_come_back_and_ends_the_stream(start_server, workers, io_uring):
-    server = start_server(workers=workers, io_uring=io_uring, drain_seconds=60)
+    server = start_server(workers=workers, io_uring=io_uring, drain_seconds=5)
     streams = [stream(server, topic="t") for _ in range(20)]
     publisher = server.client2()
     for got in streams:
