@@ -10,7 +10,7 @@ import pytest
 
 import raw
 from hermes_fixtures import eventually, milliseconds, within
-from raw import CLOSE, TEXT, Ended, close_body, frame, head
+from raw import CLOSE, TEXT, close_body, frame, head
 
 CLIENTS = 120
 
