@@ -163,10 +163,15 @@ static void give_all(
     run->given += count;
 }
 
+static bool is_excepted(const struct run *run, const struct session *s)
+{
+    return run->first->except != 0 && s->client == run->first->except;
+}
+
 /* Whether a run that not everyone gets has still to be given to this session. */
 static bool is_chosen(const struct worker *w, const struct run *run, const struct session *s)
 {
-    return s->client != run->first->except && s->reached != w->choosing &&
+    return !is_excepted(run, s) && s->reached != w->choosing &&
            !(s->catching > 0 && catch_up_covers(s, run->first->topic));
 }
 
@@ -188,7 +193,7 @@ static void give_chosen(
     for (uint32_t i = 0; i < count; i++) {
         struct session *s = session_of(places[i].subscriber);
         if (!is_chosen(w, run, s)) {
-            if (s->client == run->first->except && run->messages > 0)
+            if (is_excepted(run, s) && run->messages > 0)
                 note_own(run, s);
             continue;
         }
