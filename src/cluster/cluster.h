@@ -54,6 +54,7 @@ struct shard {
     struct errand *waiting_first; /* publishes that the link had no room for */
     struct errand *waiting_last;
     unsigned round;       /* how often the subscriber has come up */
+    unsigned questions;   /* for positions, that are not answered */
     struct list patterns; /* struct pattern_channel */
     unsigned pattern_count;
     bool missed;      /* what patterns match may have been missed, which is to be told */
@@ -86,6 +87,7 @@ struct cluster {
     struct nodes nodes;
     struct ask ask;
     struct counts counts;
+    uint32_t ticks;       /* see follow_tick */
     unsigned patternless; /* ticks since there was a pattern */
     size_t under_way;     /* errands that are not back */
     bool stopping;

@@ -9,10 +9,11 @@
 #include "cluster/people.h"
 #include "cluster/scripts.h"
 
-/* CHANNELS: in one SUBSCRIBE; KEYS: in one question. LINGER: seconds that a topic is followed on
- * when nobody wants it any more. REFRESH: seconds after which a topic's position is looked at
+/* CHANNELS: in one SUBSCRIBE; KEYS: in one question; QUESTIONS: at once of one server, for each
+ * topic in them may have its channel confirmed once more. LINGER: seconds that a topic is followed
+ * on when nobody wants it any more. REFRESH: seconds after which a topic's position is looked at
  * again; TICKS: steps of a second. */
-enum { CHANNELS = 256, KEYS = 64, LINGER = 10, REFRESH = 1200, TICKS = 10 };
+enum { CHANNELS = 256, KEYS = 64, QUESTIONS = 32, LINGER = 10, REFRESH = 1200, TICKS = 10 };
 
 /* --- the table -------------------------------------------------------------------------------- */
 
@@ -230,8 +231,11 @@ static bool read_position(const struct resp *items, uint64_t *epoch, uint64_t *o
         !hex_read(items[0].text, epoch) || *epoch == 0 || digits->len == 0 || digits->len > 18)
         return false;
     *offset = 0;
-    for (size_t i = 0; i < digits->len; i++)
+    for (size_t i = 0; i < digits->len; i++) {
+        if (digits->at[i] < '0' || digits->at[i] > '9')
+            return false;
         *offset = *offset * 10 + (uint64_t)(digits->at[i] - '0');
+    }
     return true;
 }
 
@@ -240,6 +244,7 @@ static void positions_came(const struct resp *answer, void *user)
     struct question *q = user;
     struct shard *s = q->shard;
     bool good = answer && answer->kind == RESP_ARRAY && answer->count == 2 * q->count;
+    s->questions--;
     if (q->round == s->round && redis_link_is_up(s->subscriber) && answer && !good) {
         LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
             "redis refused to tell positions",
@@ -266,7 +271,8 @@ static void positions_came(const struct resp *answer, void *user)
 static void ask_positions(struct shard *s)
 {
     struct redis_link *l = s->commands;
-    while (!list_empty(&s->asking) && redis_link_is_up(l) && !redis_link_full(l)) {
+    while (!list_empty(&s->asking) && redis_link_is_up(l) && !redis_link_full(l) &&
+           !redis_link_full(s->subscriber) && s->questions < QUESTIONS) {
         struct question *q = malloc(sizeof *q);
         if (!q)
             return; /* the next turn may have more luck */
@@ -294,6 +300,7 @@ static void ask_positions(struct shard *s)
             free(q);
             return;
         }
+        s->questions++;
     }
 }
 
@@ -439,7 +446,11 @@ static void count(struct cluster *c, struct followed *f)
 
 static void look_at(struct cluster *c, struct followed *f)
 {
+    uint32_t second = c->ticks / TICKS;
     count(c, f);
+    if (f->second == second)
+        return; /* where there are few of them each is looked at more often */
+    f->second = second;
     if (let_go(c, f))
         return;
     /* Now and then each is asked for, so that Redis does not forget it; and should what came not be
@@ -450,6 +461,7 @@ static void look_at(struct cluster *c, struct followed *f)
 
 void follow_tick(struct cluster *c)
 {
+    c->ticks++;
     for (unsigned i = 0; i < c->shard_count; i++) {
         struct shard *s = &c->shards[i];
         for (size_t left = s->topic_count / TICKS + 1; left > 0; left--) {

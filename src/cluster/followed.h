@@ -36,8 +36,9 @@ struct followed {
     bool again;             /* something was thrown away: its position has to be asked for again */
     bool watched;           /* joins and leaves are wanted too, */
     bool watching;          /* and come */
+    uint32_t second;        /* of the cluster's, when it was looked at */
     uint32_t quiet;         /* seconds since somebody wanted it */
-    uint32_t age;           /* looks, see REFRESH */
+    uint32_t age;           /* seconds, see REFRESH */
     struct counted counted; /* its subscribers here, while it is live */
     uint64_t epoch;         /* SETTLING, FETCHING: what Redis has said */
     uint64_t offset;        /* and up to where it has to come by fetching */
