@@ -166,7 +166,7 @@ def test_when_redis_stops_under_load_nothing_is_lost(start_nodes, redis):
         redis.resume()
     load.run(100)
     load.end()
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
 
 
 def test_memory_is_bounded_while_redis_does_not_answer(start_nodes, redis):
@@ -215,7 +215,7 @@ def test_redis_is_killed_under_load_and_what_it_had_answered_for_is_not_lost(sta
         redis.restart()
     load.run(60)
     load.end()
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
     epochs = {epoch for one in load.followers for topic in one.topics for epoch, _, _ in one.got[topic]}
     assert len(epochs) == 2, "an epoch has changed"
 
@@ -324,7 +324,7 @@ def test_subscriptions_are_cut_under_load_and_with_history_nothing_is_lost(start
     load.run(25)
     load.end()
     assert cut >= many(6)
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
 
 
 def test_all_connections_are_cut_under_load_and_with_history_nothing_is_lost(start_nodes, redis):
@@ -335,7 +335,7 @@ def test_all_connections_are_cut_under_load_and_with_history_nothing_is_lost(sta
         redis.cut_all()
     load.run(25)
     load.end()
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
 
 
 def test_without_history_what_was_missed_is_told_exactly(start_nodes, redis, wire):
@@ -506,7 +506,7 @@ def test_a_replica_takes_over(start_redis, start_nodes, wire):
     way.cut()
     load.run(60)
     load.end()
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
 
 
 def redis_url(redis, way):
@@ -627,4 +627,4 @@ def test_the_network_is_cut_under_load_and_nothing_is_lost(net, start_redis, sta
         wait_ready(nodes[k])
     load.run(40)
     load.end()
-    assert all(one.connections == 1 for one in load.followers)
+    assert all(one.connections == 1 for one in load.followers), [one.closes for one in load.followers]
