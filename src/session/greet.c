@@ -97,8 +97,12 @@ static void note_origin(struct session *s, const char *text, struct text origin)
 
 uint64_t greet_client(struct worker *w)
 {
-    uint64_t number = w->clients++ * w->shop->count + w->index;
-    return (w->shop->client_key ^ number) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t client = 0; /* which is nobody */
+    while (client == 0) {
+        uint64_t number = w->clients++ * w->shop->count + w->index;
+        client = (w->shop->client_key ^ number) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    return client;
 }
 
 bool greet_open(struct session *s)
