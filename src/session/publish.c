@@ -41,12 +41,14 @@ static void answer_not_published(struct session *s, struct text id, struct text 
 
 static void write_failed(struct session *s, struct text id, struct text topic)
 {
-    struct buf *out = &s->worker->acks;
-    metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
+    struct worker *w = s->worker;
+    bool far = route_is_far(&w->shop->route, worker_rule(w, topic).rule);
+    struct text why = far ? TEXT(HERMES_TEXT_ALONE) : TEXT(HERMES_TEXT_NOT_PUBLISHED);
+    metric_add(&w->metrics, METRIC_errors_sent_total, 1);
     if (s->enveloped)
-        reply2_error(out, ERROR_UNAVAILABLE, TEXT(HERMES_TEXT_NOT_PUBLISHED), id, topic, TEXT(""));
+        reply2_error(&w->acks, ERROR_UNAVAILABLE, why, id, topic, TEXT(""));
     else
-        reply_error(out, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+        reply_error(&w->acks, TEXT(HERMES_TEXT_NOT_PUBLISHED));
 }
 
 /* They are sent when the worker's mail has been delivered, so that what the publisher gets of it
