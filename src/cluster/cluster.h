@@ -55,6 +55,7 @@ struct shard {
     struct errand *waiting_last;
     unsigned round;       /* how often the subscriber has come up */
     unsigned questions;   /* for positions, that are not answered */
+    unsigned singly;      /* so many more are for one topic each */
     struct list patterns; /* struct pattern_channel */
     unsigned pattern_count;
     bool missed;      /* what patterns match may have been missed, which is to be told */

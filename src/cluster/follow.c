@@ -30,6 +30,7 @@ struct followed *followed_find(struct cluster *c, uint64_t hash, struct text nam
 static void want(struct followed *f)
 {
     list_remove(&f->queue);
+    f->refused = false;
     f->state = FOLLOW_AWAY;
     if (!redis_link_is_up(f->shard->subscriber))
         return;
@@ -40,6 +41,7 @@ static void want(struct followed *f)
 void followed_ask(struct followed *f)
 {
     list_remove(&f->queue);
+    f->refused = false;
     f->state = FOLLOW_ASKING;
     list_append(&f->shard->asking, &f->queue);
 }
@@ -215,6 +217,19 @@ static void subscribe(struct shard *s)
     }
 }
 
+static void unsubscribe(struct followed *f)
+{
+    struct redis_link *l = f->shard->subscriber;
+    if (!redis_link_is_up(l))
+        return;
+    redis_begin(l, f->watched ? 3 : 2);
+    redis_arg(l, TEXT("UNSUBSCRIBE"));
+    cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
+    if (f->watched)
+        cluster_arg(l, TEXT("hermes:w:"), followed_name(f));
+    redis_send(l, NULL, NULL);
+}
+
 /* --- positions -------------------------------------------------------------------------------- */
 
 struct question {
@@ -239,16 +254,39 @@ static bool read_position(const struct resp *items, uint64_t *epoch, uint64_t *o
     return true;
 }
 
+/* Redis does not tell of one topic, as when it has no memory for it: whoever wants it is told; and
+ * where it is live already, it is asked for again with the next look at it. */
+static void refused(struct question *q, struct text reason)
+{
+    struct shard *s = q->shard;
+    if (q->count > 1) { /* each by itself, to find which it is */
+        s->singly += q->count;
+        for (unsigned i = 0; i < q->count; i++)
+            followed_ask(q->topics[i]);
+        return;
+    }
+    struct followed *f = q->topics[0];
+    LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
+        "redis refused to tell a position", LOG_TEXT("topic", followed_name(f)),
+        LOG_TEXT("reason", reason));
+    if (f->live) {
+        f->refused = true;
+    } else {
+        unsubscribe(f);
+        followed_free(s->cluster, f);
+    }
+}
+
 static void positions_came(const struct resp *answer, void *user)
 {
     struct question *q = user;
     struct shard *s = q->shard;
     bool good = answer && answer->kind == RESP_ARRAY && answer->count == 2 * q->count;
     s->questions--;
-    if (q->round == s->round && redis_link_is_up(s->subscriber) && answer && !good) {
-        LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
-            "redis refused to tell positions",
-            LOG_TEXT("reason", answer->kind == RESP_ERROR ? answer->text : TEXT("not understood")));
+    if (q->round == s->round && redis_link_is_up(s->subscriber) && answer &&
+        answer->kind == RESP_ERROR) {
+        refused(q, answer->text);
+    } else if (q->round == s->round && redis_link_is_up(s->subscriber) && answer && !good) {
         redis_link_break(s->subscriber, "it does not tell where topics are");
     } else if (q->round == s->round && redis_link_is_up(s->subscriber) && good) {
         for (unsigned i = 0; i < q->count; i++) {
@@ -277,7 +315,9 @@ static void ask_positions(struct shard *s)
         if (!q)
             return; /* the next turn may have more luck */
         *q = (struct question){.shard = s, .round = s->round};
-        while (q->count < KEYS && !list_empty(&s->asking)) {
+        unsigned most = s->singly > 0 ? 1 : KEYS;
+        s->singly -= s->singly > 0;
+        while (q->count < most && !list_empty(&s->asking)) {
             struct followed *f = LIST_ITEM(s->asking.next, struct followed, queue);
             list_remove(&f->queue);
             q->topics[q->count++] = f;
@@ -414,7 +454,6 @@ void follow_message(struct shard *s, struct text channel, struct text payload)
 /* Whether it has been let go of. */
 static bool let_go(struct cluster *c, struct followed *f)
 {
-    struct redis_link *l = f->shard->subscriber;
     if (f->wanted.first || f->state == FOLLOW_SETTLING || f->state == FOLLOW_FETCHING ||
         f->state == FOLLOW_ASKING || f->state == FOLLOW_SUBSCRIBING)
         return false;
@@ -424,14 +463,7 @@ static bool let_go(struct cluster *c, struct followed *f)
     }
     if (f->quiet++ < LINGER)
         return false;
-    if (redis_link_is_up(l)) {
-        redis_begin(l, f->watched ? 3 : 2);
-        redis_arg(l, TEXT("UNSUBSCRIBE"));
-        cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
-        if (f->watched)
-            cluster_arg(l, TEXT("hermes:w:"), followed_name(f));
-        redis_send(l, NULL, NULL);
-    }
+    unsubscribe(f);
     followed_free(c, f);
     return true;
 }
@@ -451,6 +483,8 @@ static void look_at(struct cluster *c, struct followed *f)
     if (f->second == second)
         return; /* where there are few of them each is looked at more often */
     f->second = second;
+    if (f->refused)
+        followed_ask(f);
     if (let_go(c, f))
         return;
     /* Now and then each is asked for, so that Redis does not forget it; and should what came not be

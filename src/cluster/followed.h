@@ -34,6 +34,7 @@ struct followed {
     enum follow_state state;
     bool live;              /* in the registry; from the first time on until it goes */
     bool again;             /* something was thrown away: its position has to be asked for again */
+    bool refused;           /* ASKING: Redis did not tell, and is to be asked once more */
     bool watched;           /* joins and leaves are wanted too, */
     bool watching;          /* and come */
     uint32_t second;        /* of the cluster's, when it was looked at */
