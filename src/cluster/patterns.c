@@ -95,6 +95,7 @@ static void go_on(struct cluster *c, struct errand *e)
         errands_add(&p->waiting, e);
         return;
     }
+    c->patternless = 0; /* it is about to be joined */
     cluster_return(c, e, ERRAND_DONE);
 }
 
@@ -194,7 +195,7 @@ void pattern_channels_tick(struct cluster *c)
         c->patternless = 0;
         return;
     }
-    if (++c->patternless < 100) /* ticks: somebody may be about to join one */
+    if (++c->patternless < 100) /* ticks: whoever was told of a channel may not have joined yet */
         return;
     for (unsigned i = 0; i < c->shard_count; i++) {
         struct shard *s = &c->shards[i];
