@@ -84,6 +84,16 @@ static uint64_t sum_of(struct company *c, unsigned fellow, const char *topic)
     return t.sum;
 }
 
+/* Sooner or later: what others have written has another way to Redis. */
+static void expect_sum(struct company *c, unsigned fellow, const char *topic, uint64_t expected)
+{
+    uint64_t end = clock_ms() + COMPANY_PATIENCE_MS;
+    uint64_t sum = sum_of(c, fellow, topic);
+    for (; sum != expected && clock_ms() < end; sum = sum_of(c, fellow, topic))
+        company_turn(c);
+    assert_int_equal(sum, expected);
+}
+
 static void note(struct company *c, unsigned fellow, struct counted *entry, uint32_t n)
 {
     counts_note(&c->fellows[fellow].counts, entry, n);
@@ -102,15 +112,15 @@ static void the_numbers_of_the_others_that_are_there_are_summed(void **state)
         note(&c, i, &entries[i], 10 * i + 1);
     }
     COMPANY_UNTIL(&c, entries[0].written && entries[1].written && entries[2].written);
-    assert_int_equal(sum_of(&c, 0, "t"), 11 + 21);
-    assert_int_equal(sum_of(&c, 1, "t"), 1 + 21);
+    expect_sum(&c, 0, "t", 11 + 21);
+    expect_sum(&c, 1, "t", 1 + 21);
     struct talk t = {.topic = NULL};
     talk(&c, &t, 0, "HSET hermes:t:t nffffffffffffffff 1000 n1 5 nx 7 o 9 n000000000000000 6");
     buf_fini(&t.said);
-    assert_int_equal(sum_of(&c, 2, "t"), 1 + 11);
+    expect_sum(&c, 2, "t", 1 + 11);
     c.fellows[1].hangs = true;
     COMPANY_UNTIL(&c, nodes_count(&c.fellows[0].nodes) == 2);
-    assert_int_equal(sum_of(&c, 0, "t"), 21);
+    expect_sum(&c, 0, "t", 21);
     company_close(&c);
 }
 
