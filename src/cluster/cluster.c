@@ -35,11 +35,16 @@ struct shard *cluster_shard(struct cluster *c, struct text topic)
     return &c->shards[hash_bytes(key, topic.at, topic.len) % c->shard_count];
 }
 
-void cluster_epoch(struct cluster *c, char digits[HEX_DIGITS])
+struct epoch_argument cluster_epoch(const struct shard *s)
 {
     /* An odd factor maps no two numbers to one. */
+    struct cluster *c = s->cluster;
     uint64_t epoch = (c->node ^ ++c->epochs) * UINT64_C(0x9E3779B97F4A7C15);
-    hex_write(epoch ? epoch : 1, digits);
+    struct text run = redis_link_run(s->commands);
+    struct epoch_argument a = {.len = HEX_DIGITS + run.len};
+    hex_write(epoch ? epoch : 1, a.digits);
+    memcpy(a.digits + HEX_DIGITS, run.at, run.len);
+    return a;
 }
 
 struct route_rule cluster_rule(const struct cluster *c, struct text topic)
@@ -98,10 +103,21 @@ void cluster_crowded(struct cluster *c, int worker)
     uv_timer_start(&c->let_go, look_for_room, LOOK_MS, LOOK_MS);
 }
 
+/* There may be several servers behind a name, or another one than before. */
+static void part_strangers(struct shard *s)
+{
+    if (text_equal(redis_link_run(s->commands), redis_link_run(s->subscriber)))
+        return;
+    redis_link_break(s->commands, "the other connection is to another server");
+    redis_link_break(s->subscriber, "the other connection is to another server");
+}
+
 /* What others are told by: readyz, the metrics. */
 static void note_up(struct shard *s)
 {
     struct cluster *c = s->cluster;
+    if (redis_link_is_up(s->commands) && redis_link_is_up(s->subscriber))
+        part_strangers(s);
     bool up = redis_link_is_up(s->commands) && redis_link_is_up(s->subscriber);
     if (up == s->up)
         return;

@@ -112,8 +112,17 @@ void cluster_fini(struct cluster *c);
 /* Where a topic lives. */
 struct shard *cluster_shard(struct cluster *c, struct text topic);
 
-/* An epoch that nobody has had, 16 digits. */
-void cluster_epoch(struct cluster *c, char digits[HEX_DIGITS]);
+/* An epoch that nobody has had, and the run of the server that it is for, as scripts want them. */
+struct epoch_argument {
+    char digits[HEX_DIGITS + RUN_DIGITS];
+    size_t len;
+};
+struct epoch_argument cluster_epoch(const struct shard *s);
+
+static inline struct text epoch_argument_text(const struct epoch_argument *a)
+{
+    return (struct text){a->digits, a->len};
+}
 
 struct route_rule cluster_rule(const struct cluster *c, struct text topic);
 

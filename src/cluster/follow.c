@@ -330,9 +330,8 @@ static void ask_positions(struct shard *s)
             cluster_arg(l, TEXT("hermes:t:"), followed_name(q->topics[i]));
         redis_arg(l, TEXT(IDLE_MS));
         for (unsigned i = 0; i < q->count; i++) {
-            char epoch[HEX_DIGITS];
-            cluster_epoch(s->cluster, epoch);
-            redis_arg(l, (struct text){epoch, sizeof epoch});
+            struct epoch_argument epoch = cluster_epoch(s);
+            redis_arg(l, epoch_argument_text(&epoch));
         }
         if (!redis_send(l, positions_came, q)) {
             for (unsigned i = 0; i < q->count; i++)

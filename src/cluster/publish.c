@@ -80,9 +80,8 @@ static void transmit(struct shard *s, struct errand *e)
     struct payload p = {
         .kind = PAYLOAD_MESSAGES, .count = m->count, .except = m->except, .topic = e->name};
     char head[PAYLOAD_HEAD];
-    char epoch[HEX_DIGITS];
+    struct epoch_argument epoch = cluster_epoch(s);
     payload_head(&p, head);
-    cluster_epoch(c, epoch);
     redis_begin(l, keeps ? 3 + 2 + 11 + m->count : 3 + 1 + 8);
     redis_arg(l, TEXT("EVALSHA"));
     redis_arg(l, redis_script(l, keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH));
@@ -91,7 +90,7 @@ static void transmit(struct shard *s, struct errand *e)
     if (keeps)
         cluster_arg(l, TEXT("hermes:h:"), e->name);
     redis_arg_number(l, m->count);
-    redis_arg(l, (struct text){epoch, sizeof epoch});
+    redis_arg(l, epoch_argument_text(&epoch));
     redis_arg(l, TEXT(IDLE_MS));
     redis_arg_number(l, e->counted);
     cluster_arg(l, TEXT("hermes:m:"), e->name);

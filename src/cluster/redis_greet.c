@@ -41,6 +41,24 @@ static void on_role(const struct resp *answer, void *user)
         redis_link_fail(user, "the server is no master", role);
 }
 
+/* Who may not ask does without. */
+static void on_info(const struct resp *answer, void *user)
+{
+    static const char key[] = "run_id:";
+    struct redis_link *l = user;
+    if (!answer || answer->kind != RESP_TEXT)
+        return;
+    const char *end = answer->text.at + answer->text.len;
+    const char *at = memmem(answer->text.at, answer->text.len, key, sizeof key - 1);
+    for (at = at ? at + sizeof key - 1 : end; at < end && l->run_len < RUN_DIGITS; at++) {
+        if (!(*at >= '0' && *at <= '9') && !(*at >= 'a' && *at <= 'f'))
+            break;
+        l->run[l->run_len++] = *at;
+    }
+    if (l->run_len < RUN_DIGITS)
+        l->run_len = 0;
+}
+
 static void on_script(const struct resp *answer, void *user)
 {
     struct redis_link *l = user;
@@ -104,6 +122,7 @@ void redis_greet(struct redis_link *l)
 {
     char db[12];
     l->loaded = l->loading = 0;
+    l->run_len = 0;
     bool sent = authenticate(l);
     if (sent && l->set.url->db != 0) {
         snprintf(db, sizeof db, "%u", l->set.url->db);
@@ -121,6 +140,12 @@ void redis_greet(struct redis_link *l)
         resp_out_begin(&l->out, 1);
         resp_out_arg(&l->out, TEXT("ROLE"));
         sent = redis_talk_send(l, on_role, l);
+    }
+    if (sent) {
+        resp_out_begin(&l->out, 2);
+        resp_out_arg(&l->out, TEXT("INFO"));
+        resp_out_arg(&l->out, TEXT("server"));
+        sent = redis_talk_send(l, on_info, l);
     }
     if (sent)
         load(l, on_script);

@@ -261,6 +261,11 @@ struct text redis_script(const struct redis_link *l, unsigned index)
     return (struct text){l->shas[index], SCRIPT_SHA};
 }
 
+struct text redis_link_run(const struct redis_link *l)
+{
+    return (struct text){l->run, l->run_len};
+}
+
 uint64_t redis_link_rtt_us(const struct redis_link *l)
 {
     return l->rtt_us;

@@ -96,6 +96,11 @@ bool redis_send(struct redis_link *l, redis_answer answered, void *user);
 /* The SHA1 of script `index`, as EVALSHA wants it: 40 characters. */
 struct text redis_script(const struct redis_link *l, unsigned index);
 
+/* The start of the server's run_id, another one after each restart and of each server; as long as
+ * it is up. Empty where it does not tell. */
+enum { RUN_DIGITS = 16 };
+struct text redis_link_run(const struct redis_link *l);
+
 /* Writes what there is now. */
 void redis_link_flush(struct redis_link *l);
 

@@ -37,6 +37,8 @@ struct redis_link {
     bool paused;        /* nothing is read */
 
     char (*shas)[SCRIPT_SHA];
+    char run[RUN_DIGITS]; /* of the server */
+    size_t run_len;
     unsigned scripts;
     unsigned loaded;  /* at this connect */
     unsigned loading; /* again, because the server has lost them */

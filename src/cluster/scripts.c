@@ -10,7 +10,33 @@
  * a broker, see cluster/counts.h. Its list, `hermes:h:TOPIC`: an entry a message, 13 digits of
  * milliseconds and the frame; the last one has offset l. Where that is not o (other rules did not
  * keep messages meanwhile) or the hash is another one (the old one went without its list), it is of
- * no use any more. */
+ * no use any more.
+ *
+ * And r, the run of the server (16 digits of its run_id) that wrote it last. After a restart or a
+ * failover a server may have lost what it had numbered. Then a topic must begin anew before anybody
+ * publishes to it, or its numbers would be given twice; whoever is further says so when it asks for
+ * positions. So a topic of another run is not published to until its brokers have had the time for
+ * that, GRACE, counted from when the first of them met this run (`hermes:run`). Where brokers do
+ * not know the run, an epoch of theirs is 16 digits, and 32 else. */
+
+#define GRACE "5000"
+
+/* May `k`, whose r is `r`, be published to in this run? */
+#define SETTLED                                                                                    \
+    "local function settled(k, r, run)\n"                                                          \
+    "  if run == '' or r == run then return true end\n"                                            \
+    "  local t = redis.call('TIME')\n"                                                             \
+    "  local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"                                        \
+    "  local met = redis.call('GET', 'hermes:run')\n"                                              \
+    "  if not met or string.sub(met, 1, 16) ~= run then\n"                                         \
+    "    redis.call('SET', 'hermes:run', run .. string.format('%.0f', now))\n"                     \
+    "    return false\n"                                                                           \
+    "  end\n"                                                                                      \
+    "  if now - tonumber(string.sub(met, 17)) < " GRACE " then return false end\n"                 \
+    "  redis.call('HSET', k, 'r', run)\n"                                                          \
+    "  return true\n"                                                                              \
+    "end\n"                                                                                        \
+    "local wait = 'WAIT for all brokers to say how far they have come'\n"
 
 /* Numbers messages that nobody keeps, and publishes them.
  *
@@ -20,11 +46,15 @@
  * Answers: epoch and offset of the last one, 16 digits each; or a list that begins with that and
  *   goes on with the hash's fields. */
 #define NUMBER                                                                                     \
-    "local k, n = KEYS[1], tonumber(ARGV[1])\n"                                                    \
-    "local e = redis.call('HGET', k, 'e')\n"                                                       \
-    "local fresh = not e\n"                                                                        \
-    "if fresh then e = ARGV[2]; redis.call('HSET', k, 'e', e) end\n"                               \
-    "local o = redis.call('HINCRBY', k, 'o', n)\n"
+    SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"              \
+            "local p = redis.call('HMGET', k, 'e', 'r')\n"                                         \
+            "local e = p[1]\n"                                                                     \
+            "local fresh = not e\n"                                                                \
+            "if fresh then\n"                                                                      \
+            "  e = string.sub(ARGV[2], 1, 16)\n"                                                   \
+            "  redis.call('HSET', k, 'e', e, 'r', run)\n"                                          \
+            "elseif not settled(k, p[2], run) then return redis.error_reply(wait) end\n"           \
+            "local o = redis.call('HINCRBY', k, 'o', n)\n"
 
 #define PUBLISH                                                                                    \
     "local place = e .. string.format('%016x', o - n + 1)\n"                                       \
@@ -49,45 +79,48 @@ static const char publish[] = NUMBER /* the time is not set for each of them: th
  *   are kept; for how many milliseconds, 0: for good; 1: the newest one stays whatever its age;
  *   each frame. */
 static const char keep[] =
-    "local k, n = KEYS[1], tonumber(ARGV[1])\n"
-    "local p = redis.call('HMGET', k, 'e', 'o', 'l')\n"
-    "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
-    "local e = p[1]\n"
-    "if not e then e = ARGV[2]; redis.call('HSET', k, 'e', e) end\n"
-    "if not p[1] or p[2] ~= p[3] then redis.call('DEL', h) end\n"
-    "local o = tonumber(p[2] or '0') + n\n"
-    "local decimal = string.format('%.0f', o)\n"
-    "redis.call('HSET', k, 'o', decimal, 'l', decimal)\n"
-    "local t = redis.call('TIME')\n"
-    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-    "local stamp = string.format('%013.0f', now)\n"
-    "local frames = {}\n"
-    "for i = 12, #ARGV do\n"
-    "  frames[#frames + 1] = ARGV[i]\n"
-    "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
-    "end\n"
-    "redis.call('LTRIM', h, -most, -1)\n"
-    "if age == 0 or ARGV[11] == '1' then\n"
-    "  redis.call('PERSIST', k)\n"
-    "  redis.call('PERSIST', h)\n"
-    "else\n"
-    "  redis.call('PEXPIRE', h, age)\n"
-    "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
-    "end\n"
-    "if age > 0 then\n"
-    "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
-    "  if now - a >= age then\n"
-    "    local oldest = now\n"
-    "    while redis.call('LLEN', h) > n do\n"
-    "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
-    "      if now - oldest < age then break end\n"
-    "      redis.call('LPOP', h)\n"
-    "      oldest = now\n"
-    "    end\n"
-    "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
-    "  end\n"
-    "end\n"
-    "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
+    SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"
+            "local p = redis.call('HMGET', k, 'e', 'o', 'l', 'r')\n"
+            "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
+            "local e = p[1]\n"
+            "if not e then\n"
+            "  e = string.sub(ARGV[2], 1, 16)\n"
+            "  redis.call('HSET', k, 'e', e, 'r', run)\n"
+            "elseif not settled(k, p[4], run) then return redis.error_reply(wait) end\n"
+            "if not p[1] or p[2] ~= p[3] then redis.call('DEL', h) end\n"
+            "local o = tonumber(p[2] or '0') + n\n"
+            "local decimal = string.format('%.0f', o)\n"
+            "redis.call('HSET', k, 'o', decimal, 'l', decimal)\n"
+            "local t = redis.call('TIME')\n"
+            "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+            "local stamp = string.format('%013.0f', now)\n"
+            "local frames = {}\n"
+            "for i = 12, #ARGV do\n"
+            "  frames[#frames + 1] = ARGV[i]\n"
+            "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
+            "end\n"
+            "redis.call('LTRIM', h, -most, -1)\n"
+            "if age == 0 or ARGV[11] == '1' then\n"
+            "  redis.call('PERSIST', k)\n"
+            "  redis.call('PERSIST', h)\n"
+            "else\n"
+            "  redis.call('PEXPIRE', h, age)\n"
+            "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
+            "end\n"
+            "if age > 0 then\n"
+            "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
+            "  if now - a >= age then\n"
+            "    local oldest = now\n"
+            "    while redis.call('LLEN', h) > n do\n"
+            "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
+            "      if now - oldest < age then break end\n"
+            "      redis.call('LPOP', h)\n"
+            "      oldest = now\n"
+            "    end\n"
+            "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
+            "  end\n"
+            "end\n"
+            "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
 
 /* Where topics are; those that are not there begin.
  *
@@ -98,8 +131,9 @@ static const char positions[] = "local out = {}\n"
                                 "for i, k in ipairs(KEYS) do\n"
                                 "  local p = redis.call('HMGET', k, 'e', 'o')\n"
                                 "  if not p[1] then\n"
-                                "    p = {ARGV[i + 1], '0'}\n"
-                                "    redis.call('HSET', k, 'e', p[1], 'o', p[2])\n"
+                                "    p = {string.sub(ARGV[i + 1], 1, 16), '0'}\n"
+                                "    local run = string.sub(ARGV[i + 1], 17)\n"
+                                "    redis.call('HSET', k, 'e', p[1], 'o', p[2], 'r', run)\n"
                                 "    redis.call('PEXPIRE', k, ARGV[1])\n"
                                 "  else\n"
                                 "    local left = redis.call('PTTL', k)\n"
@@ -122,9 +156,10 @@ static const char renew[] =
     "local p = redis.call('HMGET', KEYS[1], 'e', 'o')\n"
     "if p[1] and (p[1] ~= ARGV[1] or tonumber(p[2]) >= tonumber(ARGV[2])) then return p end\n"
     "redis.call('DEL', KEYS[1], KEYS[2])\n"
-    "redis.call('HSET', KEYS[1], 'e', ARGV[3], 'o', '0')\n"
+    "local e = string.sub(ARGV[3], 1, 16)\n"
+    "redis.call('HSET', KEYS[1], 'e', e, 'o', '0', 'r', string.sub(ARGV[3], 17))\n"
     "redis.call('PEXPIRE', KEYS[1], ARGV[4])\n"
-    "return {ARGV[3], '0'}\n";
+    "return {e, '0'}\n";
 
 /* What is kept.
  *

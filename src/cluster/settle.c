@@ -224,7 +224,7 @@ static void renew(struct followed *f, const struct relay_place *place)
     struct redis_link *l = s->commands;
     struct request *r = malloc(sizeof *r);
     char before[HEX_DIGITS];
-    char epoch[HEX_DIGITS];
+    struct epoch_argument epoch = cluster_epoch(s);
     if (!r || !redis_link_is_up(l)) {
         free(r);
         followed_ask(f);
@@ -232,7 +232,6 @@ static void renew(struct followed *f, const struct relay_place *place)
     }
     *r = (struct request){.shard = s, .round = s->round, .topic = f};
     hex_write(place->epoch, before);
-    cluster_epoch(s->cluster, epoch);
     f->state = FOLLOW_FETCHING;
     redis_begin(l, 3 + 2 + 4);
     redis_arg(l, TEXT("EVALSHA"));
@@ -242,7 +241,7 @@ static void renew(struct followed *f, const struct relay_place *place)
     cluster_arg(l, TEXT("hermes:h:"), followed_name(f));
     redis_arg(l, (struct text){before, sizeof before});
     redis_arg_number(l, place->offset);
-    redis_arg(l, (struct text){epoch, sizeof epoch});
+    redis_arg(l, epoch_argument_text(&epoch));
     redis_arg(l, TEXT(IDLE_MS));
     if (!redis_send(l, renewed, r)) {
         free(r);
