@@ -26,6 +26,8 @@ void session_tidy_aside(struct session *s)
 
 void session_forget_aside(struct session *s)
 {
+    if (s->aside)
+        list_remove(&s->aside->resumable);
     free(s->aside);
     s->aside = NULL;
 }

@@ -324,6 +324,7 @@ void session_forget_parked(struct session *s)
 static void unparked(struct session *s)
 {
     s->parked = false;
+    list_remove(&s->aside->resumable); /* something may have linked it again meanwhile */
     session_tidy_aside(s);
 }
 
