@@ -195,7 +195,16 @@ struct hermes_delivery {
     size_t text_len;
 };
 
-/* Messages that will not come: this subscriber was too slow for its policy. */
+/* Messages that will not come: this subscriber was too slow for its policy, or the brokers were cut
+ * off from each other. The last two forms are of servers that share topics.
+ *   neither epoch nor pattern   `from` to `to` of the topic
+ *   epoch                       the topic's offsets have started anew, with this epoch. `from` to
+ *                               `to` of it were missed, none that is known of where `to` is 0; what
+ *                               of the old epoch was missed is not known. The client goes on behind
+ *                               `to`, also on its next connection
+ *   pattern                     of topics that it matches any may be missing; `topic_len`, `from`
+ *                               and `to` are 0
+ * Later versions may add members at the end; the library makes these. */
 struct hermes_gap {
     const char *topic;
     size_t topic_len;
@@ -203,6 +212,10 @@ struct hermes_gap {
     uint64_t to;
     const char *text;
     size_t text_len;
+    const char *epoch; /* NULL: it is still the same */
+    size_t epoch_len;
+    const char *pattern; /* NULL: of a topic */
+    size_t pattern_len;
 };
 
 /* Another client subscribed to the topic, or its subscription ended. */

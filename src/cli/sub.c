@@ -52,6 +52,17 @@ static void delivery(struct link *l, const struct hermes_delivery *d)
     message(s, s->json ? d->text : d->data, s->json ? d->text_len : d->data_len);
 }
 
+static void gap_anew(const struct link *l, const struct hermes_gap *g)
+{
+    char missed[64] = "";
+    if (g->to > 0)
+        (void)snprintf(missed, sizeof missed,
+            ", and %" PRIu64 " to %" PRIu64 " of these were missed", g->from, g->to);
+    link_error(l,
+        "messages of %.*s may be lost: its offsets have started anew, at %.*s:%" PRIu64 "%s",
+        (int)g->topic_len, g->topic, (int)g->epoch_len, g->epoch, g->to, missed);
+}
+
 static void gap(struct link *l, const struct hermes_gap *g)
 {
     struct sub *s = (struct sub *)l;
@@ -59,9 +70,15 @@ static void gap(struct link *l, const struct hermes_gap *g)
         return;
     if (s->json)
         lines_add(&s->lines, g->text, g->text_len);
+    else if (g->pattern)
+        link_error(l,
+            "messages by pattern %.*s may be lost: the brokers were cut off from each other",
+            (int)g->pattern_len, g->pattern);
+    else if (g->epoch)
+        gap_anew(l, g);
     else
         link_notice(l,
-            "too slow: %" PRIu64 " messages of %.*s were left out, offsets %" PRIu64 " to %" PRIu64,
+            "%" PRIu64 " messages of %.*s were left out, offsets %" PRIu64 " to %" PRIu64,
             g->to - g->from + 1, (int)g->topic_len, g->topic, g->from, g->to);
 }
 

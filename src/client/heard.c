@@ -184,7 +184,8 @@ static bool is_complete(const struct heard *h)
     case HEARD_MESSAGE:
         return h->topic.at && h->data.at && h->offset > 0;
     case HEARD_GAP:
-        return h->topic.at && h->from > 0 && h->to >= h->from;
+        return h->pattern.at ||
+               (h->topic.at && h->from > 0 && (h->to >= h->from || (h->epoch.at && h->to == 0)));
     case HEARD_JOIN:
     case HEARD_LEAVE:
         return h->topic.at && h->client.at;

@@ -35,15 +35,33 @@ static void hear_message(struct hermes_client *c, const struct heard *h, struct 
                    h->offset, h->pattern.at, h->pattern.len, text.at, text.len});
 }
 
-static void hear_gap(struct hermes_client *c, const struct heard *h, struct text text)
+static bool hear_gap(struct hermes_client *c, const struct heard *h, struct text text)
 {
-    struct subscription *s = live_topic(c, h->topic);
+    struct subscription *s = h->topic.at ? live_topic(c, h->topic) : NULL;
+    /* Who subscribed when they had started anew already may be told all the same. */
+    bool anew = s && h->epoch.at && !text_equal(h->epoch, s->epoch);
+    if (anew && !subscription_set(s, h->epoch, h->to)) {
+        c->ending = "out of memory";
+        return false;
+    }
     if (s && s->seen < h->to)
         s->seen = h->to; /* the program knows; it is not to come once more */
     if (c->events->on_gap)
         c->events->on_gap(c,
-            &(struct hermes_gap){h->topic.at, h->topic.len, h->from, h->to, text.at, text.len},
+            &(struct hermes_gap){
+                .topic = h->topic.at ? h->topic.at : "",
+                .topic_len = h->topic.len,
+                .from = h->from,
+                .to = h->to,
+                .text = text.at,
+                .text_len = text.len,
+                .epoch = h->epoch.at,
+                .epoch_len = h->epoch.len,
+                .pattern = h->topic.at ? NULL : h->pattern.at,
+                .pattern_len = h->topic.at ? 0 : h->pattern.len,
+            },
             c->user);
+    return true;
 }
 
 static void hear_member(struct hermes_client *c, const struct heard *h, struct text text)
@@ -201,7 +219,7 @@ bool level2_heard(struct hermes_client *c, const char *text, size_t len)
         hear_message(c, &h, whole);
         break;
     case HEARD_GAP:
-        hear_gap(c, &h, whole);
+        go_on = hear_gap(c, &h, whole);
         break;
     case HEARD_JOIN:
     case HEARD_LEAVE:

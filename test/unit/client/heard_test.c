@@ -173,8 +173,11 @@ static void what_is_no_delivery_is_not_taken_for_one(void **state)
         "{\"type\":\"messages\",\"topic\":\"t\",\"data\":1,\"offset\":1}",
         "{\"type\":\"gap\",\"topic\":\"t\",\"from\":0,\"to\":1}",
         "{\"type\":\"gap\",\"topic\":\"t\",\"from\":2,\"to\":1}",
-        "{\"type\":\"join\",\"topic\":\"t\"}", "{\"type\":\"history\",\"messages\":{}}",
-        "{\"type\":\"ack_subscribe\"}", "{\"type\":\"pong\"}"};
+        "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":0}",
+        "{\"type\":\"gap\",\"topic\":\"t\",\"from\":3,\"to\":1,\"epoch\":\"e\"}",
+        "{\"type\":\"gap\",\"from\":1,\"to\":1}", "{\"type\":\"join\",\"topic\":\"t\"}",
+        "{\"type\":\"history\",\"messages\":{}}", "{\"type\":\"ack_subscribe\"}",
+        "{\"type\":\"pong\"}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct exact e = exactly(texts[i], strlen(texts[i]));
         struct hermes_delivery d;
@@ -275,6 +278,20 @@ static void what_our_server_answers_is_known(void **state)
     text_is(h.topic.at, h.topic.len, "g\"");
     assert_int_equal(h.from, 3);
     assert_int_equal(h.to, 5);
+    assert_null(h.epoch.at);
+    buf_clear(&out);
+    reply2_gap_anew(&out, TEXT("\"g\""), 0xab, 1, 0);
+    hear(&h, &out, &space);
+    assert_int_equal(h.type, HEARD_GAP);
+    text_is(h.epoch.at, h.epoch.len, "00000000000000ab");
+    assert_int_equal(h.from, 1);
+    assert_int_equal(h.to, 0);
+    buf_clear(&out);
+    reply2_gap_pattern(&out, TEXT("g:>"));
+    hear(&h, &out, &space);
+    assert_int_equal(h.type, HEARD_GAP);
+    text_is(h.pattern.at, h.pattern.len, "g:>");
+    assert_null(h.topic.at);
     buf_fini(&out);
     buf_fini(&space);
 }

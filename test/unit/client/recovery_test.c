@@ -89,6 +89,61 @@ static void what_a_gap_told_is_not_asked_for_again(void **state)
     world_close(&w);
 }
 
+static void offsets_that_start_anew_are_gone_on_from(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e1", "7", ""), MESSAGE("t", "8", "8"),
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":3,\"epoch\":\"e2\"}",
+                MESSAGE("t", "3", "3"), MESSAGE("t", "4", "4"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e2\",\"offset\":4}",
+            {ACK("t", "2", "e2", "4", ",\"recovered\":true"),
+                /* None is known to be missing; told twice, and of another topic. */
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":0,\"epoch\":\"e3\"}",
+                MESSAGE("t", "1", "1"),
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":0,\"epoch\":\"e3\"}",
+                MESSAGE("t", "1", "1"),
+                "{\"type\":\"gap\",\"topic\":\"u\",\"from\":1,\"to\":9,\"epoch\":\"e9\"}",
+                MESSAGE("t", "2", "2"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e3\",\"offset\":2}",
+            {ACK("t", "3", "e3", "2", ",\"recovered\":true"),
+                "{\"type\":\"gap\",\"topic\":\"t\",\"from\":1,\"to\":5,\"epoch\":\"e4\"}", "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e4\",\"offset\":5}",
+            {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world_subscribe(&w, "t");
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    world_log_is(&w, "subscribed topic=t epoch=e1 offset=7\nt 8 8\n"
+                     "gap t 1-3 of e2\nt 4 4\n"
+                     "subscribed topic=t epoch=e2 offset=4 recovered\n"
+                     "gap t 1-0 of e3\nt 1 1\ngap t 1-0 of e3\ngap u 1-9 of e9\nt 2 2\n"
+                     "subscribed topic=t epoch=e3 offset=2 recovered\ngap t 1-5 of e4\n");
+    world_close(&w);
+}
+
+static void a_gap_by_pattern_moves_no_topic(void **state)
+{
+    (void)state;
+    static const struct act acts[] = {
+        {"{\"type\":\"subscribe\"",
+            {ACK("t", "1", "e", "2", ""), "{\"type\":\"gap\",\"pattern\":\"t\"}",
+                "{\"type\":\"gap\",\"pattern\":\"x:\\u003e\"}", MESSAGE("t", "3", "3"), "-"}},
+        {"{\"type\":\"subscribe\",\"topic\":\"t\",\"since\":{\"epoch\":\"e\",\"offset\":3}",
+            {"."}}};
+    struct play p = PLAY(acts);
+    struct world w;
+    world2_open(&w, &p);
+    world_subscribe(&w, "t");
+    world2_ok(hermes_client_open(w.client));
+    world_run(&w);
+    world_log_is(&w, "subscribed topic=t epoch=e offset=2\ngap by t\ngap by x:>\nt 3 3\n");
+    world_close(&w);
+}
+
 /* A pattern that is subscribed first would bring what the replay of a topic brings too. */
 static void topics_are_subscribed_before_patterns(void **state)
 {
@@ -347,6 +402,8 @@ int main(void)
         cmocka_unit_test(a_lost_connection_goes_on_behind_the_last_message),
         cmocka_unit_test(what_was_seen_is_not_told_twice),
         cmocka_unit_test(what_a_gap_told_is_not_asked_for_again),
+        cmocka_unit_test(offsets_that_start_anew_are_gone_on_from),
+        cmocka_unit_test(a_gap_by_pattern_moves_no_topic),
         cmocka_unit_test(topics_are_subscribed_before_patterns),
         cmocka_unit_test(subscribing_again_replays_nothing_and_keeps_the_place),
         cmocka_unit_test(an_answer_to_an_earlier_life_counts_for_nothing),

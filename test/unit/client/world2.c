@@ -24,8 +24,13 @@ static void on_gap(struct hermes_client *c, const struct hermes_gap *g, void *us
 {
     struct world *w = user;
     (void)c;
-    buf_appendf(&w->log, "gap %.*s %llu-%llu\n", (int)g->topic_len, g->topic,
-        (unsigned long long)g->from, (unsigned long long)g->to);
+    assert_true(g->topic && (g->topic_len == 0) == (g->pattern != NULL));
+    if (g->pattern)
+        buf_appendf(&w->log, "gap by %.*s\n", (int)g->pattern_len, g->pattern);
+    else
+        buf_appendf(&w->log, "gap %.*s %llu-%llu%s%.*s\n", (int)g->topic_len, g->topic,
+            (unsigned long long)g->from, (unsigned long long)g->to, g->epoch ? " of " : "",
+            (int)g->epoch_len, g->epoch ? g->epoch : "");
 }
 
 static void on_member(struct hermes_client *c, const struct hermes_member *m, void *user)
