@@ -61,13 +61,34 @@ static uint64_t offset_of(struct text envelope)
     return offset;
 }
 
+/* Whether offsets have started anew, and where: {"type":"gap",...,"to":n,"epoch":E}. */
+static bool anew_at(struct text payload, uint64_t *epoch, uint64_t *offset)
+{
+    static const char key[] = ",\"epoch\":\"";
+    enum { TAIL = sizeof key - 1 + EPOCH_DIGITS + 2 };
+    if (payload.len < TAIL ||
+        !text_starts_with(payload, TEXT("{\"type\":\"" HERMES_TYPE_GAP "\",\"topic\":")))
+        return false;
+    struct text tail = {payload.at + payload.len - TAIL, TAIL};
+    if (!text_starts_with(tail, (struct text){key, sizeof key - 1}))
+        return false;
+    *epoch = epoch_read((struct text){tail.at + sizeof key - 1, EPOCH_DIGITS});
+    /* What is in front of the epoch ends with the number as an envelope does. */
+    *offset = offset_of((struct text){payload.at, payload.len - TAIL + 1});
+    return *epoch != 0;
+}
+
 static void append_text(struct buf *out, struct text payload, uint64_t epoch)
 {
-    bool is_message = text_starts_with(payload, TEXT("{\"type\":\"" HERMES_TYPE_MESSAGE "\","));
-    if (!is_message)
+    uint64_t offset;
+    if (text_starts_with(payload, TEXT("{\"type\":\"" HERMES_TYPE_MESSAGE "\","))) {
+        if (epoch != 0)
+            event_stream_id(out, epoch, offset_of(payload));
+    } else {
         buf_append_string(out, "event: hermes\n");
-    else if (epoch != 0)
-        event_stream_id(out, epoch, offset_of(payload));
+        if (epoch != 0 && anew_at(payload, &epoch, &offset))
+            event_stream_id(out, epoch, offset);
+    }
     append_data(out, payload);
 }
 

@@ -15,7 +15,8 @@
 
 /* Appends whole frames as events: texts, a close frame ({"type":"close","code":n,"reason":text}),
  * and a ping as a comment. `epoch`: of the messages among them, which get "EPOCH:OFFSET" for an id
- * then; 0: they get none. */
+ * then; 0: they get none. So does, unless that is 0, a gap that names an epoch: its own, and where
+ * it ends. */
 void event_stream_append(struct buf *out, struct text frames, uint64_t epoch);
 
 /* Lines that belong to the event that is appended next. */

@@ -41,7 +41,9 @@ static size_t tell_topic(struct worker *w, const struct message *m, struct local
     size_t given = 0;
     uint64_t start = w->log.end;
     if (events > 0) {
-        const struct buf *event = sse_events(w, frame, 0);
+        /* What comes by a pattern moves nobody's position. */
+        const struct buf *event =
+            sse_events(w, frame, local->is_pattern ? 0 : local->registered->epoch);
         if (event->failed)
             die("no memory to tell of a gap"); /* it must not be lost in silence */
         log_append(&w->log, event->data, event->len);

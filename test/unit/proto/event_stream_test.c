@@ -71,6 +71,50 @@ static void what_is_no_message_has_a_type(void **state)
     buf_fini(&out);
 }
 
+static void offsets_that_start_anew_move_the_id(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t to;
+        const char *id;
+    } rows[] = {{0, "id: 00000000000000cd:0\n"}, {12, "id: 00000000000000cd:12\n"},
+        {UINT64_MAX, "id: 00000000000000cd:18446744073709551615\n"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf frames = {0}, out = {0}, expected = {0};
+        reply2_gap_anew(&frames, TEXT("\"a\""), 0xcd, 1, rows[i].to);
+        event_stream_append(&out, buf_text(&frames), 7);
+        buf_appendf(&expected,
+            "event: hermes\n%sdata: {\"type\":\"gap\",\"topic\":\"a\",\"from\":1,\"to\":%llu,"
+            "\"epoch\":\"00000000000000cd\"}\n\n",
+            rows[i].id, (unsigned long long)rows[i].to);
+        buf_append(&expected, "", 1);
+        assert_text(&out, expected.data);
+        buf_fini(&frames);
+        buf_fini(&out);
+        buf_fini(&expected);
+    }
+}
+
+static void other_gaps_have_no_id(void **state)
+{
+    (void)state;
+    struct buf frames = {0}, out = {0};
+    reply2_gap(&frames, TEXT("\",\\\"epoch\\\":\\\"00000000000000cd\\\"}\""), 1, 2);
+    reply2_gap_pattern(&frames, TEXT(",\"epoch\":\"00000000000000cd"));
+    event_stream_append(&out, buf_text(&frames), 7);
+    assert_false(out.failed);
+    assert_null(memmem(out.data, out.len, "id: ", 4));
+    buf_clear(&frames);
+    buf_clear(&out);
+    /* By a pattern: the id is another topic's. */
+    reply2_gap_anew(&frames, TEXT("\"a\""), 0xcd, 1, 2);
+    event_stream_append(&out, buf_text(&frames), 0);
+    assert_text(&out, "event: hermes\ndata: {\"type\":\"gap\",\"topic\":\"a\",\"from\":1,\"to\":2,"
+                      "\"epoch\":\"00000000000000cd\"}\n\n");
+    buf_fini(&frames);
+    buf_fini(&out);
+}
+
 static void each_byte_of_a_line_end_is_a_space(void **state)
 {
     (void)state;
@@ -166,6 +210,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_has_its_position_for_an_id),
         cmocka_unit_test(what_is_no_message_has_a_type),
+        cmocka_unit_test(offsets_that_start_anew_move_the_id),
+        cmocka_unit_test(other_gaps_have_no_id),
         cmocka_unit_test(each_byte_of_a_line_end_is_a_space),
         cmocka_unit_test(frames_of_any_length_are_found),
         cmocka_unit_test(a_position_is_read_as_it_is_written),
