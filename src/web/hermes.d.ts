@@ -97,15 +97,20 @@ export interface Message<T = any> {
 /** Messages that will not come. `history` may have them. */
 export interface Gap {
     topic?: string;
-    /** Of all topics that match: nobody knows what was published while there was no connection. */
+    /** Of all topics that match: nobody knows what was published while there was no connection, or
+     * while the brokers were cut off from each other. */
     pattern?: string;
-    /** The first and the last; unknown when the topic's offsets have started anew. */
+    /** The first and the last; unknown when the topic's offsets have started anew without us. */
     from?: number;
     to?: number;
+    /** The topic's offsets have started anew, and this is the epoch now. `from` and `to` are of it (`to`
+     * is 0 where none is known to be missed); what was missed before is not known. */
+    epoch?: string;
     /** False after a reconnect, where the server could not go on from where this client was. */
     recovered?: false;
-    /** "slow": this connection; "reconnect"; "buffer": the iterator. */
-    reason: "slow" | "reconnect" | "buffer";
+    /** "slow": this connection, or brokers that were cut off from each other; "reconnect"; "buffer":
+     * the iterator; "cluster": brokers that were cut off from each other, with `epoch` or `pattern`. */
+    reason: "slow" | "reconnect" | "buffer" | "cluster";
 }
 
 /** The protocol's codes, then the client's own. */
@@ -171,7 +176,8 @@ export class Subscription<T = any> extends Emitter<SubscriptionEvents> implement
     /** Settles with the server's first answer. */
     readonly ready: Promise<Subscribed>;
     readonly ended: boolean;
-    /** Where to go on another time, as `since`: the last message that came. Topics only. */
+    /** Where to go on another time, as `since`: the last message that came, or, where offsets have started
+     * anew since, their beginning. Topics only. */
     readonly position: Position | undefined;
     /** Resolves when the server sends no more of it. */
     unsubscribe(): Promise<void>;

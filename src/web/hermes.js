@@ -221,6 +221,15 @@ function matches(pattern, topic) {
     return wanted.length === has.length;
 }
 
+// ---- gaps ----
+
+// What is missing in front of one message, of which two gaps tell. Where offsets have started anew in
+// between, or where the end is not known, the later one is what there is to say.
+function joined(earlier, later) {
+    if (earlier?.from === undefined || later.from === undefined || later.epoch !== undefined) return later;
+    return { ...later, from: earlier.from, ...(earlier.epoch !== undefined && { epoch: earlier.epoch }) };
+}
+
 // ---- a subscription ----
 
 // What the client does with a subscription, out of its users' reach.
@@ -310,7 +319,7 @@ export class Subscription extends Emitter {
         const gap = this.#dropped.get(message.topic);
         if (gap) {
             this.#dropped.delete(message.topic);
-            message.gap = gap;
+            message.gap = message.gap ? joined(gap, message.gap) : gap;
             this[EMIT]("gap", gap);
         }
         return message;
@@ -351,17 +360,17 @@ export class Subscription extends Emitter {
     }
 
     #lose({ topic, offset, gap }) {
-        const from = this.#dropped.get(topic)?.from ?? gap?.from ?? offset;
-        this.#dropped.set(topic, { topic, from, to: offset, reason: "buffer" });
+        const before = this.#dropped.get(topic);
+        const { from = offset, epoch } = (gap ? joined(before, gap) : before) ?? {};
+        this.#dropped.set(topic, { topic, from, to: offset, ...(epoch !== undefined && { epoch }), reason: "buffer" });
     }
 
     [GIVE](message) {
         if (this.#ended) return;
-        const gap = this.#told.get(message.topic) ?? this.#told.get("");
-        if (gap) {
-            message.gap = gap;
-            this.#told.delete(message.topic);
-            this.#told.delete("");
+        const of = this.#told.has(message.topic) ? message.topic : "";
+        if (this.#told.has(of)) {
+            message.gap = this.#told.get(of);
+            this.#told.delete(of);
         }
         if (message.epoch !== undefined) this.#position = { epoch: message.epoch, offset: message.offset };
         if (this.#callback) {
@@ -376,9 +385,11 @@ export class Subscription extends Emitter {
 
     [LOSE](gap) {
         if (this.#ended) return;
-        const before = this.#told.get(gap.topic ?? "");
-        const both = before?.from !== undefined && gap.from !== undefined;
-        this.#told.set(gap.topic ?? "", both ? { ...gap, from: before.from } : gap);
+        const of = gap.topic ?? "";
+        this.#told.set(of, joined(this.#told.get(of), gap));
+        // Nothing of the new offsets has come: history may have what was missed.
+        if (gap.epoch !== undefined && this.#position && this.#position.epoch !== gap.epoch)
+            this.#position = { epoch: gap.epoch, offset: 0 };
         this[EMIT]("gap", gap);
     }
 
@@ -424,6 +435,7 @@ class Channel {
     quiet = false; // published to without an id: a refusal may be of that
     before = false; // of a pattern: it was subscribed on an earlier connection
     leaving = []; // who waits until nothing comes any more
+    was; // while it is left: what it will be again if the server does not let go of it
 
     constructor(topic, pattern) {
         this.topic = topic;
@@ -443,6 +455,15 @@ class Channel {
     reach(offset) {
         this.offset = offset;
         while (this.own.delete(this.offset + 1)) this.offset++;
+    }
+
+    // Offsets have started anew; what comes next is behind this one.
+    restart(epoch, offset) {
+        if (this.state === LEAVING) this.was.epoch = epoch;
+        else this.epoch = epoch;
+        this.own.clear();
+        Object.assign(this, { offset, past: 0, replaying: 0 });
+        for (const wish of this.subs.values()) wish.from = offset;
     }
 
     notEchoed(offset) {
@@ -757,7 +778,7 @@ export class Hermes extends Emitter {
             channel.reach(channel.past);
             channel.replaying = 0;
         }
-        channel.state = IDLE;
+        Object.assign(channel, { state: IDLE, was: undefined });
         this.#settle(channel);
         if (channel.subs.size === 0) this.#left(channel);
     }
@@ -943,8 +964,10 @@ export class Hermes extends Emitter {
             else this.#arrived(frame, text);
             break;
         case "gap":
-            if (typeof frame.topic !== "string" || !Number.isSafeInteger(frame.to))
+            if (typeof frame.topic === "string" ? !Number.isSafeInteger(frame.to) : typeof frame.pattern !== "string")
                 this.#abandon(link, "A gap came without its topic or end.");
+            else if (typeof frame.topic !== "string") this.#missedByPattern(frame);
+            else if (typeof frame.epoch === "string") this.#startedAnew(frame);
             else this.#missed(frame);
             break;
         case "join":
@@ -1020,7 +1043,42 @@ export class Hermes extends Emitter {
             for (const [sub, wish] of channel.takers()) if (to > wish.from) sub[LOSE](gap);
             if (to <= channel.past) return;
         }
+        this.#missedOf(topic, gap);
+    }
+
+    #missedOf(topic, gap) {
         for (const { subs } of this.#matched(topic)) for (const sub of [...subs.keys()]) sub[LOSE](gap);
+    }
+
+    // The brokers were cut off from each other: what of the old epoch was missed nobody knows.
+    #startedAnew({ topic, from, to, epoch }) {
+        const channel = this.#topic(topic);
+        const gap = { topic, from, to, epoch, reason: "cluster" };
+        this[EMIT]("gap", gap);
+        if (channel && epoch === (channel.was ?? channel).epoch) {
+            // It was subscribed when they had started anew already.
+            if (to > channel.offset) channel.reach(to);
+            for (const [sub, wish] of channel.takers()) if (to > wish.from) sub[LOSE](gap);
+        } else if (channel) {
+            channel.restart(epoch, to);
+            for (const [sub, wish] of channel.takers()) {
+                if (!wish.need) {
+                    sub[LOSE](gap);
+                    continue;
+                }
+                // The past is asked for anew; if that is of the old epoch, it is told then.
+                wish.busy = undefined;
+                this.#admit(channel, sub);
+            }
+        }
+        this.#missedOf(topic, gap);
+    }
+
+    #missedByPattern({ pattern }) {
+        const gap = { pattern, reason: "cluster" };
+        const channel = this.#channels.get(`p${pattern}`);
+        this[EMIT]("gap", gap);
+        for (const [sub] of channel?.takers() ?? []) sub[LOSE](gap);
     }
 
     #cameOrWent({ type, topic, client }) {
@@ -1480,9 +1538,10 @@ export class Hermes extends Emitter {
     #part(channel) {
         channel.state = LEAVING;
         const { epoch, policy, presence, before } = channel;
-        Object.assign(channel, { epoch: undefined, first: undefined, policy: undefined, presence: false, before: false });
+        const was = { epoch, policy, presence, before };
+        Object.assign(channel, { was, epoch: undefined, first: undefined, policy: undefined, presence: false, before: false });
         const left = () => {
-            channel.state = IDLE;
+            Object.assign(channel, { state: IDLE, was: undefined });
             this.#left(channel);
             this.#settle(channel);
         };
@@ -1490,7 +1549,7 @@ export class Hermes extends Emitter {
             answer: left,
             refuse: (error) => {
                 if (!passing(error)) return left();
-                this.#stayed(channel, { epoch, policy, presence, before });
+                this.#stayed(channel, was);
                 this.#settleLater(channel);
             },
         });
@@ -1501,7 +1560,7 @@ export class Hermes extends Emitter {
         const { first } = channel;
         const changed = (channel.policy !== undefined && channel.policy !== was.policy)
             || (channel.presence && !was.presence);
-        Object.assign(channel, { state: LIVE, epoch: was.epoch, before: was.before, first: undefined,
+        Object.assign(channel, { state: LIVE, was: undefined, epoch: was.epoch, before: was.before, first: undefined,
             policy: channel.policy ?? was.policy, presence: channel.presence || was.presence });
         if (channel.subs.size > 0) this.#left(channel);
         for (const wish of channel.subs.values())
@@ -1523,6 +1582,7 @@ export class Hermes extends Emitter {
         if (wish.epoch !== epoch) wish.held = null;
         wish.epoch = epoch;
         wish.held ??= [];
+        const over = () => this.#link !== link || wish.epoch !== epoch || wish.begun || sub.ended;
         const found = new Map(); // offset → message
         let at = since;
         let end = wish.from;
@@ -1541,7 +1601,7 @@ export class Hermes extends Emitter {
                 at = { epoch, offset: last };
             }
         } catch (error) {
-            if (this.#link !== link || wish.begun || sub.ended) return;
+            if (over()) return;
             if (passing(error)) {
                 const again = () => {
                     wish.busy = undefined;
@@ -1554,7 +1614,7 @@ export class Hermes extends Emitter {
             end = wish.held.length > 0 ? wish.held[0].frame.offset - 1 : channel.offset;
             complete = !since || (since.epoch === epoch && since.offset === end);
         }
-        if (this.#link !== link || wish.begun || sub.ended) return;
+        if (over()) return;
         const held = wish.held;
         if (complete)
             for (const { frame, text } of held) found.set(frame.offset, new Message(topic, epoch, frame, text));

@@ -518,6 +518,131 @@ const scenarios = {
         assert.deepEqual(heard.data.slice(7), [13]);
         assert.deepEqual(heard.all.at(-1).gap, { topic: "t", from: 10, to: 12, recovered: false, reason: "reconnect" });
     },
+    // Brokers that were cut off from each other tell that offsets have started anew: that is where it goes on.
+    async offsets_start_anew() {
+        const { Fake, clock, one, told } = await alone();
+        let socket = Fake.last;
+        const heard = new Heard();
+        const sub = one.subscribe("t:1", heard.push);
+        socket.answer("subscribe", { epoch: "e", offset: 5 });
+        const by = new Heard();
+        one.subscribe({ pattern: "t:*" }, by.push);
+        const { id } = socket.take("subscribe");
+        socket.say({ type: "ack_subscribe", id, pattern: "t:*" });
+        await sub.ready;
+        const loop = one.subscribe("t:1", { buffer: 2, policy: "drop_oldest" })[Symbol.asyncIterator]();
+        socket.answer("subscribe", { epoch: "e", offset: 5 });
+        await settle();
+        socket.message("t:1", 6);
+        assert.deepEqual((await loop.next()).value.gap, undefined);
+        const gap = { topic: "t:1", from: 1, to: 3, epoch: "f", reason: "cluster" };
+        const mine = new Heard();
+        sub.on("gap", mine.push);
+        socket.say({ type: "gap", topic: "t:1", from: 1, to: 3, epoch: "f" });
+        assert.equal(one.state, "open");
+        assert.deepEqual([of(told, "gap"), mine.all], [[gap], [gap]]);
+        assert.deepEqual(sub.position, { epoch: "f", offset: 0 });
+        // One that was missed, which cannot come any more, and the next, however low its offset is.
+        socket.message("t:1", 3);
+        socket.message("t:1", 4);
+        const four = { epoch: "f", offset: 4, gap };
+        const brief = ({ epoch, offset, gap }) => ({ epoch, offset, gap });
+        assert.deepEqual(heard.all.slice(1).map(brief), [four]);
+        assert.deepEqual(brief((await loop.next()).value), four);
+        assert.deepEqual(by.all.slice(1).map(({ offset, gap }) => ({ offset, gap })), [{ offset: 4, gap }]);
+        // The next connection goes on there.
+        socket.end(1006);
+        await clock.move(1000);
+        socket = Fake.last;
+        const again = socket.sent.find(({ topic }) => topic === "t:1");
+        assert.deepEqual(again.since, { epoch: "f", offset: 4 });
+        socket.say({ type: "ack_subscribe", id: again.id, topic: "t:1", epoch: "f", offset: 4, recovered: true });
+        // None is known to be missing; and told once more, as by another way.
+        for (let n = 0; n < 2; n++) {
+            socket.say({ type: "gap", topic: "t:1", from: 1, to: 0, epoch: "g" });
+            socket.message("t:1", 1);
+        }
+        assert.deepEqual(heard.all.slice(2).map(brief),
+            [{ epoch: "g", offset: 1, gap: { topic: "t:1", from: 1, to: 0, epoch: "g", reason: "cluster" } }]);
+        // What more is missing then, by a queue without room too, is told with it.
+        socket.say({ type: "gap", topic: "t:1", from: 1, to: 2, epoch: "h" });
+        socket.say({ type: "gap", topic: "t:1", from: 3, to: 4 });
+        await loop.next();
+        socket.message("t:1", 5);
+        assert.deepEqual(heard.all.at(-1).gap, { topic: "t:1", from: 1, to: 4, epoch: "h", reason: "slow" });
+        for (const offset of [6, 7, 8]) socket.message("t:1", offset);
+        await clock.move(0);
+        assert.deepEqual((await loop.next()).value.gap,
+            { topic: "t:1", from: 1, to: 6, epoch: "h", reason: "buffer" });
+        socket.say({ type: "gap", topic: "t:1", from: 1, to: 9, epoch: "i" });
+        socket.end(1012);
+        await clock.move(1000);
+        assert.deepEqual(Fake.last.sent.find(({ topic }) => topic === "t:1").since, { epoch: "i", offset: 9 });
+    },
+    // While the past is asked for, or the topic is left.
+    async offsets_start_anew_meanwhile() {
+        const { Fake, clock, one } = await alone();
+        const socket = Fake.last;
+        const first = one.subscribe("t", () => {});
+        socket.answer("subscribe", { epoch: "e", offset: 5 });
+        const heard = new Heard();
+        const sub = one.subscribe("t", heard.push, { since: { epoch: "e", offset: 2 } });
+        const old = socket.take("history");
+        socket.message("t", 6);
+        socket.say({ type: "gap", topic: "t", from: 1, to: 1, epoch: "f" });
+        socket.message("t", 2);
+        const anew = socket.take("history");
+        assert.notEqual(anew.id, old.id);
+        socket.say({ type: "history", id: old.id, topic: "t", epoch: "e", offset: 6, recovered: true,
+            messages: [3, 4, 5, 6].map((offset) => ({ offset, data: offset })) });
+        await settle();
+        socket.say({ type: "history", id: anew.id, topic: "t", epoch: "f", offset: 1, recovered: false, messages: [] });
+        assert.equal((await sub.ready).recovered, false);
+        assert.deepEqual(heard.all.map(({ epoch, offset, gap }) => [epoch, offset, gap.reason]), [["f", 2, "reconnect"]]);
+
+        // The server does not let go of it, and somebody has come again: it goes on where it is now.
+        first.unsubscribe();
+        sub.unsubscribe();
+        const { id } = socket.take("unsubscribe");
+        socket.say({ type: "gap", topic: "t", from: 1, to: 0, epoch: "g" });
+        const third = one.subscribe("t", heard.push);
+        socket.say({ type: "error", code: "rate_limited", message: "slower", id });
+        await third.ready;
+        socket.message("t", 1);
+        assert.deepEqual([heard.all.at(-1).epoch, heard.all.at(-1).offset], ["g", 1]);
+        socket.end(1006);
+        await clock.move(1000);
+        assert.deepEqual(Fake.last.take("subscribe").since, { epoch: "g", offset: 1 });
+    },
+    // What may have been missed by a pattern is told to those who subscribe by it.
+    async gaps_by_pattern() {
+        const { Fake, one, told } = await alone();
+        const socket = Fake.last;
+        const heard = { "a:*": new Heard(), "b:*": new Heard(), t: new Heard() };
+        const gaps = new Heard();
+        for (const pattern of ["a:*", "b:*"]) {
+            one.subscribe({ pattern }, heard[pattern].push).on("gap", (gap) => gaps.push([pattern, gap]));
+            const { id } = socket.take("subscribe");
+            socket.say({ type: "ack_subscribe", id, pattern });
+        }
+        const sub = one.subscribe("a:*", heard.t.push); // the topic of that name
+        socket.answer("subscribe", { epoch: "e", offset: 0 });
+        await sub.ready;
+        socket.say({ type: "gap", pattern: "a:*" });
+        socket.say({ type: "gap", pattern: "c:*" });
+        assert.equal(one.state, "open");
+        const gap = { pattern: "a:*", reason: "cluster" };
+        assert.deepEqual(of(told, "gap"), [gap, { pattern: "c:*", reason: "cluster" }]);
+        assert.deepEqual(gaps.all, [["a:*", gap]]);
+        // A gap of a topic does not stand for it.
+        socket.say({ type: "gap", topic: "a:1", from: 3, to: 4 });
+        for (const topic of ["a:1", "a:2", "a:1"]) socket.message(topic, 5, 5, { pattern: "a:*" });
+        assert.deepEqual(heard["a:*"].all.map((message) => message.gap),
+            [{ topic: "a:1", from: 3, to: 4, reason: "slow" }, gap, undefined]);
+        socket.message("b:1", 5, 5, { pattern: "b:*" });
+        socket.message("a:*", 1);
+        assert.deepEqual([heard["b:*"].all[0].gap, heard.t.all[0].gap], [undefined, undefined]);
+    },
     // A replay of which nothing had come yet is not forgotten, nor what was published meanwhile.
     async replay_cut_short() {
         const { Fake, clock, one } = await alone();
@@ -572,7 +697,8 @@ const scenarios = {
         for (const [text, state] of [["null", "open"], ["1", "open"], ["[]", "open"], ["{", "waiting"],
             ['{"type":"message"}', "waiting"], ['{"type":"message","topic":"t"}', "waiting"],
             ['{"type":"message","topic":1,"offset":1}', "waiting"], ['{"type":"gap"}', "waiting"],
-            ['{"type":"gap","topic":"t","from":1}', "waiting"], ['{"type":"join"}', "open"],
+            ['{"type":"gap","topic":"t","from":1}', "waiting"],
+            ['{"type":"gap","topic":"t","from":1,"epoch":"f"}', "waiting"], ['{"type":"gap","pattern":1}', "waiting"], ['{"type":"join"}', "open"],
             ['{"type":"error"}', "open"], ['{"type":"info"}', "open"]]) {
             const { Fake, one } = await alone();
             one.subscribe("t", () => {});
