@@ -91,6 +91,13 @@
  *   {"type":"gap","topic":T,"from":a,"to":b}
  *                                          messages a to b will not come by themselves; history may
  *                                          have them
+ *   {"type":"gap","topic":T,"from":1,"to":n,"epoch":E}
+ *                                          T's offsets have started anew, in the epoch E, while we
+ *                                          are subscribed: messages 1 to n of it were missed, none
+ *                                          that is known of where n is 0. What of the old epoch was
+ *                                          missed is not known. The next one's offset is behind n;
+ *                                          since is {"epoch":E,"offset":n} from now on
+ *   {"type":"gap","pattern":P}             messages of topics that P matches may have been missed
  *   {"type":"join","topic":T,"client":C}   or "leave": of others, and not of subscriptions by
  *                                          pattern
  *   {"type":"reconnect","after_ms":n}      the server will close this connection n ms from now,
@@ -109,6 +116,11 @@
  * Slow clients: who reads too slowly is disconnected (4008), or under the other policies loses
  * messages, of which a gap tells before the topic's next message: drop_oldest loses the oldest,
  * latest all but the newest of a topic. At level 1 it is always disconnect.
+ *
+ * Brokers that share topics may be cut off from each other. What is missed by that and cannot be
+ * made up for is told by gaps, whatever the policy: by the last two forms where it is not known
+ * how much it is. At level 1, where nothing can be told, the connection is closed with 1012 when
+ * messages of one of its topics are known to be lost: it may connect again at once.
  *
  * What the server promises
  *   1. Per-topic total order: all subscribers of a topic see its messages in the same order.
@@ -246,7 +258,7 @@ enum {
 enum hermes_close_code {
     HERMES_CLOSE_NORMAL = 1000,
     HERMES_CLOSE_GOING_AWAY = 1001,
-    HERMES_CLOSE_PROTOCOL = 1002,   /* a violation of RFC 6455 */
+    HERMES_CLOSE_PROTOCOL = 1002, /* a violation of RFC 6455 */
     HERMES_CLOSE_UNSUPPORTED = 1003,
     HERMES_CLOSE_NO_CODE = 1005, /* never on the wire: a close frame without a code */
     HERMES_CLOSE_LOST = 1006,    /* never on the wire: ended without a close frame */

@@ -220,9 +220,38 @@ def test_a_gap_is_told_on_standard_error_or_printed():
                 assert "left out" not in sub.said
             else:
                 assert sub.lines(1) == ["5"]
-                sub.wait_said("too slow: 3 messages of a were left out, offsets 2 to 4\n")
+                sub.wait_said("hermes sub: 3 messages of a were left out, offsets 2 to 4\n")
             sub.kill(signal.SIGINT)
             assert sub.end() == ""
+
+
+CUT_OFF = [{"type": "gap", "topic": "a", "from": 1, "to": 0, "epoch": "e2"},
+           {"type": "gap", "topic": "b", "from": 1, "to": 4, "epoch": "e2"},
+           {"type": "gap", "pattern": "c:*"}]
+
+
+@pytest.mark.parametrize("argv", [[], ["--quiet"], ["--json"]])
+def test_what_may_be_lost_while_brokers_are_cut_off_is_told(argv):
+    with FakeBroker(level=2, deliver=lambda _, n, data: [*CUT_OFF, data] if n == 2 else [data]) as broker:
+        env = {"HERMES_URL": broker.url}
+        sub = Command("sub", "--v2", *argv, "a", env=env)
+        eventually(lambda: broker.subscribers)
+        publish(env, "a", 2)
+        assert len(sub.lines(2)) == 2
+        broker.offsets["a"] = 0  # where the first has the offset that one had before
+        publish(env, "a", 1, first=3)
+        if "--json" in argv:
+            got = [json.loads(line) for line in sub.lines(4)]
+            assert got[:3] == CUT_OFF and got[3]["offset"] == 1
+            assert "lost" not in sub.said
+        else:
+            assert sub.lines(1) == ["3"]
+            sub.wait_said("messages of a may be lost: its offsets have started anew, at e2:0\n")
+            sub.wait_said("messages of b may be lost: its offsets have started anew, at e2:4, "
+                          "and 1 to 4 of these were missed\n")
+            sub.wait_said("messages by pattern c:* may be lost: the brokers were cut off from each other\n")
+        sub.kill(signal.SIGINT)
+        assert sub.end() == ""
 
 
 def test_the_policy_and_presence_reach_the_server():
