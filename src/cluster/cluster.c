@@ -438,6 +438,7 @@ static bool open_links(struct cluster *c)
         list_init(&s->topics);
         list_init(&s->wanting);
         list_init(&s->asking);
+        list_init(&s->settling);
         list_init(&s->patterns);
         s->commands = open_link(s, false);
         s->subscriber = open_link(s, true);

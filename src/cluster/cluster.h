@@ -50,7 +50,8 @@ struct shard {
     struct list *swept;           /* where the looks at them go on */
     struct list topics;           /* struct followed: those that live there, */
     struct list wanting;          /* those whose channel is to be subscribed, */
-    struct list asking;           /* and those whose position is to be asked for */
+    struct list asking;           /* those whose position is to be asked for, */
+    struct list settling;         /* and those whose channel is to be subscribed once more */
     struct errand *waiting_first; /* publishes that the link had no room for */
     struct errand *waiting_last;
     unsigned round;       /* how often the subscriber has come up */

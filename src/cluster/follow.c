@@ -191,6 +191,26 @@ void follow_down(struct shard *s)
     pattern_channels_down(s);
 }
 
+/* The same once more, for those of whom it has to be known what had been published by now. */
+static void subscribe_again(struct shard *s)
+{
+    struct redis_link *l = s->subscriber;
+    while (!list_empty(&s->settling) && redis_link_is_up(l) && !redis_link_full(l)) {
+        unsigned count = 0;
+        for (struct list *at = s->settling.next; at != &s->settling && count < CHANNELS;
+             at = at->next)
+            count++;
+        redis_begin(l, 1 + count);
+        redis_arg(l, TEXT("SUBSCRIBE"));
+        for (; count > 0; count--) {
+            struct followed *f = LIST_ITEM(s->settling.next, struct followed, queue);
+            list_remove(&f->queue);
+            cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
+        }
+        redis_send(l, NULL, NULL);
+    }
+}
+
 /* SUBSCRIBE, once for many; what follows is asked for when it is confirmed. */
 static void subscribe(struct shard *s)
 {
@@ -346,6 +366,7 @@ static void ask_positions(struct shard *s)
 void follow_turn(struct shard *s)
 {
     subscribe(s);
+    subscribe_again(s);
     pattern_channels_turn(s);
     ask_positions(s);
 }
@@ -410,6 +431,34 @@ static struct message *message_of(const struct payload *p)
     return m;
 }
 
+/* There was no memory for messages. */
+static void lost_some(struct shard *s, struct followed *f)
+{
+    if (f && f->state == FOLLOW_LIVE)
+        followed_ask(f); /* what is missing will be found missing */
+    else if (f)
+        f->again = true;
+    if ((!f || !f->live) && s->pattern_count > 0)
+        s->missed = true;
+}
+
+/* Of a topic that is not live: patterns may want it now, and whoever waits for the topic later. */
+static void come_early(struct shard *s, struct followed *f, const struct payload *p,
+    enum relay_result result, struct message *m)
+{
+    if (result == RELAY_NO_MEMORY)
+        lost_some(s, f);
+    if (f && result == RELAY_NOBODY) {
+        followed_hold(f, p->epoch, m);
+        return;
+    }
+    if (f && result == RELAY_DONE) { /* so it is not for who will join */
+        f->seen_epoch = p->epoch;
+        f->seen = p->offset + p->count - 1;
+    }
+    message_drop(m);
+}
+
 static void messages_came(struct shard *s, const struct payload *p)
 {
     struct cluster *c = s->cluster;
@@ -418,22 +467,24 @@ static void messages_came(struct shard *s, const struct payload *p)
     struct message *m = message_of(p);
     metric_add(&c->metrics, METRIC_cluster_received_total, p->count);
     if (!m) {
-        if (f && f->state == FOLLOW_LIVE)
-            followed_ask(f); /* what is missing will be found missing */
-        else if (f)
-            f->again = true;
+        lost_some(s, f);
         return;
     }
-    if (!f || !f->live || f->state == FOLLOW_LIVE) {
-        enum relay_result result = followed_relay(c, f, hash, p->topic, p->epoch, m);
-        if (f && f->live && result == RELAY_HOLE) {
-            followed_ask(f);
-        } else if (!f || f->live) {
-            message_drop(m);
-            return;
-        }
+    if (f && f->live && f->state != FOLLOW_LIVE) {
+        followed_hold(f, p->epoch, m);
+        return;
     }
-    followed_hold(f, p->epoch, m);
+    enum relay_result result = followed_relay(c, f, hash, p->topic, p->epoch, m);
+    if (!f || !f->live) {
+        come_early(s, f, p, result, m);
+    } else if (result == RELAY_HOLE) {
+        followed_ask(f);
+        followed_hold(f, p->epoch, m);
+    } else {
+        if (result == RELAY_NO_MEMORY)
+            followed_ask(f);
+        message_drop(m);
+    }
 }
 
 void follow_message(struct shard *s, struct text channel, struct text payload)

@@ -5,8 +5,11 @@
  *   SUBSCRIBING  that is under way
  *   ASKING       from now on all that is published comes; where the topic is has been asked for
  *   SETTLING     the channel is subscribed once more: when that is confirmed, all that was
- * published before that answer has come FETCHING     what was missed is being fetched LIVE messages
- * go to the registry as they come
+ *                published before the answer has come
+ *
+ *   FETCHING     what was missed is being fetched
+ *
+ *   LIVE         messages go to the registry as they come
  *
  * Order: messages that come before the position is known are held and given behind what was missed,
  *   so a topic's order and numbers have no exception; what Redis does not have any more is told by

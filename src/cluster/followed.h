@@ -28,7 +28,7 @@ struct errands {
 
 struct followed {
     struct list node;  /* in its shard's */
-    struct list queue; /* in its shard's `wanting` or `asking` */
+    struct list queue; /* in its shard's `wanting`, `asking` or `settling` */
     struct shard *shard;
     uint64_t hash;
     enum follow_state state;
@@ -42,9 +42,11 @@ struct followed {
     uint32_t age;           /* seconds, see REFRESH */
     struct counted counted; /* its subscribers here, while it is live */
     uint64_t epoch;         /* SETTLING, FETCHING: what Redis has said */
-    uint64_t offset;        /* and up to where it has to come by fetching */
-    struct errands wanted;  /* that wait for it to be live */
-    struct errands behind;  /* publishes whose messages have not come yet */
+    uint64_t seen_epoch;    /* not live: how far patterns have been given it */
+    uint64_t seen;
+    uint64_t offset;       /* and up to where it has to come by fetching */
+    struct errands wanted; /* that wait for it to be live */
+    struct errands behind; /* publishes whose messages have not come yet */
     struct held *held_first;
     struct held *held_last;
     uint32_t name_len;

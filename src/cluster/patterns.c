@@ -75,6 +75,7 @@ static struct pattern_channel *make(struct shard *s, struct text segment, bool p
 static void go_on(struct cluster *c, struct errand *e)
 {
     unsigned kinds = e->watches ? 2 : 1;
+    c->patternless = 0; /* somebody is about to join a pattern, which is not in the index yet */
     for (; e->left < c->shard_count * kinds; e->left++) {
         struct shard *s = &c->shards[e->left / kinds];
         bool people = e->left % kinds == 1;
@@ -95,7 +96,6 @@ static void go_on(struct cluster *c, struct errand *e)
         errands_add(&p->waiting, e);
         return;
     }
-    c->patternless = 0; /* it is about to be joined */
     cluster_return(c, e, ERRAND_DONE);
 }
 

@@ -152,22 +152,25 @@ static void fill(struct followed *f)
     followed_go_live(f);
 }
 
-static void give(struct followed *f, const struct fetched *got)
+/* False when there is no memory. */
+static bool give(struct followed *f, const struct fetched *got)
 {
     size_t len = 0;
     for (size_t i = 0; i < got->count; i++)
         len += got->frames[i].text.len;
     struct message *m = message_begin(len);
     if (!m)
-        return; /* a gap, then */
+        return false;
     for (size_t i = 0; i < got->count; i++) {
         memcpy(m->frames + m->len, got->frames[i].text.at, got->frames[i].text.len);
         m->len += (uint32_t)got->frames[i].text.len;
     }
     m->count = (uint32_t)got->count;
     m->offset = got->first;
-    followed_relay(f->shard->cluster, f, f->hash, followed_name(f), got->epoch, m);
+    enum relay_result result =
+        followed_relay(f->shard->cluster, f, f->hash, followed_name(f), got->epoch, m);
     message_drop(m);
+    return result != RELAY_NO_MEMORY;
 }
 
 static void fetched(const struct resp *answer, void *user)
@@ -199,7 +202,8 @@ static void fetched(const struct resp *answer, void *user)
     }
     if (got.first > place.offset + 1)
         skip(f, place.epoch, place.offset + 1, got.first - 1);
-    give(f, &got);
+    if (!give(f, &got))
+        skip(f, place.epoch, got.first, got.first + got.count - 1);
     fill(f);
 }
 
@@ -279,6 +283,8 @@ static void begin(struct followed *f)
 {
     struct cluster *c = f->shard->cluster;
     struct text name = followed_name(f);
+    if (f->seen_epoch == f->epoch && f->seen > f->offset)
+        f->offset = f->seen;
     if (!route_follow(c->route, cluster_rule(c, name), f->hash, name, f->epoch, f->offset)) {
         followed_answer(f, ERRAND_NO_MEMORY);
         followed_ask(f);
@@ -290,12 +296,9 @@ static void begin(struct followed *f)
 
 static void confirm_again(struct followed *f)
 {
-    struct redis_link *l = f->shard->subscriber;
+    list_remove(&f->queue);
     f->state = FOLLOW_SETTLING;
-    redis_begin(l, 2);
-    redis_arg(l, TEXT("SUBSCRIBE"));
-    cluster_arg(l, TEXT("hermes:m:"), followed_name(f));
-    redis_send(l, NULL, NULL);
+    list_append(&f->shard->settling, &f->queue);
 }
 
 void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset)
