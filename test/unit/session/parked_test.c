@@ -385,6 +385,7 @@ static void events_wait_as_well(void **state)
         } else { /* nobody can ask for it again */
             assert_int_equal(count_of(&c, "\"type\":\"ack_subscribe\""), 1);
             assert_int_equal(count_of(&c, "\"code\":\"unavailable\""), 1);
+            assert_int_equal(rig_metric(&r, METRIC_sessions), 0);
         }
         client_drop(&r, &c);
         fake_close(&f);
