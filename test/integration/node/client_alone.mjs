@@ -579,6 +579,23 @@ const scenarios = {
         await clock.move(1000);
         assert.deepEqual(Fake.last.sent.find(({ topic }) => topic === "t:1").since, { epoch: "i", offset: 9 });
     },
+    // What a queue had no room for does not stand in the way of where they started anew.
+    async offsets_start_anew_behind_a_queue() {
+        const { Fake, clock, one } = await alone();
+        const socket = Fake.last;
+        const loop = one.subscribe("t", { buffer: 2, policy: "drop_oldest" })[Symbol.asyncIterator]();
+        socket.answer("subscribe", { epoch: "e", offset: 5 });
+        await settle();
+        for (const offset of [6, 7]) socket.message("t", offset);
+        socket.say({ type: "gap", topic: "t", from: 8, to: 9 });
+        socket.say({ type: "gap", topic: "t", from: 1, to: 3, epoch: "f" });
+        for (const offset of [4, 5]) socket.message("t", offset);
+        await clock.move(0);
+        const { value } = await loop.next();
+        assert.deepEqual([value.offset, value.gap],
+            [4, { topic: "t", from: 1, to: 3, epoch: "f", reason: "cluster" }]);
+        assert.equal((await loop.next()).value.gap, undefined);
+    },
     // While the past is asked for, or the topic is left.
     async offsets_start_anew_meanwhile() {
         const { Fake, clock, one } = await alone();
