@@ -45,13 +45,13 @@ void catch_up_free(struct catch_up *c)
 {
     struct session *s = c->session;
     struct catch_up **at = &s->catch_ups;
+    catch_up_forget_fetched(c);
     while (*at != c)
         at = &(*at)->next_of_session;
     *at = c->next_of_session;
     s->catching--;
     s->worker->catching_count--;
     list_remove(&c->node);
-    catch_up_forget_fetched(c);
     free(c);
 }
 
@@ -141,8 +141,10 @@ bool catch_up_cancel(struct session *s, struct text topic)
 
 void catch_up_cancel_all(struct session *s)
 {
-    while (s->catch_ups)
-        cancel(s->catch_ups);
+    for (struct catch_up *c = s->catch_ups, *next; c; c = next) {
+        next = c->next_of_session;
+        cancel(c);
+    }
 }
 
 bool catch_up_covers(const struct session *s, const void *topic)

@@ -209,10 +209,11 @@ static void unpark(struct parked *p)
 
 static void parked_free(struct parked *p)
 {
-    while (!list_empty(&p->waits)) {
-        struct errand *e = LIST_ITEM(p->waits.next, struct errand, node);
+    for (struct list *at = p->waits.next, *next; at != &p->waits; at = next) {
+        struct errand *e = LIST_ITEM(at, struct errand, node);
         struct far_wait *wait = LIST_ITEM(e, struct far_wait, errand);
-        list_remove(&e->node);
+        next = at->next;
+        list_remove(at);
         wait->parked = NULL;
         if (wait->back)
             wait_free(wait);
@@ -286,12 +287,13 @@ struct far_wait *session_waited(struct session *s, uint32_t index)
     if (!p)
         return NULL;
     p->at = index;
-    while (!list_empty(&p->waits)) {
+    for (struct list *at = p->waits.next, *next; at != &p->waits; at = next) {
         struct far_wait *wait =
-            LIST_ITEM(LIST_ITEM(p->waits.next, struct errand, node), struct far_wait, errand);
+            LIST_ITEM(LIST_ITEM(at, struct errand, node), struct far_wait, errand);
+        next = at->next;
         if (wait->index >= index)
             return wait->index == index ? wait : NULL;
-        list_remove(&wait->errand.node);
+        list_remove(at);
         wait_free(wait);
     }
     return NULL;
@@ -306,13 +308,14 @@ bool session_waited_enough(const struct session *s)
 void session_forget_parked(struct session *s)
 {
     struct aside *a = s->aside;
-    struct parked *p;
     if (!s->parked)
         return;
     s->parked = false;
     s->held = false;
     list_remove(&a->resumable);
-    while ((p = first_of(a)) != NULL) {
+    for (struct list *at = a->commands.next, *next; at != &a->commands; at = next) {
+        struct parked *p = LIST_ITEM(at, struct parked, node);
+        next = at->next;
         unpark(p);
         parked_free(p);
     }
@@ -332,14 +335,16 @@ static void unparked(struct session *s)
 static void resume(struct session *s, unsigned *most)
 {
     struct worker *w = s->worker;
+    struct aside *a;
     struct parked *p;
-    while (*most > 0 && s->state == SESSION_OPEN && (p = first_of(s->aside)) != NULL) {
+    while (*most > 0 && s->state == SESSION_OPEN && (a = s->aside) != NULL &&
+           (p = first_of(a)) != NULL) {
         if (!p->looked)
             look(p, 0);
         if (p->left > 0 || (p->behind && session_publishes_far(s)))
             break;
         unpark(p);
-        s->aside->current = p;
+        a->current = p;
         session_obey(s, p->text, p->len, p->again);
         if (s->aside)
             s->aside->current = NULL;
@@ -347,10 +352,11 @@ static void resume(struct session *s, unsigned *most)
         --*most;
     }
     worker_post_gathered(w);
-    if (s->state != SESSION_OPEN)
+    a = s->aside;
+    if (s->state != SESSION_OPEN || !a)
         return;
-    look_ahead(s->aside);
-    p = first_of(s->aside);
+    look_ahead(a);
+    p = first_of(a);
     if (s->held && !is_full(s, 2)) {
         s->held = false;
         session_watch(s);
