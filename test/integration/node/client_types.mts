@@ -28,6 +28,7 @@ const position: Position | undefined = sub.position;
 hermes.subscribe("t", { since: position });
 hermes.subscribe("t", { since: null });
 sub.on("gap", ({ from, to, recovered }) => void [from, to, recovered]);
+sub.on("gap", ({ epoch, pattern, reason }) => void [epoch?.length, pattern?.length, reason === "cluster"]);
 sub.on("join", ({ client }) => client.length);
 
 async function use() {

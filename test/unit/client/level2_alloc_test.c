@@ -46,6 +46,9 @@ static void serve(struct fake_conn *conn, const char *text, size_t len)
             since ? "" : "1", since ? ",\"recovered\":false" : "", id);
         fake_text(conn, answer);
         fake_text(conn, "{\"type\":\"message\",\"topic\":\"\\u0061\",\"data\":1,\"offset\":2}");
+        /* The same offset once more, which only who knows of the new epoch takes. */
+        fake_text(conn, "{\"type\":\"gap\",\"topic\":\"a\",\"from\":1,\"to\":1,\"epoch\":\"f\"}");
+        fake_text(conn, "{\"type\":\"message\",\"topic\":\"a\",\"data\":1,\"offset\":2}");
     } else if (is(text, len, "{\"id\"")) {
         snprintf(answer, sizeof answer,
             "{\"type\":\"ack_publish\",\"topic\":\"a\",\"offset\":3,\"subscribers\":0,\"id\":\"%"
@@ -157,7 +160,7 @@ static bool play(const char *url)
                 uv_run(&loop, UV_RUN_ONCE);
             if (s.presence) {
                 assert_true(s.subscribed >= subscribed);
-                assert_true(s.deliveries >= subscribed);
+                assert_true(s.deliveries >= 2 * (unsigned)subscribed);
                 assert_int_equal(s.answered, published);
             }
         }
