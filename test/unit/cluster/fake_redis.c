@@ -111,6 +111,8 @@ static void answer(struct fake_conn *conn, unsigned argc, const struct text *arg
         buf_append_string(out, "*3\r\n");
         say_bulk(out, text_of(fake->role));
         buf_append_string(out, ":0\r\n*0\r\n");
+    } else if (is(argv[0], "INFO")) {
+        say_bulk(out, text_of(fake->info ? fake->info : "# Server\r\nredis_version:7.0\r\n"));
     } else if (is(argv[0], "SCRIPT")) {
         buf_appendf(out, "$40\r\n%040u\r\n", ++fake->scripts);
     } else if (is(argv[0], "SUBSCRIBE") || is(argv[0], "UNSUBSCRIBE")) {

@@ -37,9 +37,9 @@ static void a_greeting_says_all_at_once_behind_the_password(void **state)
         scene_link(&s);
         scene_until(&s, "up\n");
         buf_append_char(&s.fake.heard, 0);
-        assert_string_equal(s.fake.heard.data,
-            "AUTH ali open sesame\nSELECT 3\nPING\nROLE\nSCRIPT LOAD return 1\nSCRIPT LOAD return "
-            "2\n");
+        assert_string_equal(s.fake.heard.data, "AUTH ali open sesame\nSELECT 3\nPING\nROLE\nINFO "
+                                               "server\nSCRIPT LOAD return 1\nSCRIPT LOAD return "
+                                               "2\n");
         assert_true(
             text_equal(redis_script(s.link, 0), TEXT("0000000000000000000000000000000000000001")));
         assert_true(
@@ -56,8 +56,34 @@ static void without_a_password_none_is_given(void **state)
     scene_link(&s);
     scene_until(&s, "up\n");
     buf_append_char(&s.fake.heard, 0);
-    assert_string_equal(s.fake.heard.data, "PING\nROLE\n");
+    assert_string_equal(s.fake.heard.data, "PING\nROLE\nINFO server\n");
     scene_close(&s);
+}
+
+/* Seen to fail when digits behind the sixteenth are taken, and when fewer are. */
+static void the_run_of_the_server_is_known_where_it_tells(void **state)
+{
+    static const struct {
+        const char *info;
+        const char *run;
+    } servers[] = {
+        {"# Server\r\nrun_id:0123456789abcdef0123456789abcdef01234567\r\nport:1\r\n",
+            "0123456789abcdef"},
+        {"run_id:0123456789abcde\r\n", ""},
+        {"run_id:", ""},
+        {"# Server\r\n", ""},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+        struct scene s;
+        scene_open(&s);
+        s.fake.info = servers[i].info;
+        scene_link(&s);
+        scene_until(&s, "up\n");
+        assert_true(text_equal(redis_link_run(s.link), text_of(servers[i].run)));
+        scene_close(&s);
+    }
 }
 
 static void a_password_that_is_refused_is_never_told(void **state)
@@ -184,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_greeting_says_all_at_once_behind_the_password),
         cmocka_unit_test(without_a_password_none_is_given),
+        cmocka_unit_test(the_run_of_the_server_is_known_where_it_tells),
         cmocka_unit_test(a_password_that_is_refused_is_never_told),
         cmocka_unit_test(a_password_does_not_stay_in_the_buffer),
         cmocka_unit_test(a_server_that_still_loads_is_waited_for),
