@@ -28,6 +28,7 @@ struct hand {
     struct resp_out out;
     struct text words[HAND_WORDS];
     unsigned count;
+    char run[17]; /* of the server, see cluster/scripts.c */
     char bytes[65536];
 };
 
@@ -131,6 +132,10 @@ static inline struct hand *hand_open(unsigned port)
     assert_non_null(h->in);
     while (hand_do(h, "PING")->kind != RESP_STATUS)
         assert_true(clock_ms() < end);
+    const struct resp *info = hand_do(h, "INFO server");
+    const char *run = memmem(info->text.at, info->text.len, "run_id:", 7);
+    assert_non_null(run);
+    snprintf(h->run, sizeof h->run, "%.16s", run + 7);
     return h;
 }
 
@@ -191,7 +196,8 @@ static inline struct hand_place hand_publish(struct hand *h, const char *topic, 
     uint32_t keeps, uint64_t first, uint32_t count)
 {
     static const char *const idle = "3600000";
-    char keys[2][300], channels[2][300], head[PAYLOAD_HEAD], number[20], kept[20], proposed[17];
+    char keys[2][300], channels[2][300], head[PAYLOAD_HEAD], number[20], kept[20],
+        proposed[HEX_DIGITS + 16];
     char *rest = malloc(400 + (size_t)count * 24);
     char *frames = malloc((size_t)count * 24);
     struct text name = text_of(topic), segments = name, segment = segment_take(&segments);
@@ -208,6 +214,7 @@ static inline struct hand_place hand_publish(struct hand *h, const char *topic, 
     snprintf(number, sizeof number, "%u", count);
     snprintf(kept, sizeof kept, "%u", keeps);
     hex_write(epoch, proposed);
+    memcpy(proposed + HEX_DIGITS, h->run, 16);
     memcpy(rest, head, sizeof head);
     memcpy(rest + sizeof head, name.at, name.len);
     hand_word(h, "EVAL");
@@ -217,7 +224,7 @@ static inline struct hand_place hand_publish(struct hand *h, const char *topic, 
     if (keeps)
         hand_word(h, keys[1]);
     hand_word(h, number);
-    hand_text(h, (struct text){proposed, HEX_DIGITS});
+    hand_text(h, (struct text){proposed, sizeof proposed});
     hand_word(h, idle);
     hand_word(h, "0");
     hand_word(h, channels[0]);
@@ -226,6 +233,7 @@ static inline struct hand_place hand_publish(struct hand *h, const char *topic, 
     hand_text(h, (struct text){rest, sizeof head + name.len});
     if (keeps) {
         hand_word(h, kept);
+        hand_word(h, "0");
         hand_word(h, "0");
         hand_word(h, "0");
     }
