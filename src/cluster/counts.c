@@ -126,7 +126,7 @@ void counts_note(struct counts *c, struct counted *entry, uint32_t subscribers)
 
 void counts_again(struct counts *c, struct counted *entry)
 {
-    entry->written = 0;
+    entry->written = UINT32_MAX; /* nobody knows: what became 0 meanwhile may still be there */
     counts_note(c, entry, entry->now);
 }
 

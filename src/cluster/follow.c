@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/pattern.h"
 #include "broker/relay.h"
 #include "cluster/counts.h"
 #include "cluster/followed.h"
@@ -383,13 +384,44 @@ static bool behind(struct text channel, const char *prefix, struct text *rest)
     return true;
 }
 
+static void ignore(const struct resp *answer, void *user)
+{
+    (void)answer;
+    (void)user;
+}
+
+/* Nobody may need it any more, which is Redis' to say. Where it cannot be asked now, the topic is
+ * forgotten later. */
+static void left(struct shard *s, struct text name)
+{
+    struct cluster *c = s->cluster;
+    struct redis_link *l = s->commands;
+    struct text segments = name;
+    if (!redis_link_is_up(l) || redis_link_full(l) ||
+        followed_find(c, registry_hash(&c->route->registry, name), name))
+        return;
+    redis_begin(l, 3 + 2 + 3);
+    redis_arg(l, TEXT("EVALSHA"));
+    redis_arg(l, redis_script(l, SCRIPT_LEAVE));
+    redis_arg_number(l, 2);
+    cluster_arg(l, TEXT("hermes:t:"), name);
+    cluster_arg(l, TEXT("hermes:h:"), name);
+    cluster_arg(l, TEXT("hermes:m:"), name);
+    redis_arg(l, TEXT("hermes:p:"));
+    cluster_arg(l, TEXT("hermes:p:"), segment_take(&segments));
+    redis_send(l, ignore, NULL);
+}
+
 void follow_confirmed(struct shard *s, struct text channel, bool yes)
 {
     struct cluster *c = s->cluster;
     struct text name;
     struct followed *f;
-    if (!yes)
+    if (!yes) {
+        if (behind(channel, "hermes:m:", &name))
+            left(s, name);
         return;
+    }
     if (behind(channel, "hermes:m:", &name)) {
         f = followed_find(c, registry_hash(&c->route->registry, name), name);
         if (f && f->state == FOLLOW_SUBSCRIBING)
@@ -507,6 +539,8 @@ static bool let_go(struct cluster *c, struct followed *f)
     if (f->wanted.first || f->state == FOLLOW_SETTLING || f->state == FOLLOW_FETCHING ||
         f->state == FOLLOW_ASKING || f->state == FOLLOW_SUBSCRIBING)
         return false;
+    if (f->counted.written > 0 && !redis_link_is_up(f->shard->commands))
+        return false; /* or its number stays there for as long as this broker does */
     if (f->live && route_unfollow(c->route, f->hash, followed_name(f), f->quiet >= LINGER)) {
         f->quiet = 0;
         return false;

@@ -82,7 +82,7 @@ static void transmit(struct shard *s, struct errand *e)
     char head[PAYLOAD_HEAD];
     struct epoch_argument epoch = cluster_epoch(s);
     payload_head(&p, head);
-    redis_begin(l, keeps ? 3 + 2 + 11 + m->count : 3 + 1 + 8);
+    redis_begin(l, keeps ? 3 + 2 + 12 + m->count : 3 + 1 + 8);
     redis_arg(l, TEXT("EVALSHA"));
     redis_arg(l, redis_script(l, keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH));
     redis_arg_number(l, keeps ? 2 : 1);
@@ -103,6 +103,7 @@ static void transmit(struct shard *s, struct errand *e)
         redis_arg_number(l, e->limits.messages);
         redis_arg_number(l, (e->limits.age_us + 999) / 1000);
         redis_arg_number(l, e->limits.retain);
+        redis_arg_number(l, e->limits.bytes);
         append_frames(l, m);
     } else {
         redis_arg_piece(l, (struct text){m->frames, m->len});

@@ -6,8 +6,9 @@
 #include "cluster/nodes.h"
 
 /* A topic's hash, `hermes:t:TOPIC`: e, its epoch; o, the offset of its newest message; l, that of
- * the newest one that was kept; a, not younger than its oldest message (milliseconds); and a field
- * a broker, see cluster/counts.h. Its list, `hermes:h:TOPIC`: an entry a message, 13 digits of
+ * the newest one that was kept; a, not younger than its oldest message (milliseconds); b, the bytes
+ * of data in the list, where its rule limits them; u, see below; and a field a broker, see
+ * cluster/counts.h. Its list, `hermes:h:TOPIC`: an entry a message, 13 digits of
  * milliseconds and the frame; the last one has offset l. Where that is not o (other rules did not
  * keep messages meanwhile) or the hash is another one (the old one went without its list), it is of
  * no use any more.
@@ -20,6 +21,15 @@
  * not know the run, an epoch of theirs is 16 digits, and 32 else. */
 
 #define GRACE "5000"
+
+/* And u, where nobody needs the topic: it was published to without anybody to hear it, or whoever
+ * followed it has left, and nothing is kept. Anybody can make such names, and as many as he likes;
+ * so they are forgotten after UNHEARD milliseconds and not after an hour. What comes then has
+ * another epoch; that is no more than what happens to any idle topic: nobody listens who could
+ * mistake its offsets, and who comes back later with the old epoch is told that it has ended.
+ * Whoever hears of the topic, by its name or by a pattern, or asks for its position before, takes
+ * the u away, and the topic lives on as others do. */
+#define UNHEARD "60000"
 
 /* May `k`, whose r is `r`, be published to in this run? */
 #define SETTLED                                                                                    \
@@ -47,7 +57,7 @@
  *   goes on with the hash's fields. */
 #define NUMBER                                                                                     \
     SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"              \
-            "local p = redis.call('HMGET', k, 'e', 'r')\n"                                         \
+            "local p = redis.call('HMGET', k, 'e', 'r', 'u')\n"                                    \
             "local e = p[1]\n"                                                                     \
             "local fresh = not e\n"                                                                \
             "if fresh then\n"                                                                      \
@@ -59,9 +69,10 @@
 #define PUBLISH                                                                                    \
     "local place = e .. string.format('%016x', o - n + 1)\n"                                       \
     "local body = place .. rest\n"                                                                 \
-    "redis.call('PUBLISH', ARGV[5], body)\n"                                                       \
-    "redis.call('PUBLISH', ARGV[6], body)\n"                                                       \
-    "redis.call('PUBLISH', ARGV[7], body)\n"                                                       \
+    "local heard = redis.call('PUBLISH', ARGV[5], body) +\n"                                       \
+    "  redis.call('PUBLISH', ARGV[6], body) + redis.call('PUBLISH', ARGV[7], body)\n"
+
+#define ANSWER                                                                                     \
     "local last = e .. string.format('%016x', o)\n"                                                \
     "if ARGV[4] == '0' then return last end\n"                                                     \
     "local all = redis.call('HGETALL', k)\n"                                                       \
@@ -69,19 +80,25 @@
     "return all\n"
 
 static const char publish[] = NUMBER /* the time is not set for each of them: that costs */
-    "if fresh or o % 16 < n then redis.call('PEXPIRE', k, ARGV[3]) end\n"
-    "local rest = ARGV[8]\n" PUBLISH;
+    "local rest = ARGV[8]\n" PUBLISH "if heard == 0 and (fresh or p[3]) then\n"
+    "  if fresh then redis.call('HSET', k, 'u', '1') end\n"
+    "  if fresh or o % 16 < n then redis.call('PEXPIRE', k, " UNHEARD ") end\n"
+    "else\n"
+    "  if p[3] then redis.call('HDEL', k, 'u') end\n"
+    "  if fresh or p[3] or o % 16 < n then redis.call('PEXPIRE', k, ARGV[3]) end\n"
+    "end\n" ANSWER;
 
 /* The same, and keeps them.
  *
  * KEYS: the hash, the list.
  * ARGV: as above, but of the payload only what is in front of the frames; then how many messages
  *   are kept; for how many milliseconds, 0: for good; 1: the newest one stays whatever its age;
- *   each frame. */
+ *   of how many bytes of data together, 0: any, but the newest stays; each frame. */
 static const char keep[] =
     SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"
-            "local p = redis.call('HMGET', k, 'e', 'o', 'l', 'r')\n"
+            "local p = redis.call('HMGET', k, 'e', 'o', 'l', 'r', 'b', 'u')\n"
             "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
+            "local bytes = tonumber(ARGV[12])\n"
             "local e = p[1]\n"
             "if not e then\n"
             "  e = string.sub(ARGV[2], 1, 16)\n"
@@ -94,12 +111,41 @@ static const char keep[] =
             "local t = redis.call('TIME')\n"
             "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
             "local stamp = string.format('%013.0f', now)\n"
-            "local frames = {}\n"
-            "for i = 12, #ARGV do\n"
-            "  frames[#frames + 1] = ARGV[i]\n"
-            "  redis.call('RPUSH', h, stamp .. ARGV[i])\n"
+            "local function data(entry)\n" /* its bytes, without stamp and head */
+            "  local len = #entry - 13\n"
+            "  return len < 128 and len - 2 or len < 65540 and len - 4 or len - 10\n"
             "end\n"
-            "redis.call('LTRIM', h, -most, -1)\n"
+            "local len, sum = redis.call('LLEN', h), nil\n"
+            "if bytes > 0 then\n"
+            "  sum = len > 0 and p[1] and tonumber(p[5] or nil)\n"
+            "  if not sum then\n"
+            "    sum = 0\n"
+            "    for i = 0, len - 1, 32 do\n"
+            "      for _, entry in ipairs(redis.call('LRANGE', h, i, i + 31)) do\n"
+            "        sum = sum + data(entry)\n"
+            "      end\n"
+            "    end\n"
+            "  end\n"
+            "elseif p[5] then redis.call('HDEL', k, 'b') end\n"
+            "if p[6] then redis.call('HDEL', k, 'u') end\n"
+            "local function pop()\n"
+            "  local entry = redis.call('LPOP', h)\n"
+            "  if sum then sum = sum - data(entry) end\n"
+            "  len = len - 1\n"
+            "end\n"
+            "local frames = {}\n"
+            "for i = 13, #ARGV do\n"
+            "  local entry = stamp .. ARGV[i]\n"
+            "  frames[#frames + 1] = ARGV[i]\n"
+            "  len = redis.call('RPUSH', h, entry)\n"
+            "  if sum then sum = sum + data(entry) end\n"
+            "end\n"
+            "if sum then\n"
+            "  while len > most or len > 1 and sum > bytes do pop() end\n"
+            "elseif len > most then\n"
+            "  redis.call('LTRIM', h, -most, -1)\n"
+            "  len = most\n"
+            "end\n"
             "if age == 0 or ARGV[11] == '1' then\n"
             "  redis.call('PERSIST', k)\n"
             "  redis.call('PERSIST', h)\n"
@@ -111,16 +157,17 @@ static const char keep[] =
             "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
             "  if now - a >= age then\n"
             "    local oldest = now\n"
-            "    while redis.call('LLEN', h) > n do\n"
+            "    while len > n do\n"
             "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
             "      if now - oldest < age then break end\n"
-            "      redis.call('LPOP', h)\n"
+            "      pop()\n"
             "      oldest = now\n"
             "    end\n"
             "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
             "  end\n"
             "end\n"
-            "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH;
+            "if sum then redis.call('HSET', k, 'b', string.format('%.0f', sum)) end\n"
+            "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH ANSWER;
 
 /* Where topics are; those that are not there begin.
  *
@@ -129,13 +176,14 @@ static const char keep[] =
  * Answers: for each its epoch, and its offset in decimal. */
 static const char positions[] = "local out = {}\n"
                                 "for i, k in ipairs(KEYS) do\n"
-                                "  local p = redis.call('HMGET', k, 'e', 'o')\n"
+                                "  local p = redis.call('HMGET', k, 'e', 'o', 'u')\n"
                                 "  if not p[1] then\n"
                                 "    p = {string.sub(ARGV[i + 1], 1, 16), '0'}\n"
                                 "    local run = string.sub(ARGV[i + 1], 17)\n"
                                 "    redis.call('HSET', k, 'e', p[1], 'o', p[2], 'r', run)\n"
                                 "    redis.call('PEXPIRE', k, ARGV[1])\n"
                                 "  else\n"
+                                "    if p[3] then redis.call('HDEL', k, 'u') end\n"
                                 "    local left = redis.call('PTTL', k)\n"
                                 "    if left >= 0 and left < tonumber(ARGV[1]) then\n"
                                 "      redis.call('PEXPIRE', k, ARGV[1])\n"
@@ -193,10 +241,12 @@ static const char fetch[] =
     "end\n"
     "if from == 0 then from = o - most + 1 end\n"
     "if from < oldest then from = oldest end\n"
+    "if from > o then from = o + 1 end\n"
     "local out = {p[1], p[2], string.format('%.0f', oldest), string.format('%.0f', from)}\n"
     "local at = from - (o - len + 1)\n"
+    "local step = 1\n" /* at most twice of what is asked for is read where entries are large */
     "while at < len and most > 0 and bytes > 0 do\n"
-    "  local step = math.min(most, 32)\n"
+    "  step = math.min(most, step)\n"
     "  local part = redis.call('LRANGE', h, at, at + step - 1)\n"
     "  for _, entry in ipairs(part) do\n"
     "    if bytes <= 0 then break end\n"
@@ -205,8 +255,26 @@ static const char fetch[] =
     "  end\n"
     "  at = at + step\n"
     "  most = most - step\n"
+    "  step = math.min(2 * step, 32)\n"
     "end\n"
     "return out\n";
 
+/* A broker does not follow a topic any more. Whoever begins to subscribes first and asks for the
+ * position then, so he is counted here or puts the end off again.
+ *
+ * KEYS: the hash, the list.
+ * ARGV: the channels of all who may hear of it.
+ * Answers: 1: nobody needs it. */
+static const char leave[] =
+    "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
+    "local left = redis.call('PTTL', KEYS[1])\n"
+    "if left <= " UNHEARD " then return 0 end\n" /* it is not there, or stays for good */
+    "for i = 1, #ARGV do\n"
+    "  if redis.call('PUBSUB', 'NUMSUB', ARGV[i])[2] ~= 0 then return 0 end\n"
+    "end\n"
+    "redis.call('HSET', KEYS[1], 'u', '1')\n"
+    "redis.call('PEXPIRE', KEYS[1], " UNHEARD ")\n"
+    "return 1\n";
+
 const char *const cluster_scripts[] = {
-    publish, keep, positions, renew, fetch, nodes_script, counts_script, NULL};
+    publish, keep, positions, renew, fetch, nodes_script, counts_script, leave, NULL};

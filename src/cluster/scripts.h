@@ -11,6 +11,7 @@ enum cluster_script {
     SCRIPT_FETCH,
     SCRIPT_NODES,  /* cluster/nodes.h */
     SCRIPT_COUNTS, /* cluster/counts.h */
+    SCRIPT_LEAVE,
 };
 
 extern const char *const cluster_scripts[]; /* NULL at the end */

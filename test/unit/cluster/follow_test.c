@@ -390,6 +390,54 @@ static void a_topic_that_nobody_wants_is_followed_some_seconds_more(void **state
     }
 }
 
+/* Seen to fail without SCRIPT_LEAVE. */
+static void redis_soon_forgets_a_topic_that_the_last_broker_has_let_go_of(void **state)
+{
+    struct site *a = open_site();
+    struct site *b = site_open(redis.port);
+    (void)state;
+    site_leave(a, 0, site_join(a, 0, "a"));
+    struct registry_topic *there = site_join(b, 0, "a");
+    pass(a, LINGER + 2);
+    uint64_t end = clock_ms() + SITE_PATIENCE_MS;
+    while (hand_do(hand, "PUBSUB NUMSUB hermes:m:a")->items[1].integer > 1 && clock_ms() < end)
+        site_turns(a, 1);
+    site_turns(a, 3);
+    assert_true(hand_number(hand, "PTTL hermes:t:a") > 60000);
+    site_leave(b, 0, there);
+    pass(b, LINGER + 2);
+    while (hand_number(hand, "PTTL hermes:t:a") > 60000 && clock_ms() < end)
+        site_turns(b, 1);
+    int64_t left = hand_number(hand, "PTTL hermes:t:a");
+    assert_true(left > 0 && left <= 60000);
+    site_close(a);
+    site_close(b);
+}
+
+/* What it has in Redis stays else for as long as the broker does. Seen to fail where it is let go
+ * of whatever was written. */
+static void a_topic_with_a_number_in_redis_is_kept_until_that_can_be_taken_out(void **state)
+{
+    struct site *s = open_site();
+    (void)state;
+    struct registry_topic *topic = site_join(s, 0, "a");
+    pass(s, 1);
+    SITE_UNTIL(s, site_followed(s, "a")->counted.written == 1);
+    redis_link_break(s->cluster.shards[0].commands, "of the test");
+    SITE_UNTIL(s, !redis_link_is_up(s->cluster.shards[0].commands));
+    site_leave(s, 0, topic);
+    pass(s, 2 * LINGER);
+    assert_non_null(site_followed(s, "a"));
+    SITE_UNTIL(s, site_is(s, "a", FOLLOW_LIVE));
+    uint64_t end = clock_ms() + SITE_PATIENCE_MS;
+    while (hand_number(hand, "HLEN hermes:t:a") > 3 && clock_ms() < end) {
+        pass(s, 1);
+        site_turns(s, 1);
+    }
+    assert_int_equal(hand_number(hand, "HLEN hermes:t:a"), 3); /* e, o, r */
+    site_close(s);
+}
+
 /* Whoever was told that it is live has the time to subscribe. */
 static void a_topic_that_was_just_asked_for_is_not_let_go_of(void **state)
 {
@@ -483,6 +531,8 @@ int main(void)
         cmocka_unit_test(what_is_no_message_is_no_end),
         cmocka_unit_test(positions_wait_for_a_link_that_is_behind),
         cmocka_unit_test(a_topic_that_nobody_wants_is_followed_some_seconds_more),
+        cmocka_unit_test(redis_soon_forgets_a_topic_that_the_last_broker_has_let_go_of),
+        cmocka_unit_test(a_topic_with_a_number_in_redis_is_kept_until_that_can_be_taken_out),
         cmocka_unit_test(a_topic_that_was_just_asked_for_is_not_let_go_of),
         cmocka_unit_test(a_topic_that_was_let_go_of_becomes_live_again),
         cmocka_unit_test(now_and_then_each_topic_is_asked_for),

@@ -266,6 +266,23 @@ static void who_waits_for_room_is_told_when_the_link_breaks(void **state)
     site_close(s);
 }
 
+/* Seen to fail where the rule's bytes are not passed on. */
+static void what_redis_keeps_has_a_limit_of_bytes(void **state)
+{
+    struct site *s = site_open(redis.port);
+    struct sent w;
+    (void)state;
+    hand_do(hand, "FLUSHALL");
+    site_send(s, &w,
+        (struct errand){.kind = ERRAND_PUBLISH,
+            .message = numbers(10, 9), /* two bytes each */
+            .limits = {.messages = 100, .bytes = 7}},
+        "a");
+    site_wait(s, &w, ERRAND_DONE);
+    assert_int_equal(hand_number(hand, "LLEN hermes:h:a"), 3);
+    site_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +296,7 @@ int main(void)
         cmocka_unit_test(all_that_is_under_way_when_the_link_breaks_comes_back),
         cmocka_unit_test(big_publishes_wait_for_room_and_keep_their_order),
         cmocka_unit_test(who_waits_for_room_is_told_when_the_link_breaks),
+        cmocka_unit_test(what_redis_keeps_has_a_limit_of_bytes),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
