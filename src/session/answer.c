@@ -3,6 +3,7 @@
 #include "broker/pattern.h"
 #include "broker/topic_name.h"
 #include "proto/reply.h"
+#include "session/parked.h"
 #include "session/worker.h"
 
 struct buf *answer_begin_here(struct session *s)
@@ -34,17 +35,29 @@ void answer_send(struct session *s)
     worker_relieve(s->worker); /* many large answers to one read must not pile up */
 }
 
+void answer_in_turn(struct session *s, bool later)
+{
+    const struct buf *out = &s->worker->scratch;
+    if (later && !out->failed)
+        session_park_answer(s, buf_text(out));
+    else
+        answer_send(s);
+}
+
 void answer_error(struct session *s, const struct fault *fault)
 {
+    if (s->state != SESSION_OPEN)
+        return;
     metric_add(&s->worker->metrics, METRIC_errors_sent_total, 1);
-    struct buf *out = answer_begin(s);
+    bool later = session_answers_later(s);
+    struct buf *out = later ? answer_begin_here(s) : answer_begin(s);
     if (s->enveloped)
         reply2_error(out, fault->code, fault->message, fault->id, fault->topic, fault->pattern);
     else if (fault->code == ERROR_NOT_SUBSCRIBED)
         reply_not_subscribed(out, fault->topic);
     else
         reply_error(out, fault->message);
-    answer_send(s);
+    answer_in_turn(s, later);
 }
 
 bool answer_topic_allowed(struct session *s, struct text id, struct text topic)

@@ -12,13 +12,17 @@ struct buf *answer_begin_here(struct session *s);
 
 /* The same, but what the session itself published before is delivered first, so that whoever
  * subscribes to its own topics can take any answer, a pong too, as the sign that it has seen all of
- * it. */
+ * it. (For what is published in the cluster commands wait, and other answers as below.) */
 struct buf *answer_begin(struct session *s);
 
 /* Sends what has been written since, and may end the session. */
 void answer_send(struct session *s);
 
-/* Answers with an error. At level 1 it is the message alone. */
+/* The same for an answer that is not to a command that has just been done: `later` (as
+ * session_answers_later says, before it is begun) when something is to be answered before it. */
+void answer_in_turn(struct session *s, bool later);
+
+/* Answers with an error, when all before it is answered. At level 1 it is the message alone. */
 struct fault {
     enum error_code code;
     struct text message;

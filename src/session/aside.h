@@ -10,7 +10,8 @@
 
 #include "base/list.h"
 
-enum { PONG_MOST = 125, NO_PONG = 255 };
+/* FAREWELL_END: its input has ended; others are codes of its close frame. */
+enum { PONG_MOST = 125, NO_PONG = 255, FAREWELL_END = -1 };
 
 struct session;
 
@@ -23,6 +24,7 @@ struct aside {
     struct list resumable;  /* in the worker's, when the first of them can go on */
     struct parked *current; /* the one that is being done */
     size_t parked_bytes;
+    int farewell;         /* how the peer has ended, which is seen to behind the commands; or 0 */
     uint32_t under_way;   /* errands for them */
     uint8_t pong_len;     /* of the newest ping that came while the session was blocked: only */
     char pong[PONG_MOST]; /* that is answered; or NO_PONG */

@@ -132,6 +132,13 @@ static bool may_await_publishes(const struct session *s)
     return w->shop->route.backplane && (w->gathered.message || session_publishes_far(s));
 }
 
+static inline void obey_new(struct session *s, struct command *command, bool again)
+{
+    if (command->names > 1 && !again)
+        charge(s, command->names - 1);
+    obey(s, command);
+}
+
 void session_obey(struct session *s, char *text, size_t len, bool again)
 {
     struct worker *w = s->worker;
@@ -148,17 +155,29 @@ void session_obey(struct session *s, char *text, size_t len, bool again)
         before = buf_text(&w->untouched);
     }
     command_decode(&command, text, len, s->enveloped ? 2 : 1);
-    if (command.kind != COMMAND_PUBLISH) {
+    bool publish = command.kind == COMMAND_PUBLISH;
+    if (!publish)
         worker_post_gathered(w);
-        /* Its answer is the sign that the session has seen all that it has published itself. */
-        if (before.at && session_publishes_far(s)) {
-            session_park_behind_publishes(s, before, again);
-            return;
-        }
-    }
-    if (command.names > 1 && !again)
-        charge(s, command.names - 1);
-    obey(s, &command);
+    /* Its answer is the sign that the session has seen all that it has published itself. */
+    if (!publish && before.at && session_publishes_far(s))
+        session_park_behind_publishes(s, before, again);
+    else
+        obey_new(s, &command, again);
+    if (publish)
+        return;
+    explicit_bzero(text, len); /* there may be a token in it */
+    if (before.at)
+        explicit_bzero(w->untouched.data, w->untouched.len);
+}
+
+/* Where nothing has to wait. */
+static inline void obey_alone(struct session *s, char *text, size_t len)
+{
+    struct command command;
+    command_decode(&command, text, len, s->enveloped ? 2 : 1);
+    if (command.kind != COMMAND_PUBLISH)
+        worker_post_gathered(s->worker);
+    obey_new(s, &command, false);
     if (command.kind == COMMAND_AUTH)
         explicit_bzero(text, len);
 }
@@ -177,7 +196,9 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
             s, &(struct fault){.code = ERROR_MALFORMED, .message = TEXT(HERMES_TEXT_BINARY)});
         return s->state == SESSION_OPEN;
     }
-    if (s->parked)
+    if (!s->worker->shop->route.backplane)
+        obey_alone(s, payload, len);
+    else if (s->parked)
         session_park(s, payload, len);
     else
         session_obey(s, payload, len, false);
@@ -187,9 +208,10 @@ static bool on_message(void *user, enum ws_opcode opcode, char *payload, size_t 
 static bool on_ping(void *user, const char *payload, size_t len)
 {
     struct session *s = user;
-    if (!s->blocked) {
-        ws_frame(answer_begin(s), WS_PONG, payload, len);
-        answer_send(s);
+    bool later = session_answers_later(s);
+    if (!s->blocked || later) {
+        ws_frame(later ? answer_begin_here(s) : answer_begin(s), WS_PONG, payload, len);
+        answer_in_turn(s, later);
     } else if (session_aside(s)) {
         s->aside->pong_len = (uint8_t)len;
         memcpy(s->aside->pong, payload, len);

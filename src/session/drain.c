@@ -2,7 +2,7 @@
 
 #include "base/hash.h"
 #include "proto/reply2.h"
-#include "session/aside.h"
+#include "session/far.h"
 #include "session/session.h"
 #include "session/worker.h"
 
@@ -47,14 +47,14 @@ static void tell(struct session *s, uint64_t after_ms)
         session_send(s, buf_text(&w->scratch));
 }
 
-/* Whether it has to stay for the answers to what it published in the cluster: as long as there is
- * time to close it in order. */
+/* Whether it has to stay for the cluster, for what it has sent to be done and answered: as long as
+ * there is time to close it in order. */
 static bool waits(const struct session *s)
 {
     const struct worker *w = s->worker;
     uint64_t time = w->shop->limits.drain_ms;
     bool late = time > 0 && uv_now(&w->loop) >= w->drain_ms + time - time / 8;
-    return s->aside && !list_empty(&s->aside->publishes) && !late;
+    return (s->parked || session_publishes_far(s)) && !late;
 }
 
 /* What has come for it is delivered, and what it has published answered, before it goes. */

@@ -6,6 +6,7 @@
 #include "broker/pattern.h"
 #include "broker/topic_name.h"
 #include "proto/command.h"
+#include "session/answer.h"
 #include "session/aside.h"
 #include "session/bearer.h"
 #include "session/catch_up.h"
@@ -28,6 +29,7 @@ struct parked {
     bool looked;       /* what it wants has been asked for */
     bool again;        /* it has been begun, and so paid for */
     bool behind;       /* it waits for what the session has published */
+    bool answer;       /* no command, but an answer that has to wait */
     size_t len;
     char text[];
 };
@@ -222,6 +224,14 @@ static void parked_free(struct parked *p)
     free(p);
 }
 
+static void hold_if_full(struct session *s)
+{
+    if (!s->held && is_full(s, 1)) {
+        s->held = true;
+        session_watch(s);
+    }
+}
+
 void session_park(struct session *s, char *text, size_t len)
 {
     struct parked *p = parked_new(s, len);
@@ -232,10 +242,30 @@ void session_park(struct session *s, char *text, size_t len)
     list_append(&s->aside->commands, &p->node);
     if (s->aside->under_way < AHEAD_MOST)
         look(p, 0);
-    if (!s->held && is_full(s, 1)) {
-        s->held = true;
-        session_watch(s);
-    }
+    hold_if_full(s);
+}
+
+bool session_answers_later(struct session *s)
+{
+    if (!s->worker->shop->route.backplane)
+        return false;
+    worker_post_gathered(s->worker);
+    return session_publishes_far(s) || (s->parked && !s->aside->current);
+}
+
+void session_park_answer(struct session *s, struct text frames)
+{
+    struct parked *p = parked_new(s, frames.len);
+    if (!p)
+        return;
+    struct aside *a = s->aside;
+    memcpy(p->text, frames.at, frames.len);
+    p->answer = p->looked = true;
+    p->behind = a->current || list_empty(&a->commands);
+    list_append(a->current ? a->commands.next : &a->commands, &p->node);
+    if (p->behind)
+        session_hurry_far(s);
+    hold_if_full(s);
 }
 
 void session_park_behind_publishes(struct session *s, struct text text, bool again)
@@ -305,6 +335,18 @@ bool session_waited_enough(const struct session *s)
     return p && p->at == 0 && p->tries >= TRIES;
 }
 
+/* If it is a publish. */
+static void publish_last(struct parked *p)
+{
+    struct command c;
+    if (p->answer)
+        return;
+    command_decode(&c, p->text, p->len, p->session->enveloped ? 2 : 1);
+    c.id = TEXT("");
+    if (c.kind == COMMAND_PUBLISH)
+        session_publish(p->session, &c);
+}
+
 void session_forget_parked(struct session *s)
 {
     struct aside *a = s->aside;
@@ -313,12 +355,17 @@ void session_forget_parked(struct session *s)
     s->parked = false;
     s->held = false;
     list_remove(&a->resumable);
+    worker_post_gathered(s->worker);
+    s->state = SESSION_CLOSING; /* nobody is answered, and no publish waits for another */
     for (struct list *at = a->commands.next, *next; at != &a->commands; at = next) {
         struct parked *p = LIST_ITEM(at, struct parked, node);
         next = at->next;
         unpark(p);
+        publish_last(p);
         parked_free(p);
     }
+    worker_post_gathered(s->worker);
+    s->state = SESSION_OPEN;
 }
 
 /* --- going on --------------------------------------------------------------------------------- */
@@ -326,9 +373,31 @@ void session_forget_parked(struct session *s)
 /* Nothing waits any more. */
 static void unparked(struct session *s)
 {
+    int farewell = s->aside->farewell;
     s->parked = false;
     list_remove(&s->aside->resumable); /* something may have linked it again meanwhile */
     session_tidy_aside(s);
+    if (farewell != 0)
+        session_part(s, farewell);
+}
+
+/* Whether it has to wait for what the session has published. */
+static bool waits(struct parked *p)
+{
+    struct session *s = p->session;
+    if (p->answer && !p->behind) {
+        worker_post_gathered(s->worker);
+        p->behind = session_publishes_far(s);
+        if (p->behind)
+            session_hurry_far(s);
+    }
+    return p->behind && session_publishes_far(s);
+}
+
+static void say(struct session *s, const struct parked *p)
+{
+    buf_append(answer_begin(s), p->text, p->len);
+    answer_send(s);
 }
 
 /* Does what can be done, up to `*most` commands. */
@@ -341,11 +410,14 @@ static void resume(struct session *s, unsigned *most)
            (p = first_of(a)) != NULL) {
         if (!p->looked)
             look(p, 0);
-        if (p->left > 0 || (p->behind && session_publishes_far(s)))
+        if (p->left > 0 || waits(p))
             break;
         unpark(p);
         a->current = p;
-        session_obey(s, p->text, p->len, p->again);
+        if (p->answer)
+            say(s, p);
+        else
+            session_obey(s, p->text, p->len, p->again);
         if (s->aside)
             s->aside->current = NULL;
         parked_free(p);
@@ -363,7 +435,7 @@ static void resume(struct session *s, unsigned *most)
     }
     if (!p)
         unparked(s);
-    else if (p->left == 0 && !(p->behind && session_publishes_far(s)))
+    else if (p->left == 0 && !waits(p))
         go_on(s);
 }
 

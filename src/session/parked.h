@@ -48,7 +48,14 @@ struct far_wait *session_waited(struct session *s, uint32_t index);
 /* Whether it has waited so often that it should not again. */
 bool session_waited_enough(const struct session *s);
 
-/* The session ends: nothing of it is done any more. */
+/* Keeps an answer (whole frames) where it may not be sent yet: behind what the session has
+ * published, and behind the commands that wait, if it is not the answer to the one being done. */
+bool session_answers_later(struct session *s);
+void session_park_answer(struct session *s, struct text frames);
+
+/* The session ends in the midst of it: what it has published is still published, by the rights that
+ * it has now, and nothing else is done. (A peer that closes in order is waited for, see
+ * session_part.) */
 void session_forget_parked(struct session *s);
 
 /* Does commands that have what they waited for. True when there is more to do at once. */

@@ -12,6 +12,7 @@
 #include "session/answer.h"
 #include "session/bearer.h"
 #include "session/far.h"
+#include "session/parked.h"
 #include "session/worker.h"
 
 /* GATHER_FIRST: room to begin with, while nobody has used more. */
@@ -213,12 +214,24 @@ static bool fits_rule(struct session *s, const struct command *c, const struct r
     return false;
 }
 
+/* What the session has published in the cluster before comes before what is numbered here: true
+ * when that is not so yet, and the publish waits. */
+static bool waits_for_far(struct session *s, const struct rule *rule)
+{
+    const struct route *route = &s->worker->shop->route;
+    if (!route->backplane || s->state != SESSION_OPEN || route_is_far(route, rule) ||
+        !session_publishes_far(s))
+        return false;
+    session_park_behind_publishes(s, buf_text(&s->worker->untouched), true);
+    return true;
+}
+
 /* Begins to gather for another topic; false when it may not be used or there is no memory. */
 static bool gather_for(struct session *s, const struct command *c)
 {
     struct worker *w = s->worker;
     struct gathered *g = &w->gathered;
-    if (!may_publish(s, c, &g->rule))
+    if (!may_publish(s, c, &g->rule) || waits_for_far(s, g->rule.rule))
         return false;
     buf_clear(&g->topic);
     buf_append_text(&g->topic, c->topic);
@@ -271,7 +284,7 @@ static void publish_large(struct session *s, const struct command *c)
     struct route_rule rule;
     uint8_t head[WS_HEAD_MAX];
     size_t head_len = ws_head(head, WS_TEXT, c->data.len);
-    if (!may_publish(s, c, &rule) || !fits_rule(s, c, rule.rule))
+    if (!may_publish(s, c, &rule) || !fits_rule(s, c, rule.rule) || waits_for_far(s, rule.rule))
         return;
     struct message *m = message_new(head_len + c->data.len);
     if (!m || (c->id.len && !want_ack(&w->gathered, 0, c->id))) {

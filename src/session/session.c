@@ -81,6 +81,17 @@ void session_watch(struct session *s)
         s->blocked);
 }
 
+/* The peer has ended with commands of it waiting, which are done first. */
+static bool session_parts_later(struct session *s, int farewell)
+{
+    if (s->state != SESSION_OPEN || !s->parked || s->conn.unframed)
+        return false;
+    s->aside->farewell = farewell;
+    s->leaving = true;
+    session_watch(s);
+    return true;
+}
+
 static void log_close(struct session *s, enum close_reason reason, int code)
 {
     bool usual = reason == CLOSE_PEER || reason == CLOSE_LOST || reason == CLOSE_HTTP ||
@@ -108,11 +119,11 @@ static void session_leave_state(
         s->head = NULL;
     } else if (s->state == SESSION_OPEN) {
         session_note_closed(s, (uint8_t)reason, lost);
+        session_forget_parked(s);
         session_leave_all(s);
         session_forget_waiting(s);
         session_forget_acks(s);
         session_forget_far(s);
-        session_forget_parked(s);
         metric_add(&w->metrics, METRIC_sessions, -1);
     }
     if (s->state != SESSION_CLOSING) {
@@ -184,6 +195,7 @@ static void session_say_last(struct session *s, enum close_reason reason, int co
     session_leave_state(s, reason, code, cut ? outbox_unsent(&s->out) : 0);
     s->state = SESSION_CLOSING;
     s->full = false;
+    s->leaving = false;
     wheel_set(&w->wheel, &s->deadline, w->shop->limits.pong_ms);
     if (!cut) {
         s->patient = reason == CLOSE_SHUTDOWN;
@@ -213,6 +225,8 @@ void session_dismiss(struct session *s, int code, const char *text)
 void session_answer_close(struct session *s, int code)
 {
     struct buf *frame = &s->worker->scratch;
+    if (session_parts_later(s, code))
+        return;
     s->peer_closed = true;
     buf_clear(frame);
     if (code == WS_NO_CODE)
@@ -339,6 +353,8 @@ void session_flush_after(struct session *s, struct iovec piece, ssize_t wrote)
 static void session_read_end(struct session *s)
 {
     struct worker *w = s->worker;
+    if (session_parts_later(s, FAREWELL_END))
+        return;
     if (s->conn.unframed) { /* HTTP knows no client that reads on */
         session_end(s, CLOSE_PEER, false);
         return;
@@ -358,6 +374,15 @@ static void session_read_end(struct session *s)
     s->peer_closed = true;
     s->full = true;
     session_watch(s);
+}
+
+void session_part(struct session *s, int farewell)
+{
+    s->leaving = false;
+    if (farewell == FAREWELL_END)
+        session_read_end(s);
+    else
+        session_answer_close(s, farewell);
 }
 
 /* True when there may be more to read. */
@@ -395,7 +420,8 @@ static bool session_read(struct session *s)
         s->full = true;
         session_watch(s);
     }
-    return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full && !s->held;
+    return (size_t)got == room && s->state != SESSION_ENDED && !s->paused && !s->full && !s->held &&
+           !s->leaving;
 }
 
 void session_ready(struct conn *conn, int events)

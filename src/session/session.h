@@ -57,7 +57,7 @@ struct session {
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal : 3;  /* enum connection_refusal, until the head is answered */
-    bool leaving : 1;     /* not read from: it ends when what it published is answered */
+    bool leaving : 1;     /* not read from: it ends when what it has sent is done and answered */
     bool heralded : 1;    /* a PROXY header has to come first */
     bool told : 1;        /* it is remembered who the client is */
     bool latest : 1;      /* some of `lenient` may be by POLICY_LATEST */
@@ -115,6 +115,9 @@ void session_dismiss(struct session *s, int code, const char *text);
 
 /* Answers the peer's close frame with one of the same code; the session ends when that is sent. */
 void session_answer_close(struct session *s, int code);
+
+/* The peer has said farewell (see session/aside.h), and nothing of what it sent before waits. */
+void session_part(struct session *s, int farewell);
 
 /* Ends it now. `reset`: what the kernel has not sent yet is thrown away. */
 void session_end(struct session *s, enum close_reason reason, bool reset);

@@ -147,7 +147,7 @@ struct worker {
     struct ws_pool *readers;
     struct gathered gathered;
     struct buf scratch;        /* for answers */
-    struct buf untouched;      /* a command before it was read */
+    struct buf untouched;      /* a command before it was read, if it may have to wait */
     struct buf acks;           /* answers to publishes, until the mail is delivered */
     struct envelope envelope;  /* of the topic that is being delivered */
     struct buf enveloped;      /* its frames, */
