@@ -200,6 +200,7 @@ static void mail_came(void *user)
                 inquiry_finish(mail.item);
             } else if (mail.kind == MAIL_ERRAND) {
                 a->asking--;
+                mailbox_done(&a->box, mail.weight);
                 errand_finish(mail.item);
             } else if (mail.kind == MAIL_RULES) {
                 take_token(a, mail.item);

@@ -1,8 +1,14 @@
 #include "broker/backplane.h"
 
+static uint32_t found_weight(const struct errand *e)
+{
+    return e->found.len < UINT32_MAX ? (uint32_t)e->found.len : UINT32_MAX;
+}
+
 static void go_home(struct errand *e)
 {
-    if (!mailbox_post(e->home, (struct mail){.kind = MAIL_ERRAND, .item = e}))
+    struct mail mail = {.kind = MAIL_ERRAND, .weight = found_weight(e), .item = e};
+    if (!mailbox_post(e->home, mail))
         e->lost(e);
 }
 
@@ -19,7 +25,7 @@ void backplane_send(struct route *r, struct errand *e)
 
 void backplane_return(struct errand *e, bool idle)
 {
-    struct mail mail = {.kind = MAIL_ERRAND, .item = e};
+    struct mail mail = {.kind = MAIL_ERRAND, .weight = found_weight(e), .item = e};
     if (!idle)
         go_home(e);
     else if (!mailbox_leave(e->home, mail, &e->hurry))

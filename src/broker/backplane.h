@@ -13,7 +13,8 @@
  *   it comes.
  * Threads: an errand is touched by the cluster thread only between backplane_send and `done`.
  * Memory: the mailbox of the cluster thread counts `weight` until the errand is done, so it is
- *   crowded when the other end is slow, see mailbox_crowded. */
+ *   crowded when the other end is slow, see mailbox_crowded. That of home counts `found` on the way
+ *   back. */
 #ifndef HERMES_BROKER_BACKPLANE_H
 #define HERMES_BROKER_BACKPLANE_H
 

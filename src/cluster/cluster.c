@@ -296,6 +296,7 @@ static void turn(uv_prepare_t *prepare)
     for (unsigned i = 0; i < c->shard_count; i++) {
         struct shard *s = &c->shards[i];
         cluster_publish_waiting(s);
+        cluster_fetch_waiting(s);
         follow_turn(s);
         if (!c->closing) {
             redis_link_flush(s->commands);
@@ -349,6 +350,7 @@ static void close_all(struct cluster *c)
     counts_close(&c->counts);
     for (unsigned i = 0; i < c->shard_count; i++) {
         cluster_publish_fail_waiting(&c->shards[i]);
+        cluster_fetch_fail_waiting(&c->shards[i]);
         redis_link_flush(c->shards[i].commands); /* that it is gone */
         redis_link_close(c->shards[i].commands);
         redis_link_close(c->shards[i].subscriber);

@@ -39,6 +39,31 @@ struct cluster_settings {
     void *user;
 };
 
+struct errands {
+    struct errand *first;
+    struct errand *last;
+};
+
+static inline void errands_add(struct errands *list, struct errand *e)
+{
+    e->behind = NULL;
+    if (list->last)
+        list->last->behind = e;
+    else
+        list->first = e;
+    list->last = e;
+}
+
+static inline struct errand *errands_take(struct errands *list)
+{
+    struct errand *e = list->first;
+    if (e)
+        list->first = e->behind;
+    if (!list->first)
+        list->last = NULL;
+    return e;
+}
+
 /* One Redis server. */
 struct shard {
     struct cluster *cluster;
@@ -54,10 +79,13 @@ struct shard {
     struct list settling;         /* and those whose channel is to be subscribed once more */
     struct errand *waiting_first; /* publishes that the link had no room for */
     struct errand *waiting_last;
-    unsigned round;       /* how often the subscriber has come up */
-    unsigned questions;   /* for positions, that are not answered */
-    unsigned singly;      /* so many more are for one topic each */
-    struct list patterns; /* struct pattern_channel */
+    struct errands fetch_waiting; /* fetches that have to wait for others, */
+    uint64_t fetch_bytes;         /* what these ask for, */
+    unsigned fetches;             /* and how many are under way */
+    unsigned round;               /* how often the subscriber has come up */
+    unsigned questions;           /* for positions, that are not answered */
+    unsigned singly;              /* so many more are for one topic each */
+    struct list patterns;         /* struct pattern_channel */
     unsigned pattern_count;
     bool missed;      /* what patterns match may have been missed, which is to be told */
     struct map heard; /* struct heard: the newest event of each broker */
@@ -161,6 +189,8 @@ bool fetch_send(struct shard *s, struct text topic, uint64_t from, uint32_t most
     struct history_limits limits, redis_answer answered, void *user);
 struct fetched fetch_read(const struct resp *answer);
 void cluster_fetch(struct cluster *c, struct errand *e);
+void cluster_fetch_waiting(struct shard *s);
+void cluster_fetch_fail_waiting(struct shard *s);
 
 /* milliseconds that Redis remembers an idle topic for whom nobody asks */
 #define IDLE_MS "3600000"

@@ -1,8 +1,17 @@
-/* What Redis keeps of a topic. */
+/* What Redis keeps of a topic.
+ *
+ * It costs Redis some milliseconds a piece, and strangers choose how many there are: few are under
+ * way at once, so that publishes go between them and answers come steadily; the others wait here
+ * for their turn, first come, first served: no session asks for many things at once. */
 #include <stdlib.h>
 
 #include "cluster/cluster.h"
 #include "cluster/scripts.h"
+
+/* Of a server. FETCHES: under way at once. FETCH_BYTES: asked for by those that wait; some 16,000
+ * pieces, so that all who come back at once have room. */
+enum { FETCHES = 4 };
+#define FETCH_BYTES (UINT64_C(4) << 30)
 
 bool fetch_send(struct shard *s, struct text topic, uint64_t from, uint32_t most, size_t bytes,
     struct history_limits limits, redis_answer answered, void *user)
@@ -57,9 +66,8 @@ struct fetched fetch_read(const struct resp *answer)
     return f;
 }
 
-static void fetched(const struct resp *answer, void *user)
+static void take_answer(struct errand *e, const struct resp *answer)
 {
-    struct errand *e = user;
     struct shard *s = e->carrier;
     struct fetched f = fetch_read(answer);
     if (f.failed) {
@@ -76,12 +84,65 @@ static void fetched(const struct resp *answer, void *user)
     cluster_return(s->cluster, e, e->found.failed ? ERRAND_NO_MEMORY : ERRAND_DONE);
 }
 
+static void fetched(const struct resp *answer, void *user)
+{
+    struct errand *e = user;
+    struct shard *s = e->carrier;
+    s->fetches--;
+    take_answer(e, answer);
+    cluster_fetch_waiting(s);
+}
+
+static void ask(struct shard *s, struct errand *e)
+{
+    struct history_limits limits = {.age_us = e->age_us, .retain = e->retain};
+    e->carrier = s;
+    if (fetch_send(s, e->name, e->from, e->most, e->bytes, limits, fetched, e))
+        s->fetches++;
+    else
+        cluster_return(s->cluster, e, ERRAND_UNAVAILABLE);
+}
+
+/* Whose worker has not taken what was fetched for it waits. */
+static bool may_ask(const struct shard *s, const struct errand *e)
+{
+    return s->fetches < FETCHES && !redis_link_full(s->commands) &&
+           !mailbox_crowded(e->home, s->cluster->route->crowded);
+}
+
 void cluster_fetch(struct cluster *c, struct errand *e)
 {
     struct shard *s = cluster_shard(c, e->name);
-    struct history_limits limits = {.age_us = e->age_us, .retain = e->retain};
-    e->carrier = s;
-    if (redis_link_full(s->commands) ||
-        !fetch_send(s, e->name, e->from, e->most, e->bytes, limits, fetched, e))
+    if (!redis_link_is_up(s->commands) || s->fetch_bytes + e->bytes > FETCH_BYTES) {
         cluster_return(c, e, ERRAND_UNAVAILABLE);
+        return;
+    }
+    /* Publishers are not to be paused for it: there is a limit here. */
+    mailbox_done(&c->box, e->weight);
+    e->weight = 0;
+    s->fetch_bytes += e->bytes;
+    errands_add(&s->fetch_waiting, e);
+    cluster_fetch_waiting(s);
+}
+
+static struct errand *take_waiting(struct shard *s)
+{
+    struct errand *e = errands_take(&s->fetch_waiting);
+    if (e)
+        s->fetch_bytes -= e->bytes;
+    return e;
+}
+
+/* Where the link is down they are told so. */
+void cluster_fetch_waiting(struct shard *s)
+{
+    while (s->fetch_waiting.first && may_ask(s, s->fetch_waiting.first))
+        ask(s, take_waiting(s));
+}
+
+void cluster_fetch_fail_waiting(struct shard *s)
+{
+    struct errand *e;
+    while ((e = take_waiting(s)) != NULL)
+        cluster_return(s->cluster, e, ERRAND_UNAVAILABLE);
 }

@@ -21,11 +21,6 @@ struct held {
     struct message *message;
 };
 
-struct errands {
-    struct errand *first;
-    struct errand *last;
-};
-
 struct followed {
     struct list node;  /* in its shard's */
     struct list queue; /* in its shard's `wanting`, `asking` or `settling` */
@@ -56,26 +51,6 @@ struct followed {
 static inline struct text followed_name(const struct followed *f)
 {
     return (struct text){f->name, f->name_len};
-}
-
-static inline void errands_add(struct errands *list, struct errand *e)
-{
-    e->behind = NULL;
-    if (list->last)
-        list->last->behind = e;
-    else
-        list->first = e;
-    list->last = e;
-}
-
-static inline struct errand *errands_take(struct errands *list)
-{
-    struct errand *e = list->first;
-    if (e)
-        list->first = e->behind;
-    if (!list->first)
-        list->last = NULL;
-    return e;
 }
 
 struct followed *followed_find(struct cluster *c, uint64_t hash, struct text name);

@@ -444,6 +444,7 @@ static size_t deliver_next(struct worker *w)
         return 16;
     case MAIL_ERRAND:
         w->tray.at++;
+        mailbox_done(&w->box, mail.weight);
         errand_finish(mail.item);
         return 16;
     case MAIL_DRAIN:

@@ -128,6 +128,7 @@ static inline void site_take_mail(struct site *s)
     while (s->home_tray.at < s->home_tray.count) {
         struct mail mail = s->home_tray.mails[s->home_tray.at++];
         assert_int_equal(mail.kind, MAIL_ERRAND);
+        mailbox_done(&s->home, mail.weight);
         errand_finish(mail.item);
     }
 }

@@ -163,6 +163,107 @@ static void who_is_under_way_when_the_link_breaks_is_told(void **state)
     site_close(s);
 }
 
+/* --- many at once ----------------------------------------------------------------------------- */
+
+enum { MANY = 12, AT_ONCE = 4 };
+
+static void send_many(struct site *s, struct sent *many, size_t bytes)
+{
+    for (int i = 0; i < MANY; i++)
+        site_send(s, &many[i],
+            (struct errand){.kind = ERRAND_FETCH, .from = 1, .most = 10, .bytes = bytes}, "kept:a");
+    site_turns(s, 5);
+}
+
+/* Or strangers have Redis work for them for seconds, and everybody's publishes wait for that. Seen
+ * to fail where all are asked at once. */
+static void few_are_under_way_at_once_and_all_have_their_turn_in_order(void **state)
+{
+    struct site *s = site_open(redis.port);
+    struct shard *shard = &s->cluster.shards[0];
+    struct sent many[MANY];
+    (void)state;
+    hand_do(hand, "FLUSHALL");
+    hand_publish(hand, "kept:a", 7, 50, 1, 100);
+    redis_link_pause(shard->commands, true);
+    send_many(s, many, 1000);
+    assert_int_equal(shard->fetches, AT_ONCE);
+    assert_int_equal(shard->fetch_bytes, (MANY - AT_ONCE) * 1000);
+    assert_int_equal(atomic_load(&s->cluster.box.weight), 0); /* no publisher waits for it */
+    redis_link_pause(shard->commands, false);
+    for (int i = 0; i < MANY; i++) {
+        site_wait(s, &many[i], ERRAND_DONE);
+        assert_int_equal(many[i].nth, many[0].nth + (unsigned)i);
+        expect(&many[i], 51, 51, 60);
+    }
+    assert_int_equal(shard->fetches, 0);
+    assert_int_equal(shard->fetch_bytes, 0);
+    site_close(s);
+}
+
+/* Seen to fail where those that wait are left to. */
+static void those_that_wait_are_told_that_the_link_broke_and_others_come_after_them(void **state)
+{
+    struct site *s = site_open(redis.port);
+    struct shard *shard = &s->cluster.shards[0];
+    struct sent many[MANY], w;
+    (void)state;
+    hand_do(hand, "FLUSHALL");
+    hand_publish(hand, "kept:a", 7, 50, 1, 100);
+    redis_link_pause(shard->commands, true);
+    send_many(s, many, 1000);
+    redis_link_break(shard->commands, "of the test");
+    redis_link_pause(shard->commands, false);
+    for (int i = 0; i < MANY; i++)
+        site_wait(s, &many[i], ERRAND_UNAVAILABLE);
+    SITE_UNTIL(s, site_is_up(s));
+    fetch(s, &w, 51, 10, 1000);
+    expect(&w, 51, 51, 60);
+    site_close(s);
+}
+
+/* Seen to fail without the bound. */
+static void what_is_asked_for_by_those_that_wait_is_bounded(void **state)
+{
+    struct site *s = site_open(redis.port);
+    struct sent many[MANY];
+    (void)state;
+    redis_link_pause(s->cluster.shards[0].commands, true);
+    send_many(s, many, (size_t)1 << 30); /* four wait */
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(many[i].back, i >= 2 * AT_ONCE);
+    redis_link_pause(s->cluster.shards[0].commands, false);
+    for (int i = 0; i < MANY; i++)
+        site_wait(s, &many[i], i < 2 * AT_ONCE ? ERRAND_DONE : ERRAND_UNAVAILABLE);
+    site_close(s);
+}
+
+/* Seen to fail where what was found weighs nothing. */
+static void nothing_is_fetched_for_a_worker_that_does_not_take_what_was(void **state)
+{
+    struct site *s = site_open(redis.port);
+    struct sent many[MANY];
+    size_t crowded = s->shop.route.crowded;
+    (void)state;
+    hand_do(hand, "FLUSHALL");
+    hand_publish(hand, "kept:a", 7, 50, 1, 100);
+    s->shop.route.crowded = 1;
+    send_many(s, many, 1000);
+    for (int i = 0; i < 50; i++) {
+        hand_do(hand, "PING");
+        uv_run(&s->cluster.loop, UV_RUN_NOWAIT);
+    }
+    assert_true(mailbox_crowded(&s->home, 1));
+    assert_true(s->cluster.shards[0].fetch_waiting.first);
+    s->shop.route.crowded = crowded;
+    for (int i = 0; i < MANY; i++) {
+        site_wait(s, &many[i], ERRAND_DONE);
+        expect(&many[i], 51, 51, 60);
+    }
+    assert_false(mailbox_crowded(&s->home, 0));
+    site_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +272,10 @@ int main(void)
         cmocka_unit_test(of_a_topic_that_is_not_there_nothing_is),
         cmocka_unit_test(an_answer_that_is_none_is_unavailable),
         cmocka_unit_test(who_is_under_way_when_the_link_breaks_is_told),
+        cmocka_unit_test(few_are_under_way_at_once_and_all_have_their_turn_in_order),
+        cmocka_unit_test(those_that_wait_are_told_that_the_link_broke_and_others_come_after_them),
+        cmocka_unit_test(what_is_asked_for_by_those_that_wait_is_bounded),
+        cmocka_unit_test(nothing_is_fetched_for_a_worker_that_does_not_take_what_was),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -640,6 +640,27 @@ static void a_piece_ends_when_it_has_so_many_bytes_and_has_one_message_at_least(
     assert_fetched(r, &m, 1, 50, 50);
 }
 
+/* Large ones are not read for nothing. Seen to fail with steps of 32 from the first on. */
+static void a_piece_is_read_in_steps_that_grow(void **state)
+{
+    static const char *const steps[] = {
+        "\"0\" \"0\"", "\"1\" \"2\"", "\"3\" \"6\"", "\"7\" \"14\""};
+    struct hand *monitor = hand_open(redis.port);
+    (void)state;
+    for (uint64_t n = 1; n <= 100; n++)
+        keep(1, 7, n, (struct keeping){100, 0, false, 0}, false);
+    hand_do(monitor, "MONITOR");
+    eval(SCRIPT_FETCH, "2 " T " " H " 1 100 200 0 0");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps;) {
+        const struct resp *r = hand_next(monitor);
+        if (!memmem(r->text.at, r->text.len, "lua] \"LRANGE\"", 13))
+            continue;
+        assert_non_null(memmem(r->text.at, r->text.len, steps[i], strlen(steps[i])));
+        i++;
+    }
+    hand_close(monitor);
+}
+
 /* As `b` says. */
 static void assert_held(uint64_t first, uint64_t last, int64_t bytes)
 {
@@ -753,6 +774,7 @@ int main(void)
         cmocka_unit_test_setup(
             a_piece_ends_when_it_has_so_many_bytes_and_has_one_message_at_least, forget),
         cmocka_unit_test_setup(the_oldest_go_past_so_many_bytes_and_the_newest_stays, forget),
+        cmocka_unit_test_setup(a_piece_is_read_in_steps_that_grow, forget),
         cmocka_unit_test_setup(bytes_are_those_of_the_data, forget),
         cmocka_unit_test_setup(what_is_asked_for_from_far_beyond_the_end_is_not_there, forget),
     };
