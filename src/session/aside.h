@@ -26,6 +26,7 @@ struct aside {
     size_t parked_bytes;
     int farewell;         /* how the peer has ended, which is seen to behind the commands; or 0 */
     uint32_t under_way;   /* errands for them */
+    uint32_t joining;     /* names that they want to subscribe, and have asked for */
     uint8_t pong_len;     /* of the newest ping that came while the session was blocked: only */
     char pong[PONG_MOST]; /* that is answered; or NO_PONG */
 };

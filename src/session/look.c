@@ -1,5 +1,6 @@
 /* The commands that only look: topics, history. */
 #include "broker/pattern.h"
+#include "broker/relay.h"
 #include "broker/topic_list.h"
 #include "hermes/protocol.h"
 #include "proto/reply.h"
@@ -146,8 +147,10 @@ static bool look_far(struct session *s, const struct command *c, struct route_ru
         answer_found(s, c, &waited->errand);
         return true;
     }
-    bool lacks = waited ? far_lacks_past(s, c, c->topic, hash, rule)
-                        : far_lacks(s, c, c->topic, hash, rule, &kind);
+    struct relay_place place;
+    bool live = waited && route_place(&s->worker->shop->route, hash, c->topic, &place);
+    bool lacks = live ? far_lacks_past(s, c, c->topic, hash, rule)
+                      : far_lacks(s, c, c->topic, hash, rule, &kind);
     if (!lacks)
         return false;
     if ((waited && waited->errand.outcome != ERRAND_DONE) || session_waited_enough(s))

@@ -87,6 +87,7 @@ static bool send_errand(struct parked *p, const struct command *c, struct text n
     memcpy(wait->name, name.at, name.len);
     wait->parked = p;
     wait->index = index;
+    wait->joins = c->kind == COMMAND_SUBSCRIBE;
     struct errand *e = &wait->errand;
     e->kind = kind;
     e->home = &w->box;
@@ -103,6 +104,7 @@ static bool send_errand(struct parked *p, const struct command *c, struct text n
     list_append(&p->waits, &e->node);
     p->left++;
     s->aside->under_way++;
+    s->aside->joining += wait->joins;
     backplane_send(&w->shop->route, e);
     return true;
 }
@@ -122,8 +124,11 @@ static void look_at_topics(struct parked *p, struct command *c, uint32_t from)
         enum errand_kind kind;
         if (a->under_way >= AHEAD_MOST && (p != first_of(a) || p->left >= AHEAD_MOST))
             return;
+        if (c->kind == COMMAND_SUBSCRIBE && !session_has_room(s, a->joining))
+            return;
         if (i >= from && !topic_name_fault(name, w->shop->limits.topic_bytes) &&
             session_may(s, GRANT_SUBSCRIBE, rule.rule, name) &&
+            (!c->presence || (rule.rule->presence && session_may_see(s))) &&
             far_lacks(s, c, name, registry_hash(&w->shop->route.registry, name), rule, &kind))
             send_errand(p, c, name, i, kind);
         more = c->topics.len > 0 && command_next_topic(&c->topics, &name);
@@ -133,8 +138,9 @@ static void look_at_topics(struct parked *p, struct command *c, uint32_t from)
 static void look_at_pattern(struct parked *p, const struct command *c)
 {
     struct session *s = p->session;
-    if (!pattern_fault(c->pattern, s->worker->shop->limits.topic_bytes) &&
-        session_may_pattern(s, c->pattern))
+    if (session_has_room(s, s->aside->joining) &&
+        !pattern_fault(c->pattern, s->worker->shop->limits.topic_bytes) &&
+        session_may_pattern(s, c->pattern) && (!c->presence || session_may_see(s)))
         send_errand(p, c, c->pattern, 0, ERRAND_PATTERN);
 }
 
@@ -217,6 +223,8 @@ static void parked_free(struct parked *p)
         next = at->next;
         list_remove(at);
         wait->parked = NULL;
+        if (p->session->aside)
+            p->session->aside->joining -= wait->joins;
         if (wait->back)
             wait_free(wait);
     }
@@ -324,6 +332,7 @@ struct far_wait *session_waited(struct session *s, uint32_t index)
         if (wait->index >= index)
             return wait->index == index ? wait : NULL;
         list_remove(at);
+        s->aside->joining -= wait->joins;
         wait_free(wait);
     }
     return NULL;

@@ -21,6 +21,7 @@ struct far_wait {
     struct parked *parked; /* NULL: nobody waits for it */
     uint32_t index;        /* of the name that it is for, among the command's */
     bool back;
+    bool joins;
     char name[];
 };
 

@@ -241,6 +241,10 @@ enum leave_result { LEAVE_OK, LEAVE_NOT_SUBSCRIBED, LEAVE_ENDED };
 enum leave_result session_leave(struct session *s, struct text name, bool is_pattern);
 void session_leave_all(struct session *s);
 
+/* topics.c: whether it may have `more` subscriptions and one; or that one. */
+bool session_has_room(const struct session *s, size_t more);
+bool session_is_full_for(struct session *s, struct text name, bool is_pattern);
+
 /* topics.c: the subscription by that name, or NULL. */
 struct subscription *session_subscription(struct session *s, struct text name, bool is_pattern);
 

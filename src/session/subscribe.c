@@ -78,7 +78,7 @@ static void answer_not_joined(
     answer_error(s, &fault);
     /* Nobody can ask for it again on that stream. */
     if (s->conn.unframed && s->state == SESSION_OPEN)
-        session_close(s, CLOSE_NO_MEMORY);
+        session_close(s, result == JOIN_ABSENT ? CLOSE_ALONE : CLOSE_NO_MEMORY);
 }
 
 static void answer_joined(struct session *s, const struct command *c, const struct wish *wish,
@@ -199,7 +199,8 @@ static bool subscribe_topic(struct session *s, const struct command *c, const st
     enum errand_kind kind = ERRAND_FOLLOW;
     if (!may_subscribe(s, c, topic, rule.rule))
         return s->state == SESSION_OPEN;
-    if (route_is_far(&s->worker->shop->route, rule.rule)) {
+    /* Nothing is asked of the cluster that is refused here. */
+    if (route_is_far(&s->worker->shop->route, rule.rule) && !session_is_full_for(s, topic, false)) {
         struct far_wait *waited = session_waited(s, (uint32_t)names->at);
         if (waited && waited->errand.outcome != ERRAND_DONE) {
             answer_not_joined(s, JOIN_ABSENT, c, &wish);
@@ -254,7 +255,8 @@ static bool pattern_is_near(struct session *s, const struct command *c, const st
 {
     const struct subscription *there = session_subscription(s, c->pattern, true);
     const struct far_wait *waited = session_waited(s, 0);
-    if (!s->worker->shop->route.backplane || (there && (there->watches || !wish->watches)))
+    if (!s->worker->shop->route.backplane || (there && (there->watches || !wish->watches)) ||
+        session_is_full_for(s, c->pattern, true))
         return true;
     if (waited && waited->errand.outcome != ERRAND_DONE)
         answer_not_joined(s, JOIN_ABSENT, c, wish);

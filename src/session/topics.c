@@ -186,17 +186,28 @@ static enum join_result join_pattern(struct session *s, const struct wish *wish,
     return result;
 }
 
+bool session_has_room(const struct session *s, size_t more)
+{
+    size_t most = s->worker->shop->limits.subscriptions;
+    return most == 0 || s->subscriber.count + s->catching + more < most;
+}
+
+bool session_is_full_for(struct session *s, struct text name, bool is_pattern)
+{
+    return !session_has_room(s, 0) && !session_subscription(s, name, is_pattern) &&
+           (is_pattern || !catch_up_is_under_way(s, name));
+}
+
 enum join_result session_join(
     struct session *s, const struct wish *wish, struct route_joined *joined)
 {
     struct worker *w = s->worker;
     uint64_t hash = registry_hash(&w->shop->route.registry, wish->name);
-    size_t most = w->shop->limits.subscriptions;
     if (subscribed(s, hash, wish->name, wish->is_pattern))
         return JOIN_ALREADY;
     if (!wish->is_pattern && catch_up_is_under_way(s, wish->name))
         return JOIN_UNDER_WAY;
-    if (most != 0 && s->subscriber.count + s->catching >= most)
+    if (!session_has_room(s, 0))
         return JOIN_TOO_MANY;
     return wish->is_pattern ? join_pattern(s, wish, hash) : join_topic(s, wish, hash, joined);
 }

@@ -390,11 +390,75 @@ static void events_wait_as_well(void **state)
             assert_int_equal(count_of(&c, "\"type\":\"ack_subscribe\""), 1);
             assert_int_equal(count_of(&c, "\"code\":\"unavailable\""), 1);
             assert_int_equal(rig_metric(&r, METRIC_sessions), 0);
+            assert_int_equal(rig_metric(&r, METRIC_closed_alone_total), 1);
         }
         client_drop(&r, &c);
         fake_close(&f);
         rig_close(&r);
     }
+}
+
+/* Seen to fail (they are asked for) without the look at the limit, at each of its three places. */
+static void what_there_is_no_room_for_is_not_asked_of_the_cluster(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fake f;
+    struct client c;
+    open_all(&r, &f, &c);
+    r.shop.limits.subscriptions = 3;
+    ask(&c, "a");
+    struct errand *a = fake_take(&f, ERRAND_FOLLOW, "a");
+    feed_text(c.session, "{\"type\":\"subscribe\",\"topics\":[\"b\",\"c\",\"d\"]}");
+    ask(&c, "e");
+    feed_text(c.session, "{\"type\":\"subscribe\",\"pattern\":\"p:*\"}");
+    ask(&c, "b");
+    ask(&c, "c");
+    struct errand *b = fake_take(&f, ERRAND_FOLLOW, "b");
+    struct errand *d = fake_take(&f, ERRAND_FOLLOW, "c");
+    fake_expect_nothing(&f);
+    fake_follow(&f, b, 0);
+    fake_follow(&f, d, 0);
+    fake_follow(&f, a, 0);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"a\"");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"too_many_subscriptions\"");
+    fake_follow(&f, fake_take(&f, ERRAND_FOLLOW, "e"), 0);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"e\"");
+    fake_return(&f, fake_take(&f, ERRAND_PATTERN, "p:*"), ERRAND_DONE);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"pattern\":\"p:*\"");
+    for (int i = 0; i < 2; i++)
+        client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"too_many_subscriptions\"");
+    ask(&c, "g");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"too_many_subscriptions\"");
+    feed_text(c.session, "{\"type\":\"subscribe\",\"pattern\":\"q:*\"}");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"too_many_subscriptions\"");
+    ask(&c, "a");
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\"");
+    fake_expect_nothing(&f);
+    close_all(&r, &f, &c);
+}
+
+/* Seen to fail (it is asked for) without the look at it. */
+static void what_may_not_be_watched_is_not_asked_of_the_cluster(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fake f;
+    struct client c;
+    struct rule rule = rig_keeps("t", 0);
+    rule.presence = false;
+    open_all(&r, &f, &c);
+    rig_use_rules(&r, &rule, 1);
+    rig_settle(&r);
+    ask(&c, "a");
+    struct errand *a = fake_take(&f, ERRAND_FOLLOW, "a");
+    feed_text(c.session, "{\"type\":\"subscribe\",\"topic\":\"t\",\"presence\":true}");
+    fake_expect_nothing(&f);
+    fake_follow(&f, a, 0);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"a\"");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"forbidden\"");
+    fake_expect_nothing(&f);
+    close_all(&r, &f, &c);
 }
 
 int main(void)
@@ -411,6 +475,8 @@ int main(void)
         cmocka_unit_test(pings_are_answered_behind_it),
         cmocka_unit_test(who_sends_too_much_meanwhile_is_not_read_from),
         cmocka_unit_test(events_wait_as_well),
+        cmocka_unit_test(what_there_is_no_room_for_is_not_asked_of_the_cluster),
+        cmocka_unit_test(what_may_not_be_watched_is_not_asked_of_the_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
