@@ -24,9 +24,17 @@ static void lost(struct errand *e)
     piece_free(LIST_ITEM(e, struct far_piece, errand));
 }
 
+void catch_up_drop_found(struct catch_up *c)
+{
+    c->session->worker->catching_found -= c->found.len;
+    buf_fini(&c->found);
+    c->found_count = 0;
+}
+
 void catch_up_take(struct catch_up *c, struct errand *e)
 {
-    buf_fini(&c->found);
+    catch_up_drop_found(c);
+    c->session->worker->catching_found += e->found.len;
     c->found = e->found;
     c->found_first = e->first;
     c->found_count = e->count;
@@ -41,6 +49,7 @@ static void done(struct errand *e)
     if (c) {
         bool good = e->outcome == ERRAND_DONE && e->epoch == c->epoch && e->count > 0;
         c->fetching = NULL;
+        c->session->fetching = false;
         c->gone = good ? e->first : UINT64_MAX;
         if (good)
             catch_up_take(c, e);
@@ -50,11 +59,12 @@ static void done(struct errand *e)
 
 void catch_up_forget_fetched(struct catch_up *c)
 {
-    if (c->fetching)
+    if (c->fetching) {
         c->fetching->catch_up = NULL;
+        c->session->fetching = false;
+    }
     c->fetching = NULL;
-    buf_fini(&c->found);
-    c->found_count = 0;
+    catch_up_drop_found(c);
 }
 
 bool catch_up_fetch(struct catch_up *c, uint64_t first)
@@ -65,6 +75,9 @@ bool catch_up_fetch(struct catch_up *c, uint64_t first)
     if (c->gone >= first || rule.rule->history.messages == 0 ||
         !route_is_far(&w->shop->route, rule.rule))
         return false;
+    c->wants = c->session->fetching;
+    if (c->wants)
+        return true;
     struct far_piece *piece = calloc(1, sizeof *piece + c->name_len);
     if (!piece)
         return false;
@@ -83,6 +96,7 @@ bool catch_up_fetch(struct catch_up *c, uint64_t first)
     e->bytes = CATCH_UP_PIECE;
     far_fetch_limits(e, rule);
     c->fetching = piece;
+    c->session->fetching = true;
     backplane_send(&w->shop->route, e);
     return true;
 }

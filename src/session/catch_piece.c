@@ -5,8 +5,9 @@
 #include "session/catch_up_state.h"
 #include "session/worker.h"
 
-/* PIECE: bytes of data given at once. PIECES: how many in one turn, to whomever. */
-enum { PIECE = CATCH_UP_PIECE, PIECES = 16 };
+/* PIECE: bytes of data given at once. PIECES: how many in one turn, to whomever. FOUND: bytes that
+ * are kept for those who do not take them now, all together; FOUND_PART: of the budget, at most. */
+enum { PIECE = CATCH_UP_PIECE, PIECES = 16, FOUND = 16 << 20, FOUND_PART = 16 };
 
 /* What the history does not have any more, up to and without `next`. */
 static void write_gap(struct buf *out, struct catch_up *c, uint64_t next)
@@ -71,6 +72,7 @@ static void send_found(struct catch_up *c)
     struct buf *out = piece_begin(c);
     struct buf found = c->found;
     const char *frame = found.data;
+    c->session->worker->catching_found -= found.len;
     c->found = (struct buf){0}; /* it may end with this */
     for (uint32_t i = 0; i < c->found_count; i++) {
         struct text data;
@@ -182,6 +184,12 @@ static bool give_piece(struct catch_up *c)
     return what != WAITS;
 }
 
+static bool has_found_too_much(const struct worker *w)
+{
+    size_t share = w->log.budget / FOUND_PART;
+    return w->catching_found > (share != 0 && share < FOUND ? share : FOUND);
+}
+
 bool worker_catch_up(struct worker *w)
 {
     bool more = false;
@@ -195,7 +203,9 @@ bool worker_catch_up(struct worker *w)
             return true; /* it comes first next time */
         list_remove(&c->node);
         list_append(&w->catching, &c->node);
-        if (!ready || c->fetching)
+        if (!ready && c->found_count > 0 && has_found_too_much(w))
+            catch_up_drop_found(c); /* it is fetched anew then */
+        if (!ready || c->fetching || (c->wants && s->fetching))
             continue;
         pieces--;
         more |= give_piece(c);

@@ -24,6 +24,7 @@ struct catch_up {
     uint64_t found_first;       /* and their offsets */
     uint32_t found_count;
     uint64_t gone; /* what is older is kept nowhere */
+    bool wants;    /* to fetch, when the session's other fetch is back */
     enum policy policy;
     bool watches;
     size_t name_len;
@@ -40,6 +41,9 @@ void catch_up_free(struct catch_up *c);
 
 /* catch_far.c: takes what an errand has found, to be given next. */
 void catch_up_take(struct catch_up *c, struct errand *e);
+
+/* catch_far.c: what was found is not kept: it has been given, or is fetched anew. */
+void catch_up_drop_found(struct catch_up *c);
 
 /* catch_far.c: nothing of what was or is being fetched is wanted any more. */
 void catch_up_forget_fetched(struct catch_up *c);

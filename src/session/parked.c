@@ -27,9 +27,11 @@ struct parked {
     uint32_t at;       /* the name that is being looked at, while it is done */
     uint8_t tries;     /* waits for its first name */
     bool looked;       /* what it wants has been asked for */
+    bool fetches;      /* of the past: one piece at a time, for the first command alone */
     bool again;        /* it has been begun, and so paid for */
     bool behind;       /* it waits for what the session has published */
     bool answer;       /* no command, but an answer that has to wait */
+    size_t found;      /* bytes that its errands have brought */
     size_t len;
     char text[];
 };
@@ -69,7 +71,11 @@ static void wait_done(struct errand *e)
         return;
     }
     struct session *s = p->session;
+    size_t found = e->found.len;
     wait->back = true;
+    p->found += found;
+    s->aside->parked_bytes += found;
+    s->worker->parked_bytes += found;
     s->aside->under_way--;
     if (--p->left == 0 && first_of(s->aside) == p)
         go_on(s);
@@ -102,6 +108,7 @@ static bool send_errand(struct parked *p, const struct command *c, struct text n
     else
         e->watches = c->presence && s->enveloped;
     list_append(&p->waits, &e->node);
+    p->fetches |= kind == ERRAND_FETCH;
     p->left++;
     s->aside->under_way++;
     s->aside->joining += wait->joins;
@@ -129,7 +136,8 @@ static void look_at_topics(struct parked *p, struct command *c, uint32_t from)
         if (i >= from && !topic_name_fault(name, w->shop->limits.topic_bytes) &&
             session_may(s, GRANT_SUBSCRIBE, rule.rule, name) &&
             (!c->presence || (rule.rule->presence && session_may_see(s))) &&
-            far_lacks(s, c, name, registry_hash(&w->shop->route.registry, name), rule, &kind))
+            far_lacks(s, c, name, registry_hash(&w->shop->route.registry, name), rule, &kind) &&
+            (kind != ERRAND_FETCH || (p == first_of(a) && !p->fetches)))
             send_errand(p, c, name, i, kind);
         more = c->topics.len > 0 && command_next_topic(&c->topics, &name);
     }
@@ -158,8 +166,8 @@ static void look(struct parked *p, uint32_t from)
     command_decode(&c, copy, p->len, s->enveloped ? 2 : 1);
     if (c.kind == COMMAND_SUBSCRIBE && c.pattern.len > 0 && from == 0)
         look_at_pattern(p, &c);
-    else if ((c.kind == COMMAND_SUBSCRIBE && c.pattern.len == 0) || c.kind == COMMAND_HISTORY)
-        look_at_topics(p, &c, from);
+    else if (c.kind == COMMAND_SUBSCRIBE && c.pattern.len == 0)
+        look_at_topics(p, &c, from); /* a history is paid for first, so its turn has to come */
     explicit_bzero(copy, p->len);
     free(copy);
 }
@@ -179,7 +187,7 @@ static void look_ahead(struct aside *a)
 
 static size_t size_of(const struct parked *p)
 {
-    return sizeof *p + p->len;
+    return sizeof *p + p->len + p->found;
 }
 
 static bool is_full(const struct session *s, size_t part)

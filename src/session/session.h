@@ -57,6 +57,7 @@ struct session {
     bool patient : 1;     /* closing, but for as long as it takes what is queued */
     bool enveloped : 1;   /* speaks level 2 */
     uint8_t refusal : 3;  /* enum connection_refusal, until the head is answered */
+    bool fetching : 1;    /* a piece of the past for a catch_up: one at a time */
     bool leaving : 1;     /* not read from: it ends when what it has sent is done and answered */
     bool heralded : 1;    /* a PROXY header has to come first */
     bool told : 1;        /* it is remembered who the client is */

@@ -164,6 +164,7 @@ struct worker {
     struct list insecure;      /* and those where it can begin */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
+    size_t catching_found; /* bytes that were fetched for them, and not given yet */
     struct list resumable; /* struct aside: whose commands need not wait any more, */
     size_t parked_bytes;   /* and what all that wait take */
     struct list waiting;   /* struct waiting: questions that are not answered yet */

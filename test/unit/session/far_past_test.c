@@ -354,6 +354,161 @@ static void history_that_cannot_be_asked_for_is_unavailable(void **state)
     rig_close(&r);
 }
 
+/* --- one at a time ---------------------------------------------------------------------------- */
+
+/* As they are taken, for nothing else may be asked for meanwhile. */
+static struct errand *take_only(struct fake *f, const char *name)
+{
+    struct errand *e = fake_take(f, ERRAND_FETCH, name);
+    fake_expect_nothing(f);
+    return e;
+}
+
+/* Or one session has Redis fetch hundreds of them, whether or not it can be afforded. Seen to fail
+ * where what is behind is fetched meanwhile. */
+static void histories_are_fetched_one_after_the_other(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fake f;
+    struct client c;
+    struct buf b = {0};
+    open_all(&r, &f, &c, 20);
+    for (int i = 0; i < 3; i++)
+        add_text(&b, "{\"type\":\"history\",\"topic\":\"t\",\"limit\":5}");
+    feed(c.session, &b);
+    for (int i = 0; i < 3; i++) {
+        struct errand *e = take_only(&f, "t");
+        fake_find(&f, e, 1, 20, 20, 1);
+        client_expect(&r, &c, "{\"type\":\"history\"");
+    }
+    fake_expect_nothing(&f);
+    assert_int_equal(r.shop.workers[0].parked_bytes, 0);
+    close_all(&r, &f, &c);
+}
+
+/* Seen to fail where the worker's limit is not asked before. */
+static void a_history_that_cannot_be_afforded_is_not_fetched(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fake f;
+    struct client c;
+    struct buf b = {0};
+    open_all(&r, &f, &c, 20);
+    for (int i = 0; i < 2; i++)
+        add_text(&b, "{\"type\":\"history\",\"topic\":\"t\",\"limit\":5}");
+    feed(c.session, &b);
+    struct errand *e = take_only(&f, "t");
+    r.shop.workers[0].listing = INT64_MIN / 2; /* others have listed so much */
+    fake_find(&f, e, 1, 20, 20, 1);
+    client_expect(&r, &c, "{\"type\":\"history\"");
+    client_expect(&r, &c, "{\"type\":\"error\",\"code\":\"rate_limited\"");
+    fake_expect_nothing(&f);
+    r.shop.workers[0].listing = 0;
+    close_all(&r, &f, &c);
+}
+
+static void make_live(struct fake *f, const char *topic, uint64_t offset)
+{
+    struct route *route = &f->rig->shop.route;
+    assert_true(route_follow(route, rig_rule(f->rig, topic),
+        registry_hash(&route->registry, text_of(topic)), text_of(topic), FAKE_EPOCH, offset));
+}
+
+/* Topics a, b and c, which are live since offset 20; and all that they keep is wanted of them. */
+static void ask_for_three(struct rig *r, struct fake *f, struct client *c)
+{
+    struct rule rules[3] = {rig_keeps("a", 1000), rig_keeps("b", 1000), rig_keeps("c", 1000)};
+    rig_open(r, 1, rig_limits());
+    rig_use_rules(r, rules, 3);
+    fake_open(f, r);
+    client_open2(r, 0, c, 0);
+    rig_settle(r);
+    make_live(f, "a", 20);
+    make_live(f, "b", 20);
+    make_live(f, "c", 20);
+    feed_text(c->session, "{\"type\":\"subscribe\",\"topics\":[\"a\",\"b\",\"c\"],\"replay\":20}");
+}
+
+static void expect_of(struct rig *r, struct client *c, const char *topic, int first, int last)
+{
+    for (int n = first; n <= last; n++) {
+        char start[96];
+        snprintf(
+            start, sizeof start, "{\"type\":\"message\",\"topic\":\"%s\",\"data\":%d,", topic, n);
+        client_expect(r, c, start);
+    }
+}
+
+/* Seen to fail where each of the names is asked for at once, and where each that catches up fetches
+ * whatever the session's others do. */
+static void a_session_fetches_for_one_of_its_topics_at_a_time(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c"};
+    struct rig r;
+    struct fake f;
+    struct client c;
+    ask_for_three(&r, &f, &c);
+    fake_find(&f, take_only(&f, "a"), 1, 5, 20, 1);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"a\"");
+    expect_of(&r, &c, "a", 1, 5);
+    /* The next command's first piece, and the rest of a. */
+    struct errand *first = fake_take(&f, ERRAND_FETCH, "b");
+    struct errand *rest = take_only(&f, "a");
+    fake_find(&f, first, 1, 5, 20, 1);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"b\"");
+    expect_of(&r, &c, "b", 1, 5);
+    fake_find(&f, take_only(&f, "c"), 1, 5, 20, 1);
+    client_expect(&r, &c, "{\"type\":\"ack_subscribe\",\"topic\":\"c\"");
+    expect_of(&r, &c, "c", 1, 5);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rest->from, 6);
+        assert_true(text_equal(rest->name, text_of(names[i])));
+        fake_expect_nothing(&f);
+        fake_find(&f, rest, 1, 20, 20, 1);
+        expect_of(&r, &c, names[i], 6, 20);
+        rest = i < 2 ? fake_take(&f, ERRAND_FETCH, names[i + 1]) : NULL;
+    }
+    fake_expect_nothing(&f);
+    assert_int_equal(c.session->subscriber.count, 3);
+    assert_false(c.session->fetching);
+    assert_int_equal(r.shop.workers[0].catching_found, 0);
+    close_all(&r, &f, &c);
+}
+
+/* Seen to fail where all that was found is held until it is read. */
+static void what_was_fetched_for_who_does_not_read_is_let_go_of_and_fetched_anew(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct fake f;
+    struct client c;
+    open_all(&r, &f, &c, 20);
+    struct worker *w = &r.shop.workers[0];
+    ask(&c, ",\"replay\":20");
+    fake_find(&f, fake_take(&f, ERRAND_FETCH, "t"), 1, 5, 20, 1);
+    expect_ack(&r, &c, "\"offset\":20}");
+    expect(&r, &c, 1, 5);
+    struct errand *e = fake_take(&f, ERRAND_FETCH, "t");
+    c.session->blocked = true;
+    fake_find(&f, e, 1, 10, 20, 1);
+    rig_settle(&r);
+    assert_true(w->catching_found > 0); /* there is room for it */
+    w->catching_found += 64 << 20;      /* of others */
+    rig_settle(&r);
+    w->catching_found -= 64 << 20;
+    assert_int_equal(w->catching_found, 0);
+    c.session->blocked = false;
+    e = fake_take(&f, ERRAND_FETCH, "t");
+    assert_int_equal(e->from, 6);
+    fake_find(&f, e, 1, 20, 20, 1);
+    expect(&r, &c, 6, 20);
+    assert_int_equal(w->catching_found, 0);
+    close_all(&r, &f, &c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +522,10 @@ int main(void)
         cmocka_unit_test(a_session_may_end_while_a_piece_is_fetched),
         cmocka_unit_test(history_is_fetched_where_not_enough_is_kept_here),
         cmocka_unit_test(history_that_cannot_be_asked_for_is_unavailable),
+        cmocka_unit_test(histories_are_fetched_one_after_the_other),
+        cmocka_unit_test(a_history_that_cannot_be_afforded_is_not_fetched),
+        cmocka_unit_test(a_session_fetches_for_one_of_its_topics_at_a_time),
+        cmocka_unit_test(what_was_fetched_for_who_does_not_read_is_let_go_of_and_fetched_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
