@@ -82,7 +82,8 @@ def test_another_epoch_is_not_recovered(start_nodes, redis):
     nodes = start_nodes(2, redis, rules=DEEP)
     epoch = fill(nodes[0], "h:t", range(1, 11))
     client = nodes[1].client2()
-    for wrong in (since("0" * 16, 5), since("x", 5), since(epoch[:-1], 5), since(epoch, 11)):
+    for wrong in (since("0" * 16, 5), since("x", 5), since(epoch[:-1], 5), since(epoch, 11),
+                  since(epoch, 999_999_999_999_999_998), since(epoch, 2**63 - 1)):
         got = client.subscribe("h:t", since=wrong)
         assert (got["recovered"], got["offset"], got["epoch"]) == (False, 10, epoch)
         client.unsubscribe("h:t")
