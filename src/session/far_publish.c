@@ -43,6 +43,8 @@ static void done(struct errand *e)
         result.subscribers--;
     if (s && (result.failed || acks.len > 0))
         session_answer_published(s, e->name, p->count, &result, acks);
+    if (s)
+        session_tidy_aside(s);
     free(p);
 }
 

@@ -94,16 +94,36 @@ size_t worker_tell_gap(struct worker *w, const struct message *m, bool *told)
 
 /* --- of patterns ------------------------------------------------------------------------------ */
 
+/* What was logged from `start` on, to so many places. */
+static void give_all(struct worker *w, const struct place *places, uint32_t count, uint64_t start)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct session *s = session_of(places[i].subscriber);
+        if (!outbox_add(&w->log, &s->out, start, w->log.end))
+            s->unremembered = true;
+        worker_touch(w, s);
+    }
+}
+
+/* Logged once for all, so that what many subscribe costs a span each. */
 static void tell(struct worker *w, struct local_topic *local)
 {
     struct place *places = local_places(local);
+    uint32_t events = (uint32_t)local->events;
+    uint64_t start = w->log.end;
     buf_clear(&w->scratch);
     reply2_gap_pattern(&w->scratch, pattern_text(&w->shop->route.patterns, local->pattern));
-    if (w->scratch.failed)
+    const struct buf *event = events > 0 ? sse_events(w, buf_text(&w->scratch), 0) : &w->scratch;
+    if (w->scratch.failed || event->failed)
         die("no memory to tell of a gap"); /* it must not be lost in silence */
-    for (uint32_t i = 0; i < local->count; i++) {
-        struct session *s = session_of(places[i].subscriber);
-        session_send(s, buf_text(&w->scratch));
+    if (events > 0) {
+        log_append(&w->log, event->data, event->len);
+        give_all(w, places + local->plain, events, start);
+        start = w->log.end;
+    }
+    if (local->count > local->plain + events) {
+        log_append(&w->log, w->scratch.data, w->scratch.len);
+        give_all(w, places + local->plain + events, local->count - local->plain - events, start);
     }
 }
 

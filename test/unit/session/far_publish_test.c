@@ -41,6 +41,7 @@ static void the_ack_comes_behind_the_own_delivery(void **state)
     client_expect_just(&r, &c, "{\"type\":\"message\",\"topic\":\"t\",\"data\":1,\"offset\":1}");
     client_expect_just(&r, &c,
         "{\"type\":\"ack_publish\",\"topic\":\"t\",\"offset\":1,\"subscribers\":5,\"id\":7}");
+    assert_null(c.session->aside);
     client_drop(&r, &c);
     fake_close(&f);
     rig_close(&r);
