@@ -118,9 +118,10 @@ HERMES_API int hermes_publish(
  * -1 for a name that is not there. */
 HERMES_API int64_t hermes_metric(struct hermes *h, const char *name);
 
-/* Starts a graceful end: new handshakes are refused; after WS_DRAIN_DELAY_SECONDS clients are closed
- * with 1012, one after the other over WS_DRAIN_SECONDS, behind what is queued for them. Until the
- * last one is gone there may be published. Returns at once; harmless when called again. */
+/* Starts a graceful end: new handshakes are refused; after WS_DRAIN_DELAY_SECONDS clients are
+ * closed with 1012, one after the other over WS_DRAIN_SECONDS, behind what is queued for them.
+ * Until the last one is gone there may be published. Returns at once; harmless when called again.
+ */
 HERMES_API void hermes_drain(struct hermes *h);
 
 /* Asks for `draining(user)` to be called once, when a graceful end begins, whoever asked for it: on

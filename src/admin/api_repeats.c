@@ -51,8 +51,7 @@ const struct repeat *repeats_find(struct repeats *r, struct text key, uint64_t n
 
 struct repeat *repeats_pending(struct repeats *r, struct text key)
 {
-    struct repeat *repeat =
-        map_find(&r->map, hash_bytes(r->key, key.at, key.len), is_of_key, &key);
+    struct repeat *repeat = map_find(&r->map, hash_bytes(r->key, key.at, key.len), is_of_key, &key);
     return repeat && repeat->pending ? repeat : NULL;
 }
 

@@ -86,7 +86,7 @@ struct piece_limits {
     size_t around; /* what a message takes besides its data */
 };
 struct route_piece {
-    bool last;       /* no more than a piece: the worker's mail has been taken as by a subscribe */
+    bool last; /* no more than a piece: the worker's mail has been taken as by a subscribe */
     uint64_t epoch;
     uint64_t offset; /* of the newest message */
     struct history_view view;

@@ -10,7 +10,8 @@ enum {
 /* Whether nobody subscribes by name and nothing is kept. */
 static bool is_transient(const struct registry_topic *topic)
 {
-    return topic->subscribers == 0 && !topic->live && (!topic->kept || topic->kept->history.count == 0);
+    return topic->subscribers == 0 && !topic->live &&
+           (!topic->kept || topic->kept->history.count == 0);
 }
 
 void sweep_transients(struct registry *r, struct stripe *stripe, unsigned most, uint32_t quiet)

@@ -608,8 +608,9 @@ void follow_fini(struct cluster *c)
 {
     for (unsigned i = 0; i < c->shard_count; i++) {
         struct shard *s = &c->shards[i];
-        while (!list_empty(&s->topics)) {
-            struct followed *f = LIST_ITEM(s->topics.next, struct followed, node);
+        for (struct list *at = s->topics.next, *next; at != &s->topics; at = next) {
+            struct followed *f = LIST_ITEM(at, struct followed, node);
+            next = at->next;
             if (f->live)
                 route_unfollow(c->route, f->hash, followed_name(f), true);
             followed_free(c, f);

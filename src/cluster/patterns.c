@@ -219,10 +219,11 @@ void pattern_channels_tick(struct cluster *c)
 
 void pattern_channels_fini(struct shard *s)
 {
-    while (!list_empty(&s->patterns)) {
-        struct pattern_channel *p = LIST_ITEM(s->patterns.next, struct pattern_channel, node);
+    for (struct list *at = s->patterns.next, *next; at != &s->patterns; at = next) {
+        struct pattern_channel *p = LIST_ITEM(at, struct pattern_channel, node);
+        next = at->next;
         answer(s, p, false);
-        list_remove(&p->node);
         free(p);
     }
+    list_init(&s->patterns);
 }

@@ -34,8 +34,8 @@ enum mail_kind {
     MAIL_INQUIRY,    /* to a worker: item is a question of the admin listener's; back to that */
     MAIL_ALIVE,      /* to a worker: a number that it is to remember, to show that it goes round */
     MAIL_MISSED,     /* to a worker: messages that patterns match may have been missed */
-    MAIL_ERRAND,     /* to the cluster thread: item is an errand of another thread's; back to that */
-    MAIL_DRAIN,      /* to the acceptor, the workers, the admin listener: end gracefully */
+    MAIL_ERRAND, /* to the cluster thread: item is an errand of another thread's; back to that */
+    MAIL_DRAIN,  /* to the acceptor, the workers, the admin listener: end gracefully */
 };
 
 struct mail {

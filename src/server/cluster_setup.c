@@ -25,7 +25,8 @@ int hermes_open_cluster(struct hermes *h, void (*ended)(void *user))
     if (cluster_open(c, &settings, error, sizeof error) != 0) {
         free(c);
         snprintf(h->error, sizeof h->error,
-            "WS_REDIS_URL: %s: give redis://[user:password@]host[:port][/db], or rediss:// for TLS; "
+            "WS_REDIS_URL: %s: give redis://[user:password@]host[:port][/db], or rediss:// for "
+            "TLS; "
             "several with commas between",
             error);
         return HERMES_INVALID;

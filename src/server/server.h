@@ -76,8 +76,8 @@ void hermes_log_admin(struct hermes *h);
 /* admin_port.c: reads the token's file anew, if there is one; logs what came of it. */
 int hermes_reload_admin(struct hermes *h);
 
-/* cluster_setup.c: opens the cluster thread, where there is a cluster. HERMES_OK, or another and the
- * fault in h->error. `ended` as of the other threads. */
+/* cluster_setup.c: opens the cluster thread, where there is a cluster. HERMES_OK, or another and
+ * the fault in h->error. `ended` as of the other threads. */
 int hermes_open_cluster(struct hermes *h, void (*ended)(void *user));
 void hermes_free_cluster(struct hermes *h);
 

@@ -35,7 +35,7 @@ struct fake_redis {
     unsigned writes;  /* reads of ours that brought something */
 
     const char *password; /* has to be given; NULL: none */
-    const char *info; /* its answer to INFO; NULL: one without a run_id */
+    const char *info;     /* its answer to INFO; NULL: one without a run_id */
     const char *role;
     unsigned loading;    /* so many pings more are told that it is */
     unsigned lost;       /* so many EVALSHAs more do not find their script */
