@@ -100,7 +100,7 @@ static void one_server_that_is_away_takes_its_own_topics_only(void **state)
 {
     struct site *s = open_on_both();
     const char *names[2] = {NULL, NULL};
-    static char name[100][8];
+    static char name[100][12];
     struct registry_topic *topics[2];
     struct sent w;
     (void)state;

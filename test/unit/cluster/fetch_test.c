@@ -235,6 +235,8 @@ static void what_is_asked_for_by_those_that_wait_is_bounded(void **state)
     redis_link_pause(s->cluster.shards[0].commands, false);
     for (int i = 0; i < MANY; i++)
         site_wait(s, &many[i], i < 2 * AT_ONCE ? ERRAND_DONE : ERRAND_UNAVAILABLE);
+    for (int i = 0; i < MANY; i++)
+        buf_fini(&many[i].errand.found);
     site_close(s);
 }
 

@@ -81,7 +81,7 @@ static void a_thousand_topics_take_a_few_commands(void **state)
 {
     enum { MANY = 1000 };
     static struct sent sent[MANY];
-    static char names[MANY][12];
+    static char names[MANY][16];
     struct site *s = open_site();
     (void)state;
     hand_do(hand, "CONFIG RESETSTAT");
@@ -299,7 +299,7 @@ static void what_is_no_message_is_no_end(void **state)
 static void positions_wait_for_a_link_that_is_behind(void **state)
 {
     enum { MANY = 60000 };
-    static char names[MANY][12];
+    static char names[MANY][16];
     static struct sent sent[MANY];
     static struct registry_topic *topics[MANY];
     struct site *s = open_site();
