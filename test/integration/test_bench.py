@@ -655,11 +655,16 @@ def test_storm_sees_who_is_not_let_in_again(bench):
 def test_slow_subscribers_are_closed_and_that_is_no_fault(bench, start_server):
     """By a window, so that the others are never as far behind as that, however slow the machine."""
     server = start_server(workers=1, max_backlog_bytes="3m")
-    done = bench(server.url, "slow", "--subscribers", 4, "--stalled", 0.5, "--payload", "512k", "--window", 2,
-                 "--seconds", 2, "--warmup", 0, "--pid", server.pid)
-    faults(done)
-    assert any("2 subscribers did not read" in note and "2 of them had been closed" in note
-               for note in done.report["notes"])
+
+    def all_closed(seconds):
+        done = bench(server.url, "slow", "--subscribers", 4, "--stalled", 0.5, "--payload", "512k", "--window", 2,
+                     "--seconds", seconds, "--warmup", 0, "--pid", server.pid)
+        faults(done)
+        return any("2 subscribers did not read" in note and "2 of them had been closed" in note
+                   for note in done.report["notes"])
+
+    # In that time there must be more than the system's buffers and the backlog hold.
+    assert any(all_closed(seconds) for seconds in (2, 8, 32))
 
 
 def test_subscribers_that_were_slow_for_a_moment_get_all_of_it(bench, server):
