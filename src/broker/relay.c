@@ -160,16 +160,17 @@ void route_renumber(
     search_end(&s);
 }
 
-void route_tell(struct route *r, uint64_t hash, struct text topic, struct message *m)
+bool route_tell(struct route *r, uint64_t hash, struct text topic, struct message *m)
 {
     struct post_workers asleep = {{0}};
     struct search s = {.route = r, .rule = {&rule_default, 0}, .hash = hash, .name = topic};
     if (!search_begin(&s))
-        return;
+        return false;
     if (s.topic)
         search_keep(&s);
     post_address(&s, m);
     post_all(&s, m, &asleep);
     search_end(&s);
     post_wake(r, &asleep);
+    return true;
 }

@@ -52,8 +52,8 @@ bool route_place(struct route *r, uint64_t hash, struct text topic, struct relay
 void route_renumber(
     struct route *r, uint64_t hash, struct text topic, uint64_t epoch, uint64_t offset);
 
-/* Posts a notice (a message with a `count` of 0 and an `event`) to all subscribers of a topic, or
- * of every pattern that anybody here subscribes to and `choose` says yes to. Takes no reference. */
-void route_tell(struct route *r, uint64_t hash, struct text topic, struct message *m);
+/* Posts a notice (a message with a `count` of 0 and an `event`) to all subscribers of a topic, and
+ * of every pattern that matches it. Takes no reference. False when there is no memory. */
+bool route_tell(struct route *r, uint64_t hash, struct text topic, struct message *m);
 
 #endif

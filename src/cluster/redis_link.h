@@ -84,7 +84,8 @@ typedef void (*redis_answer)(const struct resp *answer, void *user);
 /* A command in pieces: redis_begin says of how many arguments (the command's name is one) it will
  * be, redis_arg gives each of them, redis_send ends it. For a subscribing link `answered` is NULL.
  * Nothing is written before the loop's next turn, or redis_link_flush. False from redis_send: the
- * link is not up or has no memory; `answered` is then not called. */
+ * link is not up or has no memory; `answered` is then not called. A subscribing link that has no
+ * memory breaks. */
 void redis_begin(struct redis_link *l, unsigned arguments);
 void redis_arg(struct redis_link *l, struct text argument);
 void redis_arg_number(struct redis_link *l, uint64_t number);

@@ -85,8 +85,10 @@ bool redis_send(struct redis_link *l, redis_answer answered, void *user)
         return false;
     }
     if (l->set.subscribes) {
-        if (!resp_out_end(&l->out))
+        if (!resp_out_end(&l->out)) { /* nobody would be told that it did not subscribe */
+            redis_link_fail(l, "out of memory", TEXT(""));
             return false;
+        }
         if (!redis_link_awaits(l))
             l->ticks = 0;
         l->unconfirmed += l->arguments - 1;

@@ -65,12 +65,14 @@ static uint64_t next_held(const struct followed *f, uint64_t epoch, uint64_t off
 
 /* --- telling of what is missing --------------------------------------------------------------- */
 
-/* `epoch` 0: it is still the same one. `to` less than `from`: nothing is known to be missing. */
-static void tell_gap(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
+/* `epoch` 0: it is still the same one. `to` less than `from`: nothing is known to be missing. False
+ * when there is no memory. */
+static bool tell_gap(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
 {
     struct cluster *c = f->shard->cluster;
     struct buf topic = {0};
     struct buf frame = {0};
+    bool told = false;
     json_string_append(&topic, followed_name(f));
     if (epoch)
         reply2_gap_anew(&frame, buf_text(&topic), epoch, from, to);
@@ -82,13 +84,14 @@ static void tell_gap(struct followed *f, uint64_t epoch, uint64_t from, uint64_t
         m->len = (uint32_t)frame.len;
         m->event = EVENT_GAP;
         m->lost = to >= from;
-        route_tell(c->route, f->hash, followed_name(f), m);
+        told = route_tell(c->route, f->hash, followed_name(f), m);
         message_drop(m);
     }
-    if (to >= from)
+    if (told && to >= from)
         metric_add(&c->metrics, METRIC_cluster_missed_total, (int64_t)(to - from + 1));
     buf_fini(&topic);
     buf_fini(&frame);
+    return told;
 }
 
 /* --- fetching what was missed ----------------------------------------------------------------- */
@@ -122,11 +125,15 @@ static bool fetch(struct followed *f, uint64_t from, uint64_t to)
     return false;
 }
 
-/* Gives up what cannot be had. */
-static void skip(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
+/* Gives up what cannot be had. False when there is no memory to say so: then it begins again. */
+static bool skip(struct followed *f, uint64_t epoch, uint64_t from, uint64_t to)
 {
-    tell_gap(f, 0, from, to);
+    if (!tell_gap(f, 0, from, to)) {
+        followed_ask(f);
+        return false;
+    }
     route_renumber(f->shard->cluster->route, f->hash, followed_name(f), epoch, to);
+    return true;
 }
 
 /* Up to where messages are missing: up to f->offset, or to where they are held. */
@@ -147,7 +154,8 @@ static void fill(struct followed *f)
     if (to > place.offset) {
         if (fetch(f, place.offset + 1, to))
             return;
-        skip(f, place.epoch, place.offset + 1, to);
+        if (!skip(f, place.epoch, place.offset + 1, to))
+            return;
     }
     followed_go_live(f);
 }
@@ -195,15 +203,15 @@ static void fetched(const struct resp *answer, void *user)
     }
     uint64_t to = missing_to(f, &place);
     if (got.failed || got.count == 0 || got.first > to) {
-        if (to > place.offset)
-            skip(f, place.epoch, place.offset + 1, to);
-        followed_go_live(f);
+        if (to <= place.offset || skip(f, place.epoch, place.offset + 1, to))
+            followed_go_live(f);
         return;
     }
-    if (got.first > place.offset + 1)
-        skip(f, place.epoch, place.offset + 1, got.first - 1);
-    if (!give(f, &got))
-        skip(f, place.epoch, got.first, got.first + got.count - 1);
+    if (got.first > place.offset + 1 && !skip(f, place.epoch, place.offset + 1, got.first - 1))
+        return;
+    uint64_t last = got.first + got.count - 1;
+    if (!give(f, &got) && !skip(f, place.epoch, got.first, last < to ? last : to))
+        return;
     fill(f);
 }
 
@@ -345,7 +353,10 @@ void followed_settle(struct followed *f)
         uint64_t to = held && held - 1 < f->offset ? held - 1 : f->offset;
         LOG_LIMITED(c->settings.logger, LIMIT_CLUSTER, LOG_WARN, "a topic's offsets start anew",
             LOG_TEXT("topic", followed_name(f)), LOG_NUMBER("offset", f->offset));
-        tell_gap(f, f->epoch, 1, kept ? 0 : to);
+        if (!tell_gap(f, f->epoch, 1, kept ? 0 : to)) {
+            followed_ask(f);
+            return;
+        }
         route_renumber(c->route, f->hash, followed_name(f), f->epoch, kept ? 0 : to);
     }
     fill(f);
