@@ -165,7 +165,7 @@ static void a_pattern_may_be_as_long_as_a_topic(void **state)
 #define MATCH_WANTED "give a topic or a pattern, such as \"stock:*\" or \"sensor:>\""
 #define ALL_KEYS                                                                                   \
     "there is no such key: give match, history, history_seconds, history_bytes, retain, presence," \
-    " publish, subscribe, policy, max_bytes"
+    " local, publish, subscribe, policy, max_bytes"
 
 static void assert_refused(const char *json, const char *text)
 {
