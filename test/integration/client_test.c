@@ -337,7 +337,7 @@ static void a_client_comes_back_to_a_broker_that_was_restarted(void **state)
     snprintf(port, sizeof port, "%d", hermes_port(p->hermes));
     hermes_drain(p->hermes);
     wait_until(p, &g.closed);
-    assert_int_equal(g.why.code, HERMES_CLOSE_GOING_AWAY);
+    assert_int_equal(g.why.code, HERMES_CLOSE_RESTART);
     assert_true(g.why.will_retry);
     hermes_free(p->hermes);
     publish(&g, "a", "0");
