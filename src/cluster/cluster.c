@@ -14,15 +14,7 @@
 #include "net/tls_files.h"
 #include "session/inquiry.h"
 
-/* SILENCE_MS: after which a server that owes an answer is taken for gone. UNSENT, ANSWERS: of one
- * link, past which publishes wait. LOOK_MS: between two looks whether crowded workers have room. */
-enum {
-    SILENCE_MS = 4000,
-    UNSENT = 4 << 20,
-    ANSWERS = 20000,
-    TICK_MS = 100,
-    LOOK_MS = 2,
-};
+enum { TICK_MS = 100 };
 
 /* --- what the parts need ---------------------------------------------------------------------- */
 
@@ -66,152 +58,6 @@ void cluster_return(struct cluster *c, struct errand *e, enum errand_outcome out
     mailbox_done(&c->box, e->weight);
     backplane_return(e, (published && !e->counted) || e->kind == ERRAND_EVENT);
 }
-
-/* --- the links -------------------------------------------------------------------------------- */
-
-static void read_from_all(struct cluster *c, bool yes)
-{
-    for (unsigned i = 0; i < c->shard_count; i++)
-        redis_link_pause(c->shards[i].subscriber, !yes);
-}
-
-static bool workers_have_room(const struct cluster *c)
-{
-    for (unsigned i = 0; i < c->settings.shop->count; i++)
-        if (mailbox_crowded(c->route->boxes[i], c->route->crowded / 2))
-            return false;
-    return true;
-}
-
-static void look_for_room(uv_timer_t *timer)
-{
-    struct cluster *c = timer->data;
-    if (!workers_have_room(c))
-        return;
-    uv_timer_stop(timer);
-    c->crowded = false;
-    read_from_all(c, true);
-}
-
-void cluster_crowded(struct cluster *c, int worker)
-{
-    (void)worker;
-    if (c->crowded || c->closing)
-        return;
-    c->crowded = true;
-    read_from_all(c, false);
-    uv_timer_start(&c->let_go, look_for_room, LOOK_MS, LOOK_MS);
-}
-
-/* There may be several servers behind a name, or another one than before. */
-static void part_strangers(struct shard *s)
-{
-    if (text_equal(redis_link_run(s->commands), redis_link_run(s->subscriber)))
-        return;
-    redis_link_break(s->commands, "the other connection is to another server");
-    redis_link_break(s->subscriber, "the other connection is to another server");
-}
-
-/* What others are told by: readyz, the metrics. */
-static void note_up(struct shard *s)
-{
-    struct cluster *c = s->cluster;
-    if (redis_link_is_up(s->commands) && redis_link_is_up(s->subscriber))
-        part_strangers(s);
-    bool up = redis_link_is_up(s->commands) && redis_link_is_up(s->subscriber);
-    if (up == s->up)
-        return;
-    s->up = up;
-    c->up += up ? 1 : (unsigned)-1;
-    metric_set(&c->metrics, METRIC_cluster_servers_up, c->up);
-    atomic_store_explicit(&c->settings.shop->away, c->up < c->shard_count, memory_order_relaxed);
-}
-
-static void commands_up(struct redis_link *l, void *user)
-{
-    struct shard *s = user;
-    (void)l;
-    note_up(s);
-    if (s->index == 0 && s->up)
-        nodes_up(&s->cluster->nodes);
-}
-
-static void commands_down(struct redis_link *l, const char *reason, void *user)
-{
-    struct shard *s = user;
-    (void)l;
-    (void)reason;
-    note_up(s);
-    cluster_publish_fail_waiting(s);
-    follow_lost(s);
-    /* Both have to be to one server: there may be another behind the name by now. */
-    redis_link_break(s->subscriber, "the other connection was lost");
-    metric_add(&s->cluster->metrics, METRIC_cluster_breaks_total, 1);
-}
-
-static void commands_settled(struct redis_link *l, void *user)
-{
-    (void)l;
-    cluster_publish_waiting(user);
-}
-
-/* Where questions and answers of the brokers come. */
-static void listen_to_brokers(struct shard *s)
-{
-    struct redis_link *l = s->subscriber;
-    struct node_text node = node_text(s->cluster->node);
-    redis_begin(l, 3);
-    redis_arg(l, TEXT("SUBSCRIBE"));
-    redis_arg(l, TEXT(ASK_CHANNEL_ALL));
-    cluster_arg(l, TEXT(ASK_CHANNEL_NODE), (struct text){node.digits, sizeof node.digits});
-    redis_send(l, NULL, NULL);
-}
-
-static void subscriber_up(struct redis_link *l, void *user)
-{
-    struct shard *s = user;
-    (void)l;
-    note_up(s);
-    if (s->index == 0)
-        listen_to_brokers(s);
-    if (s->index == 0 && s->up)
-        nodes_up(&s->cluster->nodes);
-    follow_up(s);
-}
-
-static void subscriber_down(struct redis_link *l, const char *reason, void *user)
-{
-    struct shard *s = user;
-    (void)l;
-    (void)reason;
-    note_up(s);
-    follow_down(s);
-    metric_add(&s->cluster->metrics, METRIC_cluster_breaks_total, 1);
-}
-
-static void message_came(struct redis_link *l, struct text channel, struct text payload, void *user)
-{
-    static const char brokers[] = "hermes:c:";
-    struct shard *s = user;
-    (void)l;
-    if (channel.len > sizeof brokers - 1 && memcmp(channel.at, brokers, sizeof brokers - 1) == 0)
-        ask_message(&s->cluster->ask, payload);
-    else
-        follow_message(s, channel, payload);
-}
-
-static void subscribed(struct redis_link *l, struct text channel, bool yes, void *user)
-{
-    (void)l;
-    follow_confirmed(user, channel, yes);
-}
-
-static const struct redis_link_events command_events = {
-    .up = commands_up, .down = commands_down, .settled = commands_settled};
-static const struct redis_link_events subscriber_events = {.up = subscriber_up,
-    .down = subscriber_down,
-    .message = message_came,
-    .subscribed = subscribed};
 
 /* --- the round of the loop -------------------------------------------------------------------- */
 
@@ -412,43 +258,6 @@ static void free_settings(struct cluster *c)
     free(c->shards);
 }
 
-static struct redis_link *open_link(struct shard *s, bool subscribes)
-{
-    struct cluster *c = s->cluster;
-    struct redis_link_settings settings = {
-        .url = &c->urls[s->index],
-        .trust = c->trust,
-        .subscribes = subscribes,
-        .silence_ms = SILENCE_MS,
-        .most_unsent = 2 * (UNSENT + 2 * c->settings.shop->limits.message_bytes),
-        .most_waiting = (size_t)2 * ANSWERS,
-        .scripts = subscribes ? NULL : cluster_scripts,
-        .events = subscribes ? &subscriber_events : &command_events,
-        .logger = c->settings.logger,
-        .user = s,
-    };
-    return redis_link_new(&c->loop, &settings);
-}
-
-static bool open_links(struct cluster *c)
-{
-    bool good = true;
-    for (unsigned i = 0; i < c->shard_count; i++) {
-        struct shard *s = &c->shards[i];
-        s->cluster = c;
-        s->index = i;
-        list_init(&s->topics);
-        list_init(&s->wanting);
-        list_init(&s->asking);
-        list_init(&s->settling);
-        list_init(&s->patterns);
-        s->commands = open_link(s, false);
-        s->subscriber = open_link(s, true);
-        good &= s->commands && s->subscriber;
-    }
-    return good;
-}
-
 static void node_changed(uint64_t node, bool here, void *user)
 {
     struct cluster *c = user;
@@ -505,7 +314,7 @@ int cluster_open(
     uv_timer_init(&c->loop, &c->tick);
     uv_timer_init(&c->loop, &c->let_go);
     c->turn.data = c->tick.data = c->let_go.data = c;
-    if (!open_links(c))
+    if (!shards_open(c))
         die("no memory for the connections to Redis");
     open_parts(c);
     take_rules(c);

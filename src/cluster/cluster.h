@@ -166,8 +166,11 @@ static inline void cluster_arg(struct redis_link *l, struct text prefix, struct 
     redis_arg_piece(l, name);
 }
 
-/* A message came that is for workers: it waits until the slowest of them has room. */
+/* shards.c: a worker lags behind: nothing is read from Redis until it has caught up. */
 void cluster_crowded(struct cluster *c, int worker);
+
+/* shards.c: begins to connect to all servers. False when there is no memory. */
+bool shards_open(struct cluster *c);
 
 /* publish.c */
 void cluster_publish(struct cluster *c, struct errand *e);

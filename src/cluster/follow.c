@@ -10,11 +10,10 @@
 #include "cluster/people.h"
 #include "cluster/scripts.h"
 
-/* CHANNELS: in one SUBSCRIBE; KEYS: in one question; QUESTIONS: at once of one server, for each
- * topic in them may have its channel confirmed once more. LINGER: seconds that a topic is followed
- * on when nobody wants it any more. REFRESH: seconds after which a topic's position is looked at
- * again; TICKS: steps of a second. */
-enum { CHANNELS = 256, KEYS = 64, QUESTIONS = 32, LINGER = 10, REFRESH = 1200, TICKS = 10 };
+/* CHANNELS: in one SUBSCRIBE. LINGER: seconds that a topic is followed on when nobody wants it any
+ * more. REFRESH: seconds after which a topic's position is looked at again; TICKS: steps of a
+ * second. */
+enum { CHANNELS = 256, LINGER = 10, REFRESH = 1200, TICKS = 10 };
 
 /* --- the table -------------------------------------------------------------------------------- */
 
@@ -251,117 +250,10 @@ static void unsubscribe(struct followed *f)
     redis_send(l, NULL, NULL);
 }
 
-/* --- positions -------------------------------------------------------------------------------- */
-
-struct question {
-    struct shard *shard;
-    unsigned round;
-    unsigned count;
-    struct followed *topics[KEYS];
-};
-
-static bool read_position(const struct resp *items, uint64_t *epoch, uint64_t *offset)
+void followed_give_up(struct followed *f)
 {
-    const struct text *digits = &items[1].text;
-    if (items[0].kind != RESP_TEXT || items[1].kind != RESP_TEXT ||
-        !hex_read(items[0].text, epoch) || *epoch == 0 || digits->len == 0 || digits->len > 18)
-        return false;
-    *offset = 0;
-    for (size_t i = 0; i < digits->len; i++) {
-        if (digits->at[i] < '0' || digits->at[i] > '9')
-            return false;
-        *offset = *offset * 10 + (uint64_t)(digits->at[i] - '0');
-    }
-    return true;
-}
-
-/* Redis does not tell of one topic, as when it has no memory for it: whoever wants it is told; and
- * where it is live already, it is asked for again with the next look at it. */
-static void refused(struct question *q, struct text reason)
-{
-    struct shard *s = q->shard;
-    if (q->count > 1) { /* each by itself, to find which it is */
-        s->singly += q->count;
-        for (unsigned i = 0; i < q->count; i++)
-            followed_ask(q->topics[i]);
-        return;
-    }
-    struct followed *f = q->topics[0];
-    LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
-        "redis refused to tell a position", LOG_TEXT("topic", followed_name(f)),
-        LOG_TEXT("reason", reason));
-    if (f->live) {
-        f->refused = true;
-    } else {
-        unsubscribe(f);
-        followed_free(s->cluster, f);
-    }
-}
-
-static void positions_came(const struct resp *answer, void *user)
-{
-    struct question *q = user;
-    struct shard *s = q->shard;
-    bool good = answer && answer->kind == RESP_ARRAY && answer->count == 2 * q->count;
-    s->questions--;
-    if (q->round == s->round && redis_link_is_up(s->subscriber) && answer &&
-        answer->kind == RESP_ERROR) {
-        refused(q, answer->text);
-    } else if (q->round == s->round && redis_link_is_up(s->subscriber) && answer && !good) {
-        redis_link_break(s->subscriber, "it does not tell where topics are");
-    } else if (q->round == s->round && redis_link_is_up(s->subscriber) && good) {
-        for (unsigned i = 0; i < q->count; i++) {
-            uint64_t epoch;
-            uint64_t offset;
-            if (!read_position(answer->items + (size_t)2 * i, &epoch, &offset)) {
-                redis_link_break(s->subscriber, "a position is not understood");
-                break;
-            }
-            followed_positioned(q->topics[i], epoch, offset);
-        }
-    } else if (q->round == s->round && redis_link_is_up(s->subscriber)) {
-        /* The other link broke: they are asked for again when it is back. */
-        for (unsigned i = 0; i < q->count; i++)
-            followed_ask(q->topics[i]);
-    }
-    free(q);
-}
-
-static void ask_positions(struct shard *s)
-{
-    struct redis_link *l = s->commands;
-    while (!list_empty(&s->asking) && redis_link_is_up(l) && !redis_link_full(l) &&
-           !redis_link_full(s->subscriber) && s->questions < QUESTIONS) {
-        struct question *q = malloc(sizeof *q);
-        if (!q)
-            return; /* the next turn may have more luck */
-        *q = (struct question){.shard = s, .round = s->round};
-        unsigned most = s->singly > 0 ? 1 : KEYS;
-        s->singly -= s->singly > 0;
-        while (q->count < most && !list_empty(&s->asking)) {
-            struct followed *f = LIST_ITEM(s->asking.next, struct followed, queue);
-            list_remove(&f->queue);
-            q->topics[q->count++] = f;
-        }
-        redis_begin(l, 3 + q->count + 1 + q->count);
-        redis_arg(l, TEXT("EVALSHA"));
-        redis_arg(l, redis_script(l, SCRIPT_POSITIONS));
-        redis_arg_number(l, q->count);
-        for (unsigned i = 0; i < q->count; i++)
-            cluster_arg(l, TEXT("hermes:t:"), followed_name(q->topics[i]));
-        redis_arg(l, TEXT(IDLE_MS));
-        for (unsigned i = 0; i < q->count; i++) {
-            struct epoch_argument epoch = cluster_epoch(s);
-            redis_arg(l, epoch_argument_text(&epoch));
-        }
-        if (!redis_send(l, positions_came, q)) {
-            for (unsigned i = 0; i < q->count; i++)
-                followed_ask(q->topics[i]);
-            free(q);
-            return;
-        }
-        s->questions++;
-    }
+    unsubscribe(f);
+    followed_free(f->shard->cluster, f);
 }
 
 void follow_turn(struct shard *s)
@@ -369,7 +261,7 @@ void follow_turn(struct shard *s)
     subscribe(s);
     subscribe_again(s);
     pattern_channels_turn(s);
-    ask_positions(s);
+    positions_ask(s);
 }
 
 /* --- what comes ------------------------------------------------------------------------------- */
@@ -437,98 +329,6 @@ void follow_confirmed(struct shard *s, struct text channel, bool yes)
     } else {
         pattern_channels_confirmed(s, channel);
     }
-}
-
-enum relay_result followed_relay(struct cluster *c, struct followed *f, uint64_t hash,
-    struct text topic, uint64_t epoch, struct message *m)
-{
-    struct relayed relayed = route_relay(c->route, cluster_rule(c, topic), hash, topic, epoch, m);
-    if (relayed.crowded >= 0)
-        cluster_crowded(c, relayed.crowded);
-    if (f && (relayed.result == RELAY_DONE || relayed.result == RELAY_KNOWN))
-        followed_came_to(f, epoch, m->offset + m->count - 1);
-    return relayed.result;
-}
-
-static struct message *message_of(const struct payload *p)
-{
-    struct message *m = message_begin(p->frames.len);
-    if (!m)
-        return NULL;
-    memcpy(m->frames, p->frames.at, p->frames.len);
-    m->len = (uint32_t)p->frames.len;
-    m->count = p->count;
-    m->offset = p->offset;
-    m->except = p->except;
-    return m;
-}
-
-/* There was no memory for messages. */
-static void lost_some(struct shard *s, struct followed *f)
-{
-    if (f && f->state == FOLLOW_LIVE)
-        followed_ask(f); /* what is missing will be found missing */
-    else if (f)
-        f->again = true;
-    if ((!f || !f->live) && s->pattern_count > 0)
-        s->missed = true;
-}
-
-/* Of a topic that is not live: patterns may want it now, and whoever waits for the topic later. */
-static void come_early(struct shard *s, struct followed *f, const struct payload *p,
-    enum relay_result result, struct message *m)
-{
-    if (result == RELAY_NO_MEMORY)
-        lost_some(s, f);
-    if (f && result == RELAY_NOBODY) {
-        followed_hold(f, p->epoch, m);
-        return;
-    }
-    if (f && result == RELAY_DONE) { /* so it is not for who will join */
-        f->seen_epoch = p->epoch;
-        f->seen = p->offset + p->count - 1;
-    }
-    message_drop(m);
-}
-
-static void messages_came(struct shard *s, const struct payload *p)
-{
-    struct cluster *c = s->cluster;
-    uint64_t hash = registry_hash(&c->route->registry, p->topic);
-    struct followed *f = followed_find(c, hash, p->topic);
-    struct message *m = message_of(p);
-    metric_add(&c->metrics, METRIC_cluster_received_total, p->count);
-    if (!m) {
-        lost_some(s, f);
-        return;
-    }
-    if (f && f->live && f->state != FOLLOW_LIVE) {
-        followed_hold(f, p->epoch, m);
-        return;
-    }
-    enum relay_result result = followed_relay(c, f, hash, p->topic, p->epoch, m);
-    if (!f || !f->live) {
-        come_early(s, f, p, result, m);
-    } else if (result == RELAY_HOLE) {
-        followed_ask(f);
-        followed_hold(f, p->epoch, m);
-    } else {
-        if (result == RELAY_NO_MEMORY)
-            followed_ask(f);
-        message_drop(m);
-    }
-}
-
-void follow_message(struct shard *s, struct text channel, struct text payload)
-{
-    struct payload p;
-    if (!payload_read(payload, &p))
-        LOG_LIMITED(s->cluster->settings.logger, LIMIT_CLUSTER, LOG_WARN,
-            "a message from redis is not understood", LOG_TEXT("channel", channel));
-    else if (p.kind == PAYLOAD_EVENT)
-        people_event(s, &p);
-    else
-        messages_came(s, &p);
 }
 
 /* --- once a second ---------------------------------------------------------------------------- */

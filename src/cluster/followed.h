@@ -64,6 +64,9 @@ void followed_answer(struct followed *f, enum errand_outcome outcome);
 /* follow.c: its subscribers here have been given all up to there; 0, 0: no more will come. */
 void followed_came_to(struct followed *f, uint64_t epoch, uint64_t offset);
 
+/* follow.c: it is not to be had: whoever wants it is told. */
+void followed_give_up(struct followed *f);
+
 /* follow.c: it is live: whoever waits for that is told. */
 void followed_ready(struct followed *f);
 
@@ -77,12 +80,15 @@ void followed_settle(struct followed *f);
 void followed_hold(struct followed *f, uint64_t epoch, struct message *m);
 void followed_drop_held(struct followed *f);
 
-/* follow.c: gives a message to the registry and says what became of it. */
+/* arrivals.c: gives a message to the registry, and publishes their answers that waited for it. */
 enum relay_result followed_relay(struct cluster *c, struct followed *f, uint64_t hash,
     struct text topic, uint64_t epoch, struct message *m);
 
 /* settle.c: gives all that is held, as far as it goes without a hole; then it is live. */
 void followed_go_live(struct followed *f);
+
+/* positions.c: asks for those that wait for it. */
+void positions_ask(struct shard *s);
 
 /* patterns.c */
 void pattern_channels_up(struct shard *s);
