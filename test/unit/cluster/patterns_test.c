@@ -182,7 +182,7 @@ static void after_a_break_patterns_are_told_once(void **state)
         tick_by_hand(s, 5);
         for (unsigned k = 0; k < SITE_WORKERS; k++)
             assert_int_equal(s->missed[k], i);
-        until_listeners(s, "hermes:wp:a", 1); /* those are not told of: nothing is missing */
+        until_listeners(s, "hermes:wp:a", 1);
         tick_by_hand(s, 5);
         assert_int_equal(s->missed[0], i);
         hand_publish(hand, "a:b", 7, 0, i, 1);
