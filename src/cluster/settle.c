@@ -181,6 +181,12 @@ static bool give(struct followed *f, const struct fetched *got)
     return result != RELAY_NO_MEMORY;
 }
 
+/* The scripts are on their way to the server again. */
+static bool comes_again(const struct resp *answer)
+{
+    return answer->kind == RESP_ERROR && text_starts_with(answer->text, TEXT("NOSCRIPT"));
+}
+
 static void fetched(const struct resp *answer, void *user)
 {
     struct request *r = user;
@@ -193,7 +199,8 @@ static void fetched(const struct resp *answer, void *user)
     struct cluster *c = s->cluster;
     struct fetched got = fetch_read(answer);
     struct relay_place place;
-    if (!answer || !route_place(c->route, f->hash, followed_name(f), &place)) {
+    if (!answer || comes_again(answer) ||
+        !route_place(c->route, f->hash, followed_name(f), &place)) {
         followed_ask(f);
         return;
     }

@@ -11,12 +11,13 @@
 #include <cmocka.h>
 
 #include "cluster/follow.h"
+#include "cluster/redis_link_state.h"
 #include "support/cluster_harness.h"
 #include "support/random.h"
 #include "support/real_redis.h"
 #include "support/redis_hand.h"
 
-enum { TOPICS = 5, ROUNDS = 25, STEPS = 60, PATTERNED = 2, SEEDS = 2, ERRANDS = 40 };
+enum { TOPICS = 5, ROUNDS = 40, STEPS = 60, PATTERNED = 2, SEEDS = 8, ERRANDS = 40 };
 
 /* Worker 0 subscribes to all of them from begin to end, worker 1 comes and goes, worker 2 is there
  * by pattern. Of "kept:" nothing may be missing within an epoch. */
@@ -397,6 +398,7 @@ static void do_something(struct world *w)
     else
         hand_do(hand, "SCRIPT FLUSH");
     take_wishes(w);
+    shard->commands->attempt = shard->subscriber->attempt = 0; /* it connects again at once */
 }
 
 static bool is_quiet(struct world *w)
