@@ -248,8 +248,8 @@ static void *cut(void *user)
     return NULL;
 }
 
-/* Broken by a topic that is relayed without its stripe, by an errand that is touched after it was
- * given back, and by a message that is given before its turn: fails. */
+/* Broken by an errand that is touched after it was given back, by a topic that is touched without
+ * its stripe, and by giving again what is known: fails. */
 static void threads_go_through_breaks_together(void **state)
 {
     struct real_redis redis;
