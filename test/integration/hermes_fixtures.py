@@ -244,7 +244,8 @@ class Server:
 
     def stop(self, number=signal.SIGTERM):
         """Not a second time: that would end it at once."""
-        if self.process.poll() is None and number not in self._told:
+        gentle = {signal.SIGTERM, signal.SIGINT}
+        if self.process.poll() is None and not (number in gentle and gentle & self._told):
             self.kill(number)
         return self.wait()
 
