@@ -92,6 +92,7 @@ class Server:
     def __init__(self, argv, env, nofile=None, find_port=True):
         self.expected_exit = 0
         self.exit_code = None
+        self._told = set()  # signals that it was sent
         self.clients = []
         self._lines = []
         self._change = threading.Condition()
@@ -232,6 +233,7 @@ class Server:
             return conn.counts(prefix)
 
     def kill(self, number):
+        self._told.add(number)
         self.process.send_signal(number)
 
     def wait(self):
@@ -241,7 +243,9 @@ class Server:
         return self.exit_code
 
     def stop(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
+        """Not a second time: that would end it at once."""
+        gentle = {signal.SIGTERM, signal.SIGINT}
+        if self.process.poll() is None and not (number in gentle and gentle & self._told):
             self.kill(number)
         return self.wait()
 

@@ -955,7 +955,8 @@ def test_log_lines_are_kept(start):
 
 
 def test_a_number_of_another_life_begins_anew(pair):
-    _, api = pair
+    server, api = pair
+    server.wait_log("sending (by|without) io_uring")  # the last line of the start
     assert api.get("/api/log", after=10**12) == api.get("/api/log")
 
 
