@@ -147,6 +147,7 @@ static void turn(uv_prepare_t *prepare)
         if (!c->closing) {
             redis_link_flush(s->commands);
             redis_link_flush(s->subscriber);
+            redis_link_look(s->commands);
         }
     }
     let_waiters_go(c);

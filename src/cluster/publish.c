@@ -112,7 +112,9 @@ static void transmit(struct shard *s, struct errand *e)
     message_drop(e->message);
     e->message = NULL;
     e->carrier = s;
-    if (!redis_send(l, published, e))
+    /* Nobody hears of it, but who is told to wait for room. */
+    bool unhurried = !e->counted && !mailbox_crowded(&c->box, c->route->crowded / 4);
+    if (!(unhurried ? redis_send_unhurried : redis_send)(l, published, e))
         cluster_return(c, e, ERRAND_UNAVAILABLE);
 }
 
@@ -182,7 +184,7 @@ static void publish_on(struct redis_link *l, struct text channel, struct text na
     redis_arg_piece(l, (struct text){head, sizeof head});
     redis_arg_piece(l, p->topic);
     redis_arg_piece(l, (struct text){m->frames, m->len});
-    redis_send(l, ignore, NULL);
+    redis_send_unhurried(l, ignore, NULL);
 }
 
 void cluster_publish_event(struct cluster *c, struct errand *e)

@@ -52,7 +52,9 @@ static void disconnect(struct redis_link *l)
     resp_out_clear(&l->out, false);
     l->unconfirmed = 0;
     l->pinged = false;
-    l->given = l->written = l->answered = l->timed = l->rtt_us = 0;
+    l->given = l->answered = l->hurried = l->wrote_at = 0;
+    l->leaves = false;
+    uv_timer_stop(&l->late);
     while (redis_waiting_take(&l->waiting, &wanted))
         wanted.answered(NULL, wanted.user);
 }
@@ -214,9 +216,10 @@ struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_link_setti
         return NULL;
     }
     uv_timer_init(loop, &l->timer);
+    uv_timer_init(loop, &l->late);
     uv_idle_init(loop, &l->turn);
-    l->handles = 2;
-    l->timer.data = l->turn.data = l;
+    l->handles = 3;
+    l->timer.data = l->late.data = l->turn.data = l;
     uv_timer_start(&l->timer, dial, 0, 0);
     return l;
 }
@@ -239,6 +242,7 @@ void redis_link_close(struct redis_link *l)
     l->state = LINK_CLOSED;
     disconnect(l);
     uv_close((uv_handle_t *)&l->timer, handle_closed);
+    uv_close((uv_handle_t *)&l->late, handle_closed);
     uv_close((uv_handle_t *)&l->turn, handle_closed);
 }
 
@@ -247,7 +251,7 @@ void redis_link_pause(struct redis_link *l, bool yes)
     l->paused = yes;
     l->ticks = 0;
     if (l->wire && (l->state == LINK_GREETING || l->state == LINK_UP))
-        redis_wire_read(l->wire, !yes);
+        redis_wire_read(l->wire, !yes && !l->leaves);
 }
 
 bool redis_link_is_up(const struct redis_link *l)
@@ -264,9 +268,4 @@ struct text redis_script(const struct redis_link *l, unsigned index)
 struct text redis_link_run(const struct redis_link *l)
 {
     return (struct text){l->run, l->run_len};
-}
-
-uint64_t redis_link_rtt_us(const struct redis_link *l)
-{
-    return l->rtt_us;
 }

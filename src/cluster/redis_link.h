@@ -11,6 +11,8 @@
  *   came. What a subscribing connection receives comes by `push`, in the order of the server.
  *   No event and no answer is called from within a function of the link's, but answers (as NULL)
  *   from redis_link_close: what breaks it there is told in the loop's next turn.
+ *   Where only answers are on their way that nobody waits for (redis_send_unhurried), they are read
+ *   when the loop is awake for something else anyway (redis_link_look), or some 2 ms later.
  * Memory: at most `most_unsent` bytes wait to be written, and `most_waiting` answers are waited
  *   for; redis_link_full says when it is half of that; whoever writes past that breaks the link.
  * Time: a link on which nothing has come for `silence_ms`, though answers (or the PONG of a ping
@@ -93,6 +95,8 @@ void redis_arg_number(struct redis_link *l, uint64_t number);
 void redis_arg_begin(struct redis_link *l, size_t len);
 void redis_arg_piece(struct redis_link *l, struct text piece);
 bool redis_send(struct redis_link *l, redis_answer answered, void *user);
+/* The same, but the loop need not be woken for the answer at once. */
+bool redis_send_unhurried(struct redis_link *l, redis_answer answered, void *user);
 
 /* The SHA1 of script `index`, as EVALSHA wants it: 40 characters. */
 struct text redis_script(const struct redis_link *l, unsigned index);
@@ -105,7 +109,7 @@ struct text redis_link_run(const struct redis_link *l);
 /* Writes what there is now. */
 void redis_link_flush(struct redis_link *l);
 
-/* How long the server took for its newest answer, in microseconds; 0: not known. */
-uint64_t redis_link_rtt_us(const struct redis_link *l);
+/* Reads what has come by now where the loop does not watch for it. Calls, as the loop would. */
+void redis_link_look(struct redis_link *l);
 
 #endif

@@ -25,6 +25,7 @@ struct redis_link {
     struct redis_wire *wire;
     uv_timer_t timer; /* until the next dial, or ticks */
     uv_idle_t turn;   /* runs while there is something to write, or a break to be made */
+    uv_timer_t late;  /* while answers are left in the socket */
     unsigned handles; /* not closed yet */
     unsigned ticks;   /* since something came, or began to be waited for */
 
@@ -35,6 +36,7 @@ struct redis_link {
     unsigned arguments; /* of the command that is being written */
     bool pinged;        /* on a link that subscribes */
     bool paused;        /* nothing is read */
+    bool leaves;        /* answers are in the socket until somebody looks, or `late` */
 
     char (*shas)[SCRIPT_SHA];
     char run[RUN_DIGITS]; /* of the server */
@@ -43,13 +45,11 @@ struct redis_link {
     unsigned loaded;  /* at this connect */
     unsigned loading; /* again, because the server has lost them */
 
-    /* Commands are counted from the connect on; one at a time is timed. */
+    /* Commands are counted from the connect on. */
     uint64_t given;
-    uint64_t written;
     uint64_t answered;
-    uint64_t timed; /* 0: none */
-    uint64_t timed_at;
-    uint64_t rtt_us;
+    uint64_t hurried;  /* the newest one whose answer somebody waits for */
+    uint64_t wrote_at; /* ms of the loop */
 
     bool was_up; /* before it began to break */
     char reason[REASON_MOST];
@@ -74,6 +74,8 @@ void redis_link_up(struct redis_link *l);
 /* Ends a command begun in l->out; for those of the link itself too. */
 bool redis_talk_send(struct redis_link *l, redis_answer answered, void *user);
 void redis_talk_flush(struct redis_link *l);
+/* The loop watches for answers again. */
+void redis_talk_watch(struct redis_link *l);
 void redis_talk_ping(struct redis_link *l);
 void redis_talk_heard(struct redis_link *l, const char *bytes, size_t len);
 

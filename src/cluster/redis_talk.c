@@ -3,6 +3,9 @@
 #include "base/die.h"
 #include "cluster/redis_link_state.h"
 
+/* LEFT_MOST: answers; CLOSE_MS: between two writes that follow one another. */
+enum { LEFT_MOST = 256, LATE_MS = 2, CLOSE_MS = 1 };
+
 /* ---- commands ---- */
 
 void redis_begin(struct redis_link *l, unsigned arguments)
@@ -56,7 +59,7 @@ bool redis_talk_send(struct redis_link *l, redis_answer answered, void *user)
     }
     if (l->waiting.count == 1)
         l->ticks = 0;
-    l->given++;
+    l->hurried = ++l->given;
     write_soon(l);
     return true;
 }
@@ -105,17 +108,72 @@ bool redis_send(struct redis_link *l, redis_answer answered, void *user)
     return true;
 }
 
+bool redis_send_unhurried(struct redis_link *l, redis_answer answered, void *user)
+{
+    uint64_t hurried = l->hurried;
+    bool sent = redis_send(l, answered, user);
+    l->hurried = hurried;
+    return sent;
+}
+
+/* ---- answers that nobody waits for ---- */
+
+static bool hurries(const struct redis_link *l)
+{
+    return l->hurried > l->answered || l->waiting.count == 0 || l->waiting.count > LEFT_MOST;
+}
+
+void redis_talk_watch(struct redis_link *l)
+{
+    if (!l->leaves)
+        return;
+    l->leaves = false;
+    uv_timer_stop(&l->late);
+    redis_wire_read(l->wire, !l->paused);
+}
+
+static void too_late(uv_timer_t *timer)
+{
+    struct redis_link *l = timer->data;
+    redis_link_look(l);
+    redis_talk_watch(l);
+}
+
+/* Each wake-up costs more than what it is for. Only where one publish follows another: a single
+ * one would pay for the timer, and for being watched again. */
+static void watch_or_leave(struct redis_link *l)
+{
+    uint64_t now = uv_now(l->loop);
+    bool close = now - l->wrote_at <= CLOSE_MS;
+    l->wrote_at = now;
+    if (hurries(l) || l->paused) {
+        redis_talk_watch(l);
+    } else if (!l->leaves && close) {
+        l->leaves = true;
+        redis_wire_read(l->wire, false);
+        uv_timer_start(&l->late, too_late, LATE_MS, 0);
+    }
+}
+
+void redis_link_look(struct redis_link *l)
+{
+    if (l->leaves && l->waiting.count > 0 && l->state == LINK_UP)
+        redis_wire_look(l->wire);
+}
+
+/* ---- writing ---- */
+
 void redis_talk_flush(struct redis_link *l)
 {
     struct text bytes = resp_out_text(&l->out);
     if (bytes.len == 0 || (l->state != LINK_UP && l->state != LINK_GREETING))
         return;
-    if (l->timed == 0 && l->given > l->written) {
-        l->timed = l->written + 1;
-        l->timed_at = uv_hrtime();
-    }
-    l->written = l->given;
-    resp_out_sent(&l->out, redis_wire_write(l->wire, bytes));
+    size_t written = redis_wire_write(l->wire, bytes);
+    resp_out_sent(&l->out, written);
+    if (written == bytes.len)
+        uv_idle_stop(&l->turn);
+    if (!l->set.subscribes)
+        watch_or_leave(l);
 }
 
 void redis_link_flush(struct redis_link *l)
@@ -161,14 +219,6 @@ static bool is_unfit(struct text error)
     return false;
 }
 
-static void time_answer(struct redis_link *l)
-{
-    if (++l->answered != l->timed)
-        return;
-    l->rtt_us = (uv_hrtime() - l->timed_at) / 1000 + 1;
-    l->timed = 0;
-}
-
 static void heard_answer(struct redis_link *l, const struct resp *answer)
 {
     struct redis_wanted wanted;
@@ -176,7 +226,7 @@ static void heard_answer(struct redis_link *l, const struct resp *answer)
         redis_link_fail(l, "an answer that nobody has asked for", answer->text);
         return;
     }
-    time_answer(l);
+    l->answered++;
     if (l->state == LINK_UP && answer->kind == RESP_ERROR) {
         if (is_unfit(answer->text))
             redis_link_fail(l, "the server cannot be used", answer->text);

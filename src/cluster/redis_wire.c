@@ -211,6 +211,15 @@ static void receive(struct redis_wire *w)
         w->events->read(w->user);
 }
 
+void redis_wire_look(struct redis_wire *w)
+{
+    if (w->state != WIRE_READY)
+        return;
+    redis_wire_enter(w);
+    receive(w);
+    redis_wire_leave(w);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     const struct redis_plug *p = poll->data;

@@ -45,6 +45,9 @@ size_t redis_wire_write(struct redis_wire *w, struct text bytes);
 /* Whether what comes is read. Else it stays in the socket, and the server has to wait. */
 void redis_wire_read(struct redis_wire *w, bool yes);
 
+/* Reads once what is in the socket by now, whether or not it is watched. Calls. */
+void redis_wire_look(struct redis_wire *w);
+
 /* Bytes that were taken and are still here. */
 size_t redis_wire_held(const struct redis_wire *w);
 

@@ -445,7 +445,7 @@ bool scene_send(struct scene *s, const char *words, const char *name)
     assert_non_null(asked);
     asked->scene = s;
     snprintf(asked->name, sizeof asked->name, "%s", name);
-    bool sent = redis_send(s->link, on_answer, asked);
+    bool sent = (s->unhurried ? redis_send_unhurried : redis_send)(s->link, on_answer, asked);
     if (!sent)
         free(asked);
     return sent;
