@@ -19,7 +19,8 @@ packages() {
     debian-build) echo libc6-dev binutils pkg-config libuv1-dev libwslay-dev libjansson-dev libmbedtls-dev libhiredis-dev liburing-dev ;;
     debian-test) echo libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography nodejs node-ws node-typescript chromium curl haproxy openssl redis-server redis-tools iproute2 python3-yaml ;;
     debian-lint) echo python3 clang clang-tidy clang-format libclang-rt-dev llvm ;;
-    debian-bench | alpine-bench | fedora-bench) echo python3 openssl ;;
+    debian-bench) echo python3 openssl redis-server ;;
+    alpine-bench | fedora-bench) echo python3 openssl redis ;;
     alpine-build) echo musl-dev binutils pkgconf libuv-dev wslay-dev jansson-dev mbedtls-dev hiredis-dev liburing-dev ;;
     alpine-test) echo cmocka-dev python3 py3-pytest py3-pytest-xdist py3-websockets py3-jwt py3-cryptography nodejs chromium font-dejavu curl haproxy openssl redis iproute2 py3-yaml ;;
     alpine-lint) echo python3 clang clang-extra-tools compiler-rt llvm ;;

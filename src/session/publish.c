@@ -49,7 +49,7 @@ static void write_failed(struct session *s, struct text id, struct text topic)
     if (s->enveloped)
         reply2_error(&w->acks, ERROR_UNAVAILABLE, why, id, topic, TEXT(""));
     else
-        reply_error(&w->acks, TEXT(HERMES_TEXT_NOT_PUBLISHED));
+        reply_error(&w->acks, why);
 }
 
 /* They are sent when the worker's mail has been delivered, so that what the publisher gets of it

@@ -71,8 +71,8 @@ static void answer_not_joined(
         fault.message = TEXT(HERMES_TEXT_SUBSCRIPTIONS);
     } else {
         fault.code = ERROR_UNAVAILABLE;
-        fault.message = result == JOIN_ABSENT && s->enveloped ? TEXT(HERMES_TEXT_ALONE)
-                                                              : TEXT(HERMES_TEXT_NO_SUBSCRIPTION);
+        fault.message =
+            result == JOIN_ABSENT ? TEXT(HERMES_TEXT_ALONE) : TEXT(HERMES_TEXT_NO_SUBSCRIPTION);
     }
     session_note_refused(s, wish->name, wish->is_pattern, fault.code);
     answer_error(s, &fault);
