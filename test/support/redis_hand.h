@@ -7,6 +7,7 @@
 #define HERMES_SUPPORT_REDIS_HAND_H
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,9 +41,12 @@ static inline const struct resp *hand_next(struct hand *h)
         if (result == RESP_DONE)
             return answer;
         assert_int_equal(result, RESP_MORE);
-        ssize_t got = recv(h->fd, h->bytes, sizeof h->bytes, 0);
+        ssize_t got;
+        do /* what io_uring has done is told by a signal, too */
+            got = recv(h->fd, h->bytes, sizeof h->bytes, 0);
+        while (got < 0 && errno == EINTR);
         if (got <= 0)
-            fail_msg("redis says nothing");
+            fail_msg("redis says nothing: %s", got ? strerror(errno) : "it has hung up");
         resp_in_feed(h->in, h->bytes, (size_t)got);
     }
 }
@@ -67,7 +71,10 @@ static inline void hand_send(struct hand *h)
     assert_true(resp_out_end(&h->out));
     struct text bytes = resp_out_text(&h->out);
     while (bytes.len > 0) {
-        ssize_t sent = send(h->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+        ssize_t sent;
+        do
+            sent = send(h->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
         assert_true(sent > 0);
         bytes.at += sent;
         bytes.len -= (size_t)sent;
