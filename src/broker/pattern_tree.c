@@ -276,6 +276,29 @@ void pattern_tree_remove(struct pattern_tree *t, struct text text)
     unite(t, stays);
 }
 
+/* --- first segments --------------------------------------------------------------------------- */
+
+/* They are the root's children, and these go with the last pattern below them. */
+
+bool pattern_tree_begins_with(const struct pattern_tree *t, struct text segment)
+{
+    return literal_child(t, &t->root, segment) != NULL;
+}
+
+bool pattern_tree_begins_wild(const struct pattern_tree *t)
+{
+    return t->root.rest || t->root.children.star;
+}
+
+struct text pattern_tree_next_first(const struct pattern_tree *t, size_t *at)
+{
+    const struct pattern_node *node = map_next(&t->root.children.literal, at);
+    if (!node)
+        return (struct text){NULL, 0};
+    struct text label = label_of(node);
+    return segment_take(&label);
+}
+
 /* --- matching --------------------------------------------------------------------------------- */
 
 /* Whether the topic begins with segments that the label stands for; takes them off it. */

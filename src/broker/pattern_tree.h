@@ -62,6 +62,16 @@ bool pattern_tree_add(struct pattern_tree *t, struct text text, struct pattern *
 /* Removes one that is there. */
 void pattern_tree_remove(struct pattern_tree *t, struct text text);
 
+/* Whether any begins with that segment, which stands for itself. */
+bool pattern_tree_begins_with(const struct pattern_tree *t, struct text segment);
+
+/* Whether any begins with a wildcard. */
+bool pattern_tree_begins_wild(const struct pattern_tree *t);
+
+/* The segments that stand for themselves and that any begins with, each once: start with *at = 0;
+ * `at` of the text is NULL at the end. Not while the tree changes. */
+struct text pattern_tree_next_first(const struct pattern_tree *t, size_t *at);
+
 /* Those that match, in no order, linked by their `next`. */
 struct pattern *pattern_tree_match(struct pattern_tree *t, struct text topic);
 

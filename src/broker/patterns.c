@@ -116,6 +116,30 @@ bool patterns_wanted(struct patterns *p, struct pattern *pattern, unsigned worke
     return known;
 }
 
+/* --- first segments --------------------------------------------------------------------------- */
+
+bool patterns_begin_with(struct patterns *p, struct text segment)
+{
+    lock_take(&p->lock);
+    bool any = pattern_tree_begins_with(&p->tree, segment) ||
+               (segment.len == 0 && pattern_tree_begins_wild(&p->tree));
+    lock_give(&p->lock);
+    return any;
+}
+
+bool patterns_each_first(
+    struct patterns *p, bool (*each)(void *user, struct text segment), void *user)
+{
+    size_t at = 0;
+    struct text segment;
+    bool all = true;
+    lock_take(&p->lock);
+    while (all && (segment = pattern_tree_next_first(&p->tree, &at)).at)
+        all = each(user, segment);
+    lock_give(&p->lock);
+    return all;
+}
+
 /* --- matching --------------------------------------------------------------------------------- */
 
 static struct match_set *match_set_new(const struct patterns *p, uint32_t count, struct text topic)

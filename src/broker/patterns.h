@@ -107,6 +107,15 @@ static inline uint64_t patterns_generation(const struct patterns *p)
 bool patterns_match(
     struct patterns *p, struct text topic, struct match_set **set, uint64_t *generation);
 
+/* Whether any pattern in use begins with that segment, which stands for itself; an empty one: or
+ * with a wildcard. Costs one look, however many there are. */
+bool patterns_begin_with(struct patterns *p, struct text segment);
+
+/* Gives `each` every segment that stands for itself and that a pattern in use begins with, under
+ * the lock, until it returns false; which is returned. */
+bool patterns_each_first(
+    struct patterns *p, bool (*each)(void *user, struct text segment), void *user);
+
 static inline void match_set_hold(struct match_set *set)
 {
     atomic_fetch_add_explicit(&set->references, 1, memory_order_relaxed);

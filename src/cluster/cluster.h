@@ -85,7 +85,10 @@ struct shard {
     unsigned round;               /* how often the subscriber has come up */
     unsigned questions;           /* for positions, that are not answered */
     unsigned singly;              /* so many more are for one topic each */
-    struct list patterns;         /* struct pattern_channel */
+    struct list patterns;         /* struct pattern_channel, */
+    struct list patterns_wanting; /* those that are to be subscribed, */
+    struct list *patterns_swept;  /* where the looks at them go on, */
+    struct map pattern_names;     /* and how they are found */
     unsigned pattern_count;
     bool missed;      /* what patterns match may have been missed, which is to be told */
     struct map heard; /* struct heard: the newest event of each broker */
@@ -117,9 +120,8 @@ struct cluster {
     struct nodes nodes;
     struct ask ask;
     struct counts counts;
-    uint32_t ticks;       /* see follow_tick */
-    unsigned patternless; /* ticks since there was a pattern */
-    size_t under_way;     /* errands that are not back */
+    uint32_t ticks;   /* see follow_tick */
+    size_t under_way; /* errands that are not back */
     bool stopping;
     bool closing;
     bool crowded; /* a worker is: nothing is read from Redis until it has caught up */

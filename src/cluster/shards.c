@@ -189,6 +189,7 @@ bool shards_open(struct cluster *c)
         list_init(&s->asking);
         list_init(&s->settling);
         list_init(&s->patterns);
+        list_init(&s->patterns_wanting);
         s->commands = open_link(s, false);
         s->subscriber = open_link(s, true);
         good &= s->commands && s->subscriber;

@@ -164,6 +164,27 @@ def test_history_of_topics_that_only_patterns_have_is_on_all_nodes(start_nodes, 
     assert [m["data"] for m in reader.history("h:t")["messages"]] == [1, 2, 3, 4, 5]
 
 
+def test_a_channel_goes_when_its_patterns_have_gone_and_others_stay(start_nodes, redis):
+    nodes = start_nodes(2, redis)
+    reader, leaver, publisher = nodes[1].client2(), nodes[1].client2(), nodes[0].client2()
+
+    def channels():
+        return sorted(redis.do("PUBSUB", "CHANNELS", "hermes:p:*"))
+
+    reader.subscribe(pattern="stock:*")
+    for pattern in (">", "x0:*", "x1:*"):
+        leaver.subscribe(pattern=pattern)
+    assert len(channels()) == 4
+    leaver.close()
+    assert eventually(lambda: len(channels()) == 1)
+    assert channels() == [b"hermes:p:stock"]
+    for topic, pattern in (("stock:a", "stock:*"), ("x0:a", "x0:*"), ("y:a", ">")):
+        if pattern != "stock:*":
+            reader.subscribe(pattern=pattern)
+        publisher.publish_acked(topic, 1)
+        reader.expect_message(topic, 1, 1, pattern)
+
+
 def test_many_patterns_on_many_nodes(start_nodes, redis):
     nodes = start_nodes(3, redis)
     readers = []

@@ -12,7 +12,7 @@
 #include "support/real_redis.h"
 #include "support/redis_hand.h"
 
-/* As in patterns.c and follow.c. */
+/* As in patterns.c. */
 enum { CHANNELS_MOST = 4096, IDLE_TICKS = 100 };
 
 static struct real_redis redis;
@@ -251,6 +251,151 @@ static void channels_go_some_seconds_after_the_last_pattern(void **state)
     site_close(s);
 }
 
+static void the_channel_of_a_gone_pattern_goes_while_others_are_in_use(void **state)
+{
+    struct site *s = open_site();
+    struct patterns *patterns = &s->shop.route.patterns;
+    struct sent w;
+    (void)state;
+    struct pattern *a = site_join_pattern(s, 0, "a:*"), *b = site_join_pattern(s, 1, "b:*");
+    struct pattern *all = site_join_pattern(s, 2, ">");
+    ask(s, &w, "a:*", true);
+    site_wait(s, &w, ERRAND_DONE);
+    patterns_watch(patterns, 1);
+    tick_by_hand(s, 3 * IDLE_TICKS);
+    assert_int_equal(s->cluster.shards[0].pattern_count, 4);
+    site_leave_pattern(s, 1, b);
+    tick_by_hand(s, IDLE_TICKS - 1);
+    assert_int_equal(s->cluster.shards[0].pattern_count, 4);
+    tick_by_hand(s, 1);
+    until_listeners(s, "hermes:p:b", 0);
+    assert_int_equal(s->cluster.shards[0].pattern_count, 3);
+    site_leave_pattern(s, 2, all);
+    tick_by_hand(s, IDLE_TICKS);
+    until_listeners(s, "hermes:p:", 0);
+    assert_int_equal(s->cluster.shards[0].pattern_count, 2);
+    assert_int_equal(listeners("hermes:wp:a"), 1);
+    patterns_watch(patterns, -1);
+    tick_by_hand(s, IDLE_TICKS);
+    until_listeners(s, "hermes:wp:a", 0);
+    assert_int_equal(s->cluster.shards[0].pattern_count, 1);
+    hand_publish(hand, "a:b", 7, 0, 1, 1);
+    SITE_UNTIL(s, s->journals[0].len > 0);
+    site_heard(s, 0, "1 ");
+    assert_int_equal(s->missed[0], 0);
+    site_leave_pattern(s, 0, a);
+    site_close(s);
+}
+
+/* Broken by an answer before Redis has confirmed the new channel: nothing is heard. */
+static void who_comes_when_a_channel_is_let_go_of_misses_nothing(void **state)
+{
+    struct site *s = open_site();
+    (void)state;
+    struct pattern *other = site_join_pattern(s, 1, "b:*");
+    for (unsigned i = 1; i <= 8; i++) {
+        struct sent w;
+        struct pattern *p = site_join_pattern(s, 0, "a:*");
+        tick_by_hand(s, 1);
+        site_leave_pattern(s, 0, p);
+        tick_by_hand(s, IDLE_TICKS - 1);
+        if (i % 2) /* it is on its way to the cluster thread, or comes behind */
+            ask(s, &w, "a:*", false);
+        follow_tick(&s->cluster);
+        assert_int_equal(s->cluster.shards[0].pattern_count, 1);
+        if (i % 2 == 0)
+            ask(s, &w, "a:*", false);
+        site_wait(s, &w, ERRAND_DONE);
+        assert_int_equal(listeners("hermes:p:a"), 1);
+        tick_by_hand(s, IDLE_TICKS - 1); /* it takes its time */
+        p = site_match(s, 0, "a:*");
+        tick_by_hand(s, IDLE_TICKS);
+        hand_publish(hand, "a:b", 7, 0, i, 1);
+        SITE_UNTIL(s, s->journals[0].len > 0);
+        s->journals[0].len = 0;
+        site_leave_pattern(s, 0, p);
+    }
+    site_leave_pattern(s, 1, other);
+    site_close(s);
+}
+
+/* Broken by letting go of it: who asks next is answered by the confirmation of the one before, and
+ * Redis unsubscribes behind that. */
+static void a_channel_that_is_being_subscribed_is_not_let_go_of(void **state)
+{
+    struct site *s = open_site();
+    struct shard *shard = &s->cluster.shards[0];
+    struct sent w;
+    (void)state;
+    ask(s, &w, "a:*", false);
+    site_wait(s, &w, ERRAND_DONE);
+    redis_link_break(shard->subscriber, "of the test");
+    SITE_UNTIL(s, !list_empty(&shard->patterns_wanting));
+    redis_link_pause(shard->subscriber, true);
+    SITE_UNTIL(s, list_empty(&shard->patterns_wanting) && listeners("hermes:p:a") == 1);
+    tick_by_hand(s, 2 * IDLE_TICKS);
+    assert_false(shard->missed); /* it has not been confirmed */
+    assert_int_equal(shard->pattern_count, 1);
+    redis_link_pause(shard->subscriber, false);
+    SITE_UNTIL(s, site_is_up(s));
+    ask(s, &w, "a:*", false);
+    site_wait(s, &w, ERRAND_DONE);
+    struct pattern *p = site_match(s, 0, "a:*");
+    SITE_UNTIL(s, shard->missed);
+    assert_int_equal(listeners("hermes:p:a"), 1);
+    hand_publish(hand, "a:b", 7, 0, 1, 1);
+    SITE_UNTIL(s, s->journals[0].len > 0);
+    site_heard(s, 0, "1 ");
+    site_leave_pattern(s, 0, p);
+    site_close(s);
+}
+
+/* Broken by letting go of what stands in for others as soon as no pattern begins with a wildcard:
+ * the second message is not heard. */
+static void places_that_channels_leave_are_used_again(void **state)
+{
+    static char names[CHANNELS_MOST][20];
+    static struct sent sent[CHANNELS_MOST];
+    struct site *s = open_site();
+    struct shard *shard = &s->cluster.shards[0];
+    struct sent w;
+    (void)state;
+    for (int i = 0; i < CHANNELS_MOST; i++) {
+        snprintf(names[i], sizeof names[i], "s%d:*", i);
+        ask(s, &sent[i], names[i], false);
+    }
+    for (int i = 0; i < CHANNELS_MOST; i++)
+        site_wait(s, &sent[i], ERRAND_DONE);
+    struct pattern *first = site_match(s, 1, "s0:*");
+    struct pattern *p = site_join_pattern(s, 0, "more:*");
+    assert_int_equal(listeners("hermes:p:"), 1);
+    assert_int_equal(listeners("hermes:p:more"), 0);
+    unsigned ticks = 0, n = 0;
+    for (; listeners("hermes:p:") == 1 && ticks < 10 * IDLE_TICKS; ticks++) {
+        tick_by_hand(s, 1);
+        if (ticks % 10 > 0)
+            continue;
+        hand_publish(hand, "more:x", 7, 0, ++n, 1);
+        SITE_UNTIL(s, s->journals[0].len > 0);
+        s->journals[0].len = 0;
+    }
+    assert_int_equal(listeners("hermes:p:"), 0);
+    assert_int_equal(listeners("hermes:p:more"), 1);
+    assert_int_equal(listeners("hermes:p:s0"), 1);
+    assert_int_equal(shard->pattern_count, 2);
+    hand_publish(hand, "more:x", 7, 0, ++n, 1);
+    hand_publish(hand, "s0:x", 7, 0, 1, 1);
+    SITE_UNTIL(s, s->journals[0].len > 0 && s->journals[1].len > 0);
+    site_heard(s, 1, "1 ");
+    ask(s, &w, "s1:*", false);
+    site_wait(s, &w, ERRAND_DONE);
+    assert_int_equal(listeners("hermes:p:s1"), 1);
+    assert_int_equal(listeners("hermes:p:"), 0);
+    site_leave_pattern(s, 0, p);
+    site_leave_pattern(s, 1, first);
+    site_close(s);
+}
+
 /* Broken by counting the ticks without a pattern from whenever the last one left: the channel goes
  * between the answer and the joining, and nothing is heard. */
 static void who_was_told_that_a_channel_is_there_has_the_time_to_join(void **state)
@@ -281,6 +426,10 @@ int main(void)
         cmocka_unit_test(after_a_break_patterns_are_told_once),
         cmocka_unit_test(who_waits_for_a_channel_is_told_when_the_link_breaks),
         cmocka_unit_test(channels_go_some_seconds_after_the_last_pattern),
+        cmocka_unit_test(the_channel_of_a_gone_pattern_goes_while_others_are_in_use),
+        cmocka_unit_test(who_comes_when_a_channel_is_let_go_of_misses_nothing),
+        cmocka_unit_test(a_channel_that_is_being_subscribed_is_not_let_go_of),
+        cmocka_unit_test(places_that_channels_leave_are_used_again),
         cmocka_unit_test(who_was_told_that_a_channel_is_there_has_the_time_to_join),
     };
     return cmocka_run_group_tests(tests, start, stop);
