@@ -175,7 +175,8 @@ def test_a_channel_goes_when_its_patterns_have_gone_and_others_stay(start_nodes,
     for pattern in (">", "x0:*", "x1:*"):
         leaver.subscribe(pattern=pattern)
     assert len(channels()) == 4
-    leaver.close()
+    for pattern in (">", "x0:*", "x1:*"):
+        leaver.unsubscribe(pattern=pattern)
     assert eventually(lambda: len(channels()) == 1)
     assert channels() == [b"hermes:p:stock"]
     for topic, pattern in (("stock:a", "stock:*"), ("x0:a", "x0:*"), ("y:a", ">")):
