@@ -341,6 +341,8 @@ static bool let_go(struct cluster *c, struct followed *f)
         return false;
     if (f->counted.written > 0 && !redis_link_is_up(f->shard->commands))
         return false; /* or its number stays there for as long as this broker does */
+    if (redis_link_full(f->shard->subscriber) || redis_link_full(f->shard->commands))
+        return false; /* when a crowd has left it takes more than one look */
     if (f->live && route_unfollow(c->route, f->hash, followed_name(f), f->quiet >= LINGER)) {
         f->quiet = 0;
         return false;

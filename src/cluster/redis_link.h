@@ -8,7 +8,8 @@
  *
  * Order: commands are written in the order in which they were given, many in one write; answers
  *   come in the same order. Each gets exactly one answer or `NULL` when the link broke before it
- *   came. What a subscribing connection receives comes by `push`, in the order of the server.
+ *   came. What a subscribing connection receives comes by `message` and `subscribed`, in the order
+ *   of the server.
  *   No event and no answer is called from within a function of the link's, but answers (as NULL)
  *   from redis_link_close: what breaks it there is told in the loop's next turn.
  *   Where only answers are on their way that nobody waits for (redis_send_unhurried), they are read

@@ -12,14 +12,19 @@ struct buf *answer_begin_here(struct session *s)
     return &s->worker->scratch;
 }
 
-struct buf *answer_begin(struct session *s)
+void answer_published_first(struct session *s)
 {
     struct worker *w = s->worker;
-    worker_post_gathered(w);
     if (s->published == w->deliveries + 1) {
         mailbox_take(&w->box, &w->tray);
         worker_deliver(w);
     }
+}
+
+struct buf *answer_begin(struct session *s)
+{
+    worker_post_gathered(s->worker);
+    answer_published_first(s);
     return answer_begin_here(s);
 }
 

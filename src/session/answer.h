@@ -15,6 +15,10 @@ struct buf *answer_begin_here(struct session *s);
  * it. (For what is published in the cluster commands wait, and other answers as below.) */
 struct buf *answer_begin(struct session *s);
 
+/* What is done now is answered right behind what the session has published, as by answer_begin. Not
+ * amid deliveries. */
+void answer_published_first(struct session *s);
+
 /* Sends what has been written since, and may end the session. */
 void answer_send(struct session *s);
 

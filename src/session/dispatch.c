@@ -159,10 +159,13 @@ void session_obey(struct session *s, char *text, size_t len, bool again)
     if (!publish)
         worker_post_gathered(w);
     /* Its answer is the sign that the session has seen all that it has published itself. */
-    if (!publish && before.at && session_publishes_far(s))
+    if (!publish && before.at && session_publishes_far(s)) {
         session_park_behind_publishes(s, before, again);
-    else
+    } else {
+        if (!publish)
+            answer_published_first(s);
         obey_new(s, &command, again);
+    }
     if (publish)
         return;
     explicit_bzero(text, len); /* there may be a token in it */

@@ -13,6 +13,8 @@ struct far_publish {
     struct session *session; /* which is NULL when it has ended, or nobody is to be answered */
     uint32_t count;
     bool quiet;
+    bool back; /* and waits until those before it are */
+    struct route_result result;
     size_t acks_len;
     char bytes[]; /* the topic, then the acks */
 };
@@ -27,25 +29,59 @@ static void lost(struct errand *e)
     free(publish_of(e));
 }
 
+static size_t size_of(const struct far_publish *p)
+{
+    return sizeof *p + p->errand.name.len + p->acks_len;
+}
+
+/* The oldest one of the session, if it is back. */
+static struct far_publish *first_back(struct session *s)
+{
+    struct list *publishes = s->aside ? &s->aside->publishes : NULL;
+    if (!publishes || list_empty(publishes))
+        return NULL;
+    struct far_publish *p = publish_of(LIST_ITEM(publishes->next, struct errand, node));
+    return p->back ? p : NULL;
+}
+
+static void answer(struct session *s, struct far_publish *p)
+{
+    struct text topic = p->errand.name;
+    struct text acks = {p->bytes + topic.len, p->acks_len};
+    if (p->quiet && p->result.subscribers > 0 && session_subscription(s, topic, false))
+        p->result.subscribers--;
+    s->published = s->worker->deliveries + 1;
+    session_answer_published(s, topic, p->count, &p->result, acks);
+}
+
+/* They come back in the order of their topics' servers and channels; the answers go in the order in
+ * which they were published. */
 static void done(struct errand *e)
 {
     struct far_publish *p = publish_of(e);
     struct session *s = p->session;
-    struct route_result result = {.offset = e->offset,
-        .epoch = e->epoch,
-        .subscribers = e->subscribers,
-        .failed = e->outcome != ERRAND_DONE};
-    struct text acks = {p->bytes + e->name.len, p->acks_len};
-    list_remove(&e->node);
+    bool failed = e->outcome != ERRAND_DONE;
+    if (!s || (!failed && p->acks_len == 0)) {
+        list_remove(&e->node);
+        free(p);
+    } else {
+        p->back = true;
+        p->result = (struct route_result){.offset = e->offset,
+            .epoch = e->epoch,
+            .subscribers = e->subscribers,
+            .failed = failed};
+        session_keep(s, size_of(p));
+    }
+    while (s && (p = first_back(s)) != NULL) {
+        list_remove(&p->errand.node);
+        session_keep_less(s, size_of(p));
+        answer(s, p);
+        free(p);
+    }
     if (s && s->parked && !session_publishes_far(s))
         session_published_far(s);
-    if (s && p->quiet && result.subscribers > 0 && session_subscription(s, e->name, false))
-        result.subscribers--;
-    if (s && (result.failed || acks.len > 0))
-        session_answer_published(s, e->name, p->count, &result, acks);
     if (s)
         session_tidy_aside(s);
-    free(p);
 }
 
 bool far_publish(struct worker *w, const struct publishing *wanted)
@@ -109,5 +145,9 @@ void session_forget_far(struct session *s)
         struct far_publish *p = publish_of(LIST_ITEM(publishes->next, struct errand, node));
         list_remove(&p->errand.node);
         p->session = NULL;
+        if (p->back) {
+            session_keep_less(s, size_of(p));
+            free(p);
+        }
     }
 }

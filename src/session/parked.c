@@ -231,8 +231,10 @@ static void parked_free(struct parked *p)
         next = at->next;
         list_remove(at);
         wait->parked = NULL;
-        if (p->session->aside)
+        if (p->session->aside) {
             p->session->aside->joining -= wait->joins;
+            p->session->aside->under_way -= !wait->back;
+        }
         if (wait->back)
             wait_free(wait);
     }
@@ -246,6 +248,29 @@ static void hold_if_full(struct session *s)
         s->held = true;
         session_watch(s);
     }
+}
+
+static void release_if_room(struct session *s)
+{
+    if (s->held && !is_full(s, 2)) {
+        s->held = false;
+        session_watch(s);
+    }
+}
+
+void session_keep(struct session *s, size_t bytes)
+{
+    s->aside->parked_bytes += bytes;
+    s->worker->parked_bytes += bytes;
+    hold_if_full(s);
+}
+
+void session_keep_less(struct session *s, size_t bytes)
+{
+    s->aside->parked_bytes -= bytes;
+    s->worker->parked_bytes -= bytes;
+    if (s->state == SESSION_OPEN)
+        release_if_room(s);
 }
 
 void session_park(struct session *s, char *text, size_t len)
@@ -446,10 +471,7 @@ static void resume(struct session *s, unsigned *most)
         return;
     look_ahead(a);
     p = first_of(a);
-    if (s->held && !is_full(s, 2)) {
-        s->held = false;
-        session_watch(s);
-    }
+    release_if_room(s);
     if (!p)
         unparked(s);
     else if (p->left == 0 && !waits(p))

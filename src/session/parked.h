@@ -54,6 +54,11 @@ bool session_waited_enough(const struct session *s);
 bool session_answers_later(struct session *s);
 void session_park_answer(struct session *s, struct text frames);
 
+/* So many bytes more, or less, are kept for what it has sent and was not answered yet; they count
+ * like those of commands that wait. */
+void session_keep(struct session *s, size_t bytes);
+void session_keep_less(struct session *s, size_t bytes);
+
 /* The session ends in the midst of it: what it has published is still published, by the rights that
  * it has now, and nothing else is done. (A peer that closes in order is waited for, see
  * session_part.) */

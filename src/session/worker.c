@@ -98,6 +98,8 @@ static void worker_turn(uv_prepare_t *prepare)
     metric_set(&w->metrics, METRIC_mailbox_bytes,
         (int64_t)atomic_load_explicit(&w->box.weight, memory_order_relaxed));
     free_ended(w);
+    /* Who hurries what was published has taken mail that nobody has looked at. */
+    finished = finished && w->tray.at == w->tray.count;
     finished = finished && !w->strained && w->queue.count == 0 && mailbox_sleep(&w->box);
     if (w->closing || finished)
         uv_idle_stop(&w->unfinished);
