@@ -76,12 +76,14 @@ struct shard {
     struct list topics;           /* struct followed: those that live there, */
     struct list wanting;          /* those whose channel is to be subscribed, */
     struct list asking;           /* those whose position is to be asked for, */
-    struct list settling;         /* and those whose channel is to be subscribed once more */
+    struct list settling;         /* those whose channel is to be subscribed once more, */
+    struct list missing;          /* and those of which something is to be fetched */
     struct errand *waiting_first; /* publishes that the link had no room for */
     struct errand *waiting_last;
     struct errands fetch_waiting; /* fetches that have to wait for others, */
     uint64_t fetch_bytes;         /* what these ask for, */
-    unsigned fetches;             /* and how many are under way */
+    unsigned fetches;             /* and how many are under way, those for topics with them */
+    bool fetched_topic;           /* the last one was for a topic that misses something */
     unsigned round;               /* how often the subscriber has come up */
     unsigned questions;           /* for positions, that are not answered */
     unsigned singly;              /* so many more are for one topic each */
@@ -124,7 +126,7 @@ struct cluster {
     size_t under_way; /* errands that are not back */
     bool stopping;
     bool closing;
-    bool crowded; /* a worker is: nothing is read from Redis until it has caught up */
+    bool crowded; /* a worker is: no messages are read or fetched from Redis for it */
     struct metrics metrics;
 };
 
@@ -193,6 +195,8 @@ struct fetched {
 bool fetch_send(struct shard *s, struct text topic, uint64_t from, uint32_t most, size_t bytes,
     struct history_limits limits, redis_answer answered, void *user);
 struct fetched fetch_read(const struct resp *answer);
+/* Whether that is no answer for the moment alone, and says nothing of what is kept. */
+bool fetch_comes_again(const struct resp *answer);
 void cluster_fetch(struct cluster *c, struct errand *e);
 void cluster_fetch_waiting(struct shard *s);
 void cluster_fetch_fail_waiting(struct shard *s);

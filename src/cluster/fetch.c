@@ -1,11 +1,13 @@
 /* What Redis keeps of a topic.
  *
  * It costs Redis some milliseconds a piece, and strangers choose how many there are: few are under
- * way at once, so that publishes go between them and answers come steadily; the others wait here
- * for their turn, first come, first served: no session asks for many things at once. */
+ * way at once, so that publishes go between them and answers come steadily, and Redis has to hold
+ * no more than these; the others wait here for their turn, first come, first served: no session
+ * asks for many things at once. Topics that have missed something after a break are as many as
+ * there are, and wait in a row of their own: the two take turns. */
 #include <stdlib.h>
 
-#include "cluster/cluster.h"
+#include "cluster/followed.h"
 #include "cluster/scripts.h"
 
 /* Of a server. FETCHES: under way at once. FETCH_BYTES: asked for by those that wait; some 16,000
@@ -66,6 +68,18 @@ struct fetched fetch_read(const struct resp *answer)
     return f;
 }
 
+bool fetch_comes_again(const struct resp *answer)
+{
+    static const char *const words[] = {
+        "NOSCRIPT", "BUSY", "LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"};
+    if (!answer)
+        return true;
+    for (size_t i = 0; i < sizeof words / sizeof *words && answer->kind == RESP_ERROR; i++)
+        if (text_starts_with(answer->text, text_of(words[i])))
+            return true;
+    return false;
+}
+
 static void take_answer(struct errand *e, const struct resp *answer)
 {
     struct shard *s = e->carrier;
@@ -104,10 +118,16 @@ static void ask(struct shard *s, struct errand *e)
 }
 
 /* Whose worker has not taken what was fetched for it waits. */
-static bool may_ask(const struct shard *s, const struct errand *e)
+static bool errand_may(const struct shard *s)
 {
-    return s->fetches < FETCHES && !redis_link_full(s->commands) &&
-           !mailbox_crowded(e->home, s->cluster->route->crowded);
+    const struct errand *e = s->fetch_waiting.first;
+    return e && !mailbox_crowded(e->home, s->cluster->route->crowded);
+}
+
+/* Its messages may be for all workers. */
+static bool topic_may(const struct shard *s)
+{
+    return !list_empty(&s->missing) && !s->cluster->crowded;
 }
 
 void cluster_fetch(struct cluster *c, struct errand *e)
@@ -136,8 +156,17 @@ static struct errand *take_waiting(struct shard *s)
 /* Where the link is down they are told so. */
 void cluster_fetch_waiting(struct shard *s)
 {
-    while (s->fetch_waiting.first && may_ask(s, s->fetch_waiting.first))
-        ask(s, take_waiting(s));
+    while (s->fetches < FETCHES && !redis_link_full(s->commands)) {
+        bool errand = errand_may(s);
+        bool topic = topic_may(s);
+        if (!errand && !topic)
+            return;
+        s->fetched_topic = topic && !(errand && s->fetched_topic);
+        if (s->fetched_topic)
+            followed_fetch(LIST_ITEM(s->missing.next, struct followed, queue));
+        else
+            ask(s, take_waiting(s));
+    }
 }
 
 void cluster_fetch_fail_waiting(struct shard *s)

@@ -23,7 +23,7 @@ struct held {
 
 struct followed {
     struct list node;  /* in its shard's */
-    struct list queue; /* in its shard's `wanting`, `asking` or `settling` */
+    struct list queue; /* in its shard's `wanting`, `asking`, `settling` or `missing` */
     struct shard *shard;
     uint64_t hash;
     enum follow_state state;
@@ -75,6 +75,9 @@ void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset);
 
 /* settle.c: all that was published before that has come. */
 void followed_settle(struct followed *f);
+
+/* settle.c: what it misses can be fetched: it is its turn. */
+void followed_fetch(struct followed *f);
 
 /* settle.c: keeps a message until its turn; takes the reference. */
 void followed_hold(struct followed *f, uint64_t epoch, struct message *m);

@@ -96,6 +96,8 @@ static bool tell_gap(struct followed *f, uint64_t epoch, uint64_t from, uint64_t
 
 /* --- fetching what was missed ----------------------------------------------------------------- */
 
+/* Thousands of topics may miss something at once: their turns are fetch.c's to give. */
+
 struct request {
     struct shard *shard;
     unsigned round;
@@ -104,23 +106,30 @@ struct request {
 
 static void fetched(const struct resp *answer, void *user);
 
+static void await_turn(struct followed *f, uint64_t to)
+{
+    list_remove(&f->queue);
+    f->state = FOLLOW_FETCHING;
+    f->offset = to;
+    list_append(&f->shard->missing, &f->queue);
+}
+
 static bool fetch(struct followed *f, uint64_t from, uint64_t to)
 {
     struct shard *s = f->shard;
     struct route_rule rule = cluster_rule(s->cluster, followed_name(f));
-    if (rule.rule->history.messages == 0 || !redis_link_is_up(s->commands))
-        return false;
     struct request *r = malloc(sizeof *r);
     if (!r)
         return false;
     *r = (struct request){.shard = s, .round = s->round, .topic = f};
     uint64_t most = to - from + 1;
-    f->state = FOLLOW_FETCHING;
     f->offset = to;
+    s->fetches++;
     if (fetch_send(s, followed_name(f), from,
             (uint32_t)(most < PIECE_MESSAGES ? most : PIECE_MESSAGES), PIECE, rule.rule->history,
             fetched, r))
         return true;
+    s->fetches--;
     free(r);
     return false;
 }
@@ -152,12 +161,31 @@ static void fill(struct followed *f)
         return;
     uint64_t to = missing_to(f, &place);
     if (to > place.offset) {
-        if (fetch(f, place.offset + 1, to))
+        if (cluster_rule(c, followed_name(f)).rule->history.messages > 0) {
+            await_turn(f, to);
             return;
+        }
         if (!skip(f, place.epoch, place.offset + 1, to))
             return;
     }
     followed_go_live(f);
+}
+
+void followed_fetch(struct followed *f)
+{
+    struct shard *s = f->shard;
+    struct relay_place place;
+    list_remove(&f->queue);
+    if (!redis_link_is_up(s->commands) ||
+        !route_place(s->cluster->route, f->hash, followed_name(f), &place)) {
+        followed_ask(f);
+        return;
+    }
+    uint64_t to = missing_to(f, &place);
+    if (to > place.offset && fetch(f, place.offset + 1, to))
+        return;
+    if (to <= place.offset || skip(f, place.epoch, place.offset + 1, to))
+        followed_go_live(f);
 }
 
 /* False when there is no memory. */
@@ -181,26 +209,12 @@ static bool give(struct followed *f, const struct fetched *got)
     return result != RELAY_NO_MEMORY;
 }
 
-/* The scripts are on their way to the server again. */
-static bool comes_again(const struct resp *answer)
+static void take(struct followed *f, const struct resp *answer)
 {
-    return answer->kind == RESP_ERROR && text_starts_with(answer->text, TEXT("NOSCRIPT"));
-}
-
-static void fetched(const struct resp *answer, void *user)
-{
-    struct request *r = user;
-    struct shard *s = r->shard;
-    struct followed *f = r->topic;
-    bool current = r->round == s->round && redis_link_is_up(s->subscriber);
-    free(r);
-    if (!current)
-        return; /* the topic may be gone; if not, all of this is done again */
-    struct cluster *c = s->cluster;
+    struct cluster *c = f->shard->cluster;
     struct fetched got = fetch_read(answer);
     struct relay_place place;
-    if (!answer || comes_again(answer) ||
-        !route_place(c->route, f->hash, followed_name(f), &place)) {
+    if (fetch_comes_again(answer) || !route_place(c->route, f->hash, followed_name(f), &place)) {
         followed_ask(f);
         return;
     }
@@ -220,6 +234,19 @@ static void fetched(const struct resp *answer, void *user)
     if (!give(f, &got) && !skip(f, place.epoch, got.first, last < to ? last : to))
         return;
     fill(f);
+}
+
+static void fetched(const struct resp *answer, void *user)
+{
+    struct request *r = user;
+    struct shard *s = r->shard;
+    struct followed *f = r->topic;
+    bool current = r->round == s->round && redis_link_is_up(s->subscriber);
+    free(r);
+    s->fetches--;
+    if (current) /* or the topic may be gone; if not, all of this is done again */
+        take(f, answer);
+    cluster_fetch_waiting(s);
 }
 
 /* --- positions -------------------------------------------------------------------------------- */

@@ -188,6 +188,7 @@ bool shards_open(struct cluster *c)
         list_init(&s->wanting);
         list_init(&s->asking);
         list_init(&s->settling);
+        list_init(&s->missing);
         list_init(&s->patterns);
         list_init(&s->patterns_wanting);
         s->commands = open_link(s, false);
