@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "broker/pattern.h"
 #include "cluster/followed.h"
 
 /* CHANNELS_MOST: what strangers may make of them; past that their patterns listen to everything.
- * BATCH: in one SUBSCRIBE. LINGER: ticks. LOOKS: at channels, of a server in a tick. */
+ * BATCH: in one SUBSCRIBE. LINGER: ticks, twice PATTERN_STAYS_MS. LOOKS: at channels, of a server
+ * in a tick. */
 enum { CHANNELS_MOST = 4096, BATCH = 256, LINGER = 100, LOOKS = 64 };
 
 enum channel_state { CHANNEL_AWAY, CHANNEL_WANTED, CHANNEL_ASKED, CHANNEL_CONFIRMED };
@@ -149,6 +151,7 @@ static void go_on(struct cluster *c, struct errand *e)
             cluster_return(c, e, s->up ? ERRAND_NO_MEMORY : ERRAND_UNAVAILABLE);
         return;
     }
+    e->offset = clock_ms();
     cluster_return(c, e, ERRAND_DONE);
 }
 

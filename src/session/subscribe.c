@@ -1,4 +1,5 @@
 /* The commands subscribe and unsubscribe, and what a new subscriber is given of the past. */
+#include "base/clock.h"
 #include "hermes/protocol.h"
 #include "proto/reply.h"
 #include "session/answer.h"
@@ -250,7 +251,7 @@ static bool may_subscribe_pattern(struct session *s, const struct command *c)
 }
 
 /* Whether all brokers' messages of topics that match come here; else the command waits, or has been
- * answered. */
+ * answered. What was asked for ahead may have been there too long ago. */
 static bool pattern_is_near(struct session *s, const struct command *c, const struct wish *wish)
 {
     const struct subscription *there = session_subscription(s, c->pattern, true);
@@ -258,11 +259,14 @@ static bool pattern_is_near(struct session *s, const struct command *c, const st
     if (!s->worker->shop->route.backplane || (there && (there->watches || !wish->watches)) ||
         session_is_full_for(s, c->pattern, true))
         return true;
-    if (waited && waited->errand.outcome != ERRAND_DONE)
+    bool done = waited && waited->errand.outcome == ERRAND_DONE;
+    if (done && clock_ms() - waited->errand.offset <= PATTERN_STAYS_MS)
+        return true;
+    if (waited && (!done || session_waited_enough(s)))
         answer_not_joined(s, JOIN_ABSENT, c, wish);
-    else if (!waited)
+    else
         session_wait(s, c, NULL, 0, ERRAND_PATTERN);
-    return waited && waited->errand.outcome == ERRAND_DONE;
+    return false;
 }
 
 static void subscribe_pattern(struct session *s, const struct command *c)

@@ -5,6 +5,7 @@
 #ifndef HERMES_SUPPORT_FAKE_CLUSTER_H
 #define HERMES_SUPPORT_FAKE_CLUSTER_H
 
+#include "base/clock.h"
 #include "broker/backplane.h"
 #include "broker/relay.h"
 
@@ -36,6 +37,8 @@ static inline void fake_return(struct fake *f, struct errand *e, enum errand_out
 {
     if (e->kind == ERRAND_PUBLISH || e->kind == ERRAND_EVENT)
         message_drop(e->message);
+    if (e->kind == ERRAND_PATTERN && e->offset == 0)
+        e->offset = clock_ms();
     e->outcome = outcome;
     mailbox_done(&f->box, e->weight);
     backplane_return(e, false);

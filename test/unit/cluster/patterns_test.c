@@ -75,8 +75,10 @@ static void the_first_segment_says_which_channel(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct sent w;
+        uint64_t asked = clock_ms();
         ask(s, &w, rows[i].pattern, false);
         site_wait(s, &w, ERRAND_DONE);
+        assert_true(w.errand.offset >= asked && w.errand.offset <= clock_ms());
         assert_int_equal(listeners(rows[i].channel), 1);
     }
     assert_int_equal(s->cluster.shards[0].pattern_count, 3);
