@@ -179,7 +179,17 @@ static void far_done(struct errand *e)
         fault_of(503, ERROR_UNAVAILABLE, alone ? HERMES_TEXT_ALONE : HERMES_TEXT_NOT_PUBLISHED);
     if (e->outcome == ERRAND_DONE)
         fault = fault_of(0, 0, NULL);
-    settle(a, m, repeat, fault, &result);
+    if (e->outcome == ERRAND_DONE && e->repeated) { /* whose five minutes are Redis' to count */
+        m->back = true;
+        m->fault = fault;
+        append_result(
+            &m->text, buf_text(&e->found), result.offset, result.epoch, result.subscribers, true);
+        if (repeat)
+            repeats_forget(&a->api->repeats, repeat);
+    } else {
+        settle(a, m, repeat, fault, &result);
+    }
+    buf_fini(&e->found);
     if (!p) {
         sent_free(m);
         return;
@@ -218,6 +228,8 @@ static struct fault publish_once(struct publishing *p, struct sent *m, struct te
         repeat->pending = true;
     m->publishing = p;
     m->far.done = far_done;
+    m->far.key = key;
+    m->far.weight += (uint32_t)key.len;
     p->under_way++;
     admin_send(a, &m->far);
     return fault;

@@ -57,10 +57,6 @@ struct ask_row {
     uint32_t name_len;
 };
 
-/* So long, at least, all that an ERRAND_PATTERN's pattern may match comes here though nobody has
- * joined it yet. */
-enum { PATTERN_STAYS_MS = 5000 };
-
 struct errand {
     struct list node; /* the asker's, for whatever it wants */
     enum errand_kind kind;
@@ -72,6 +68,7 @@ struct errand {
     uint64_t hash;                  /* the registry's, of `name` */
     struct text name;               /* of the topic, or the pattern */
     uint32_t weight;                /* bytes that it keeps in memory */
+    uint32_t left;                  /* the cluster thread's: answers that are to come */
     struct errand *behind;          /* the cluster thread's */
     void *carrier;                  /* the cluster thread's */
     union {
@@ -79,6 +76,7 @@ struct errand {
             struct message *message;      /* whose reference the errand takes over */
             struct history_limits limits; /* what is kept of the topic */
             bool counted;                 /* `subscribers` is wanted */
+            struct text key;              /* published once by those that have it; len 0: none */
         };
         bool watches;        /* FOLLOW, PATTERN */
         struct {             /* FETCH */
@@ -100,13 +98,14 @@ struct errand {
     };
     /* --- what comes of it --- */
     uint64_t epoch;       /* of the topic, and */
-    uint64_t offset;      /* of its newest message: PUBLISH (the last of those), FETCH, FOLLOW.
-                           * PATTERN: clock_ms() then, see PATTERN_STAYS_MS */
+    uint64_t offset;      /* of its newest message: PUBLISH (the last of those), FETCH, FOLLOW */
     uint32_t subscribers; /* PUBLISH with `counted`: on all brokers, by name and by pattern */
+    bool repeated;        /* PUBLISH with `key`: one before had it, and this is what came of that;
+                           * its topic is in `found` */
     uint32_t count;       /* FETCH: messages found; ASK: see there */
     uint64_t first;       /* FETCH: offset of the first one found */
     uint64_t oldest;      /* FETCH: of the oldest one that is kept; offset + 1: none is */
-    struct buf found;     /* FETCH: frames as in struct message, gapless; ASK: see there */
+    struct buf found;     /* FETCH: frames as in struct message, gapless; PUBLISH, ASK: see there */
     struct text next;     /* ASK_TOPICS: rows after this name are not all there; in `found` */
 };
 

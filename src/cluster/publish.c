@@ -14,26 +14,31 @@ static struct text first_segment(struct text topic)
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
-/* Epoch and offset of the last message. */
+/* Epoch and offset of the last message; and the topic, where it was published before. */
 static bool read_place(const struct resp *answer, struct errand *e)
 {
+    const size_t own = 2 * HEX_DIGITS;
     const struct resp *place = answer;
     if (answer->kind == RESP_ARRAY && answer->count > 0)
         place = &answer->items[0];
-    if (place->kind != RESP_TEXT || place->text.len != 2 * HEX_DIGITS)
+    if (place->kind != RESP_TEXT || place->text.len < own ||
+        (place->text.len > own && e->key.len == 0))
         return false;
+    e->repeated = place->text.len > own;
+    if (e->repeated)
+        buf_append_text(&e->found, (struct text){place->text.at + own, place->text.len - own});
     return hex_read((struct text){place->text.at, HEX_DIGITS}, &e->epoch) &&
            hex_read((struct text){place->text.at + HEX_DIGITS, HEX_DIGITS}, &e->offset);
 }
 
 /* By its name on all brokers, by patterns on this one. */
-static uint32_t subscribers(struct shard *s, const struct errand *e, const struct resp *answer)
+static uint32_t subscribers(
+    struct shard *s, uint64_t hash, struct text topic, const struct resp *answer)
 {
     struct cluster *c = s->cluster;
     struct route_audience here = {.subscribers = 0};
-    uint64_t sum =
-        counts_sum(&c->counts, s->commands, e->name, answer->items + 1, answer->count - 1);
-    if (route_audience(c->route, cluster_rule(c, e->name), e->hash, e->name, &here))
+    uint64_t sum = counts_sum(&c->counts, s->commands, topic, answer->items + 1, answer->count - 1);
+    if (route_audience(c->route, cluster_rule(c, topic), hash, topic, &here))
         match_set_drop(here.matches);
     sum += here.subscribers;
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
@@ -51,10 +56,18 @@ static void published(const struct resp *answer, void *user)
         cluster_return(c, e, ERRAND_UNAVAILABLE);
         return;
     }
+    if (e->found.failed) {
+        cluster_return(c, e, ERRAND_NO_MEMORY);
+        return;
+    }
+    struct text topic = e->repeated ? buf_text(&e->found) : e->name;
+    uint64_t hash = e->repeated ? registry_hash(&c->route->registry, topic) : e->hash;
+    if (e->repeated)
+        e->count = 0;
     if (e->counted && answer->kind == RESP_ARRAY)
-        e->subscribers = subscribers(s, e, answer);
+        e->subscribers = subscribers(s, hash, topic, answer);
     /* What the publisher gets of it itself comes before the answer. */
-    if (!follow_await(c, e))
+    if (e->repeated || !follow_await(c, e))
         cluster_return(c, e, ERRAND_DONE);
 }
 
@@ -77,18 +90,24 @@ static void transmit(struct shard *s, struct errand *e)
     struct redis_link *l = s->commands;
     const struct message *m = e->message;
     bool keeps = e->limits.messages > 0;
+    bool once = e->key.len > 0;
     struct payload p = {
         .kind = PAYLOAD_MESSAGES, .count = m->count, .except = m->except, .topic = e->name};
     char head[PAYLOAD_HEAD];
     struct epoch_argument epoch = cluster_epoch(s);
     payload_head(&p, head);
-    redis_begin(l, keeps ? 3 + 2 + 12 + m->count : 3 + 1 + 8);
+    enum cluster_script script = keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH;
+    if (once)
+        script = keeps ? SCRIPT_KEEP_ONCE : SCRIPT_PUBLISH_ONCE;
+    redis_begin(l, (keeps ? 3 + 2 + 12 + m->count : 3 + 1 + 8) + once);
     redis_arg(l, TEXT("EVALSHA"));
-    redis_arg(l, redis_script(l, keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH));
-    redis_arg_number(l, keeps ? 2 : 1);
+    redis_arg(l, redis_script(l, script));
+    redis_arg_number(l, (keeps ? 2 : 1) + once);
     cluster_arg(l, TEXT("hermes:t:"), e->name);
     if (keeps)
         cluster_arg(l, TEXT("hermes:h:"), e->name);
+    if (once)
+        cluster_arg(l, TEXT("hermes:i:"), e->key);
     redis_arg_number(l, m->count);
     redis_arg(l, epoch_argument_text(&epoch));
     redis_arg(l, TEXT(IDLE_MS));

@@ -79,14 +79,16 @@
     "table.insert(all, 1, last)\n"                                                                 \
     "return all\n"
 
-static const char publish[] = NUMBER /* the time is not set for each of them: that costs */
-    "local rest = ARGV[8]\n" PUBLISH "if heard == 0 and (fresh or p[3]) then\n"
-    "  if fresh then redis.call('HSET', k, 'u', '1') end\n"
-    "  if fresh or o % 16 < n then redis.call('PEXPIRE', k, " UNHEARD ") end\n"
-    "else\n"
-    "  if p[3] then redis.call('HDEL', k, 'u') end\n"
-    "  if fresh or p[3] or o % 16 < n then redis.call('PEXPIRE', k, ARGV[3]) end\n"
-    "end\n" ANSWER;
+#define PUBLISH_ALL /* the time is not set for each of them: that costs */                         \
+    NUMBER "local rest = ARGV[8]\n" PUBLISH "if heard == 0 and (fresh or p[3]) then\n"             \
+           "  if fresh then redis.call('HSET', k, 'u', '1') end\n"                                 \
+           "  if fresh or o % 16 < n then redis.call('PEXPIRE', k, " UNHEARD ") end\n"             \
+           "else\n"                                                                                \
+           "  if p[3] then redis.call('HDEL', k, 'u') end\n"                                       \
+           "  if fresh or p[3] or o % 16 < n then redis.call('PEXPIRE', k, ARGV[3]) end\n"         \
+           "end\n" ANSWER
+
+static const char publish[] = PUBLISH_ALL;
 
 /* The same, and keeps them.
  *
@@ -94,80 +96,110 @@ static const char publish[] = NUMBER /* the time is not set for each of them: th
  * ARGV: as above, but of the payload only what is in front of the frames; then how many messages
  *   are kept; for how many milliseconds, 0: for good; 1: the newest one stays whatever its age;
  *   of how many bytes of data together, 0: any, but the newest stays; each frame. */
-static const char keep[] =
-    SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"
-            "local p = redis.call('HMGET', k, 'e', 'o', 'l', 'r', 'b', 'u')\n"
-            "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"
-            "local bytes = tonumber(ARGV[12])\n"
-            "local e = p[1]\n"
-            "if not e then\n"
-            "  e = string.sub(ARGV[2], 1, 16)\n"
-            "  redis.call('HSET', k, 'e', e, 'r', run)\n"
-            "elseif not settled(k, p[4], run) then return redis.error_reply(wait) end\n"
-            "if not p[1] or p[2] ~= p[3] then redis.call('DEL', h) end\n"
-            "local o = tonumber(p[2] or '0') + n\n"
-            "local decimal = string.format('%.0f', o)\n"
-            "redis.call('HSET', k, 'o', decimal, 'l', decimal)\n"
-            "local t = redis.call('TIME')\n"
-            "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-            "local stamp = string.format('%013.0f', now)\n"
-            "local function data(entry)\n" /* its bytes, without stamp and head */
-            "  local len = #entry - 13\n"
-            "  return len < 128 and len - 2 or len < 65540 and len - 4 or len - 10\n"
-            "end\n"
-            "local len, sum = redis.call('LLEN', h), nil\n"
-            "if bytes > 0 then\n"
-            "  sum = len > 0 and p[1] and tonumber(p[5] or nil)\n"
-            "  if not sum then\n"
-            "    sum = 0\n"
-            "    for i = 0, len - 1, 32 do\n"
-            "      for _, entry in ipairs(redis.call('LRANGE', h, i, i + 31)) do\n"
-            "        sum = sum + data(entry)\n"
-            "      end\n"
-            "    end\n"
-            "  end\n"
-            "elseif p[5] then redis.call('HDEL', k, 'b') end\n"
-            "if p[6] then redis.call('HDEL', k, 'u') end\n"
-            "local function pop()\n"
-            "  local entry = redis.call('LPOP', h)\n"
-            "  if sum then sum = sum - data(entry) end\n"
-            "  len = len - 1\n"
-            "end\n"
-            "local frames = {}\n"
-            "for i = 13, #ARGV do\n"
-            "  local entry = stamp .. ARGV[i]\n"
-            "  frames[#frames + 1] = ARGV[i]\n"
-            "  len = redis.call('RPUSH', h, entry)\n"
-            "  if sum then sum = sum + data(entry) end\n"
-            "end\n"
-            "if sum then\n"
-            "  while len > most or len > 1 and sum > bytes do pop() end\n"
-            "elseif len > most then\n"
-            "  redis.call('LTRIM', h, -most, -1)\n"
-            "  len = most\n"
-            "end\n"
-            "if age == 0 or ARGV[11] == '1' then\n"
-            "  redis.call('PERSIST', k)\n"
-            "  redis.call('PERSIST', h)\n"
-            "else\n"
-            "  redis.call('PEXPIRE', h, age)\n"
-            "  redis.call('PEXPIRE', k, age + ARGV[3])\n"
-            "end\n"
-            "if age > 0 then\n"
-            "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"
-            "  if now - a >= age then\n"
-            "    local oldest = now\n"
-            "    while len > n do\n"
-            "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"
-            "      if now - oldest < age then break end\n"
-            "      pop()\n"
-            "      oldest = now\n"
-            "    end\n"
-            "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"
-            "  end\n"
-            "end\n"
-            "if sum then redis.call('HSET', k, 'b', string.format('%.0f', sum)) end\n"
-            "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH ANSWER;
+#define KEEP_ALL                                                                                   \
+    SETTLED "local k, n, run = KEYS[1], tonumber(ARGV[1]), string.sub(ARGV[2], 17)\n"              \
+            "local p = redis.call('HMGET', k, 'e', 'o', 'l', 'r', 'b', 'u')\n"                     \
+            "local h, most, age = KEYS[2], tonumber(ARGV[9]), tonumber(ARGV[10])\n"                \
+            "local bytes = tonumber(ARGV[12])\n"                                                   \
+            "local e = p[1]\n"                                                                     \
+            "if not e then\n"                                                                      \
+            "  e = string.sub(ARGV[2], 1, 16)\n"                                                   \
+            "  redis.call('HSET', k, 'e', e, 'r', run)\n"                                          \
+            "elseif not settled(k, p[4], run) then return redis.error_reply(wait) end\n"           \
+            "if not p[1] or p[2] ~= p[3] then redis.call('DEL', h) end\n"                          \
+            "local o = tonumber(p[2] or '0') + n\n"                                                \
+            "local decimal = string.format('%.0f', o)\n"                                           \
+            "redis.call('HSET', k, 'o', decimal, 'l', decimal)\n"                                  \
+            "local t = redis.call('TIME')\n"                                                       \
+            "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"                                  \
+            "local stamp = string.format('%013.0f', now)\n"                                        \
+            "local function data(entry)\n" /* its bytes, without stamp and head */                 \
+            "  local len = #entry - 13\n"                                                          \
+            "  return len < 128 and len - 2 or len < 65540 and len - 4 or len - 10\n"              \
+            "end\n"                                                                                \
+            "local len, sum = redis.call('LLEN', h), nil\n"                                        \
+            "if bytes > 0 then\n"                                                                  \
+            "  sum = len > 0 and p[1] and tonumber(p[5] or nil)\n"                                 \
+            "  if not sum then\n"                                                                  \
+            "    sum = 0\n"                                                                        \
+            "    for i = 0, len - 1, 32 do\n"                                                      \
+            "      for _, entry in ipairs(redis.call('LRANGE', h, i, i + 31)) do\n"                \
+            "        sum = sum + data(entry)\n"                                                    \
+            "      end\n"                                                                          \
+            "    end\n"                                                                            \
+            "  end\n"                                                                              \
+            "elseif p[5] then redis.call('HDEL', k, 'b') end\n"                                    \
+            "if p[6] then redis.call('HDEL', k, 'u') end\n"                                        \
+            "local function pop()\n"                                                               \
+            "  local entry = redis.call('LPOP', h)\n"                                              \
+            "  if sum then sum = sum - data(entry) end\n"                                          \
+            "  len = len - 1\n"                                                                    \
+            "end\n"                                                                                \
+            "local frames = {}\n"                                                                  \
+            "for i = 13, #ARGV do\n"                                                               \
+            "  local entry = stamp .. ARGV[i]\n"                                                   \
+            "  frames[#frames + 1] = ARGV[i]\n"                                                    \
+            "  len = redis.call('RPUSH', h, entry)\n"                                              \
+            "  if sum then sum = sum + data(entry) end\n"                                          \
+            "end\n"                                                                                \
+            "if sum then\n"                                                                        \
+            "  while len > most or len > 1 and sum > bytes do pop() end\n"                         \
+            "elseif len > most then\n"                                                             \
+            "  redis.call('LTRIM', h, -most, -1)\n"                                                \
+            "  len = most\n"                                                                       \
+            "end\n"                                                                                \
+            "if age == 0 or ARGV[11] == '1' then\n"                                                \
+            "  redis.call('PERSIST', k)\n"                                                         \
+            "  redis.call('PERSIST', h)\n"                                                         \
+            "else\n"                                                                               \
+            "  redis.call('PEXPIRE', h, age)\n"                                                    \
+            "  redis.call('PEXPIRE', k, age + ARGV[3])\n"                                          \
+            "end\n"                                                                                \
+            "if age > 0 then\n"                                                                    \
+            "  local a = tonumber(redis.call('HGET', k, 'a') or '0')\n"                            \
+            "  if now - a >= age then\n"                                                           \
+            "    local oldest = now\n"                                                             \
+            "    while len > n do\n"                                                               \
+            "      oldest = tonumber(string.sub(redis.call('LINDEX', h, 0), 1, 13))\n"             \
+            "      if now - oldest < age then break end\n"                                         \
+            "      pop()\n"                                                                        \
+            "      oldest = now\n"                                                                 \
+            "    end\n"                                                                            \
+            "    redis.call('HSET', k, 'a', string.format('%.0f', oldest))\n"                      \
+            "  end\n"                                                                              \
+            "end\n"                                                                                \
+            "if sum then redis.call('HSET', k, 'b', string.format('%.0f', sum)) end\n"             \
+            "local rest = ARGV[8] .. table.concat(frames)\n" PUBLISH ANSWER
+
+static const char keep[] = KEEP_ALL;
+
+/* Each of both once more, for a message that is to be published once, whatever becomes of the
+ * answer and by whichever broker it is asked for again. `hermes:i:KEY`: what was answered, and the
+ * topic; for ONCE milliseconds.
+ *
+ * KEYS, ARGV: as above; the last key is that one.
+ * Answers: as above. If it was published before: a list of what `hermes:i:KEY` is, and the fields
+ *   of that topic's hash. */
+#define ONCE "300000"
+
+#define ONLY_ONCE(script)                                                                          \
+    "local before = redis.call('GET', KEYS[#KEYS])\n"                                              \
+    "if before then\n"                                                                             \
+    "  local all = redis.call('HGETALL', 'hermes:t:' .. string.sub(before, 33))\n"                 \
+    "  table.insert(all, 1, before)\n"                                                             \
+    "  return all\n"                                                                               \
+    "end\n"                                                                                        \
+    "local function first()\n" script "end\n"                                                      \
+    "local answer = first()\n"                                                                     \
+    "local place = answer\n"                                                                       \
+    "if type(answer) == 'table' then place = answer[1] end\n" /* or it is an error */              \
+    "if place then\n"                                                                              \
+    "  redis.call('SET', KEYS[#KEYS], place .. string.sub(KEYS[1], 10), 'PX', " ONCE ")\n"         \
+    "end\n"                                                                                        \
+    "return answer\n"
+
+static const char publish_once[] = ONLY_ONCE(PUBLISH_ALL);
+static const char keep_once[] = ONLY_ONCE(KEEP_ALL);
 
 /* Where topics are; those that are not there begin.
  *
@@ -276,5 +308,5 @@ static const char leave[] =
     "redis.call('PEXPIRE', KEYS[1], " UNHEARD ")\n"
     "return 1\n";
 
-const char *const cluster_scripts[] = {
-    publish, keep, positions, renew, fetch, nodes_script, counts_script, leave, NULL};
+const char *const cluster_scripts[] = {publish, keep, positions, renew, fetch, nodes_script,
+    counts_script, leave, publish_once, keep_once, NULL};

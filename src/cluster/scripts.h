@@ -12,6 +12,8 @@ enum cluster_script {
     SCRIPT_NODES,  /* cluster/nodes.h */
     SCRIPT_COUNTS, /* cluster/counts.h */
     SCRIPT_LEAVE,
+    SCRIPT_PUBLISH_ONCE,
+    SCRIPT_KEEP_ONCE,
 };
 
 extern const char *const cluster_scripts[]; /* NULL at the end */

@@ -122,6 +122,61 @@ def test_an_ack_of_a_publish_has_the_offset_and_the_subscribers_of_all_nodes(sta
         eventually(counted(8 - n), f"{8 - n} subscribers")
 
 
+def post(node, topic, data, key):
+    """Status and answer of one message with that key."""
+    status, _, body = node.admin("POST", "/api/publish",
+                                 {"topic": topic, "data": data, "idempotency_key": key})
+    return status, json.loads(body)
+
+
+@KEPT_OR_NOT
+def test_a_key_publishes_once_whichever_node_is_asked(start_nodes, redis, topic):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    readers = [node.client2() for node in nodes]
+    for client in readers:
+        client.subscribe(topic)
+    for n in range(1, 6):
+        status, first = post(nodes[n % 2], topic, n, f"key {n}")
+        assert status == 200 and first["offset"] == n and "repeated" not in first
+        for node in (nodes[1 - n % 2], nodes[n % 2]):
+            for asked in (topic, "other"):
+                status, again = post(node, asked, n, f"key {n}")
+                assert status == 200 and again.pop("repeated") is True
+                assert {**again, "subscribers": 0} == {**first, "subscribers": 0}
+    asking = [within(post, nodes[n % 2], topic, "at once", "at once") for n in range(20)]
+    answers = [one.result()[1] for one in asking]
+    assert {got["offset"] for got in answers} == {6}
+    assert sum("repeated" not in got for got in answers) == 1
+    assert redis.do("EXISTS", "hermes:t:other") == 0
+    assert 0 < redis.do("PTTL", "hermes:i:at once") <= 300_000
+    for client in readers:
+        for n in range(1, 6):
+            client.expect_message(topic, n, n)
+        client.expect_message(topic, "at once", 6)
+        client.fence()
+
+
+@KEPT_OR_NOT
+def test_a_key_publishes_once_when_its_first_answer_was_unavailable(start_nodes, redis, topic):
+    nodes = start_nodes(2, redis, rules=DEEP)
+    client = nodes[0].client2()
+    client.subscribe(topic)
+    redis.pause()
+    try:
+        status, _ = post(nodes[0], topic, "once", "k")
+        assert status == 503
+    finally:
+        redis.resume()
+    wait_ready(*nodes)
+    for node in (nodes[1], nodes[0]):
+        status, got = post(node, topic, "once", "k")
+        assert status == 200 and got["topic"] == topic and got["offset"] == 1, got
+    assert nodes[1].client2().publish_acked(topic, 2)[0] == 2
+    if topic == "h:t":
+        client.expect_message(topic, "once", 1)
+        client.expect_message(topic, 2, 2)
+
+
 def test_subscribers_by_pattern_are_counted_on_the_publishers_node(start_nodes, redis):
     nodes = start_nodes(2, redis)
     publisher = nodes[0].client2()

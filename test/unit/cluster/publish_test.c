@@ -119,6 +119,83 @@ static void the_message_is_not_waited_for_where_nobody_follows(void **state)
     site_close(s);
 }
 
+static void send_once(struct site *s, struct sent *w, const char *name, const char *key)
+{
+    site_send(s, w,
+        (struct errand){.kind = ERRAND_PUBLISH,
+            .message = numbers(1, 1),
+            .limits = site_rule(s, name).rule->history,
+            .counted = true,
+            .key = text_of(key)},
+        name);
+}
+
+/* Seen to fail where the key is not passed on, and where a repeat waits for its message. */
+static void what_has_a_key_is_published_once_by_whichever_broker(void **state)
+{
+    struct site *s = open_site();
+    struct site *other = site_open(redis.port);
+    static const char *const names[] = {"kept:a", "a"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *name = names[i];
+        struct registry_topic *here = site_join(s, 1, name);
+        struct sent w;
+        send_once(s, &w, name, name);
+        site_wait(s, &w, ERRAND_DONE);
+        assert_false(w.errand.repeated);
+        assert_int_equal(w.errand.offset, 1);
+        uint64_t epoch = w.errand.epoch;
+        for (int repeat = 0; repeat < 4; repeat++) {
+            struct site *at = repeat % 2 ? s : other;
+            send_once(at, &w, repeat < 2 ? name : "b", name);
+            site_wait(at, &w, ERRAND_DONE);
+            assert_true(w.errand.repeated);
+            assert_true(w.errand.epoch == epoch);
+            assert_int_equal(w.errand.offset, 1);
+            assert_true(text_equal(buf_text(&w.errand.found), text_of(name)));
+            if (at == s)
+                assert_int_equal(w.errand.subscribers, 1);
+            buf_fini(&w.errand.found);
+        }
+        send_once(s, &w, name, i ? "another" : "yet another");
+        site_wait(s, &w, ERRAND_DONE);
+        assert_int_equal(w.errand.offset, 2);
+        site_heard(s, 1, "1 1 ");
+        site_leave(s, 1, here);
+    }
+    assert_int_equal(metric_get(&s->cluster.metrics, METRIC_messages_published_total), 4);
+    assert_int_equal(metric_get(&other->cluster.metrics, METRIC_messages_published_total), 0);
+    assert_int_equal(hand_number(hand, "EXISTS hermes:t:b"), 0);
+    site_close(s);
+    site_close(other);
+}
+
+/* The link breaks before the answer comes: it may have been published, and who asks again knows. */
+static void what_has_a_key_is_not_published_again_when_its_answer_was_lost(void **state)
+{
+    struct site *s = open_site();
+    struct sent w;
+    (void)state;
+    redis_link_pause(s->cluster.shards[0].commands, true);
+    send_once(s, &w, "a", "k");
+    uint64_t end = clock_ms() + SITE_PATIENCE_MS;
+    while (hand_number(hand, "EXISTS hermes:i:k") == 0) {
+        site_turn(s, UV_RUN_NOWAIT);
+        assert_true(clock_ms() < end);
+    }
+    redis_link_break(s->cluster.shards[0].commands, "of the test");
+    redis_link_pause(s->cluster.shards[0].commands, false);
+    site_wait(s, &w, ERRAND_UNAVAILABLE);
+    SITE_UNTIL(s, site_is_up(s));
+    send_once(s, &w, "a", "k");
+    site_wait(s, &w, ERRAND_DONE);
+    assert_true(w.errand.repeated);
+    assert_int_equal(w.errand.offset, 1);
+    buf_fini(&w.errand.found);
+    site_close(s);
+}
+
 static void subscribers_are_counted_on_all_brokers(void **state)
 {
     struct site *s = open_site();
@@ -298,6 +375,8 @@ int main(void)
         cmocka_unit_test(who_subscribes_is_given_the_message_before_its_errand_is_back),
         cmocka_unit_test(an_errand_that_waits_for_its_message_does_not_wait_for_a_link_that_broke),
         cmocka_unit_test(the_message_is_not_waited_for_where_nobody_follows),
+        cmocka_unit_test(what_has_a_key_is_published_once_by_whichever_broker),
+        cmocka_unit_test(what_has_a_key_is_not_published_again_when_its_answer_was_lost),
         cmocka_unit_test(subscribers_are_counted_on_all_brokers),
         cmocka_unit_test(nothing_is_published_while_the_server_is_away),
         cmocka_unit_test(what_redis_refuses_is_refused),

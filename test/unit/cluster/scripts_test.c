@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "admin/api_repeats.h"
 #include "cluster/payload.h"
 #include "cluster/scripts.h"
 #include "support/random.h"
@@ -204,6 +205,62 @@ static void what_is_published_is_numbered_and_goes_to_three_channels(void **stat
     stop_listening();
 }
 
+static void assert_lives(const char *key, int64_t least, int64_t most)
+{
+    char line[60];
+    snprintf(line, sizeof line, "PTTL %s", key);
+    int64_t left = hand_number(hand, line);
+    if (left < least || left > most)
+        fail_msg("%s lives %lld ms more", key, (long long)left);
+}
+
+static const struct resp *once(bool keeps, const char *topic, uint64_t epoch, const char *key)
+{
+    static char words[400];
+    snprintf(words, sizeof words, "%d hermes:t:%s %s%s%shermes:i:%s 1 %016llx %d 0%s",
+        keeps ? 3 : 2, topic, keeps ? "hermes:h:" : "", keeps ? topic : "", keeps ? " " : "", key,
+        (unsigned long long)epoch, HOUR, channels);
+    begin(keeps ? SCRIPT_KEEP_ONCE : SCRIPT_PUBLISH_ONCE, words);
+    hand_word(hand, HEAD);
+    for (int i = 0; keeps && i < 5; i++)
+        hand_word(hand, i == 0 || i == 4 ? "5" : "0");
+    return hand_go(hand);
+}
+
+/* Seen to fail without the SET, without the GET, and where an error is remembered. */
+static void what_has_a_key_is_published_once_and_a_repeat_is_answered_as_the_first(void **state)
+{
+    (void)state;
+    for (int keeps = 0; keeps < 2; keeps++) {
+        hand_do(hand, "FLUSHALL");
+        hand_do(hand, "SET " T " x");
+        assert_int_equal(once(keeps, "a:b", 7, "k")->kind, RESP_ERROR);
+        hand_do(hand, "DEL " T);
+        hand_do(ear, "SUBSCRIBE hermes:m:a:b");
+        assert_place(once(keeps, "a:b", 7, "k"), 7, 1);
+        assert_place(once(keeps, "a:b", 7, "l"), 7, 2);
+        hand_do(hand, "HSET " T " n00000000000000ff 12");
+        for (int i = 0; i < 4; i++) { /* in another way, and for another topic, too */
+            const struct resp *r = once(i % 2, i < 2 ? "a:b" : "c", 8, "k");
+            bool found = false;
+            assert_int_equal(r->kind, RESP_ARRAY);
+            assert_text(&r->items[0], "00000000000000070000000000000001a:b");
+            for (size_t n = 1; n < r->count; n += 2)
+                found |= text_equal(r->items[n].text, TEXT("n00000000000000ff"));
+            assert_true(found);
+        }
+        assert_int_equal(hand_number(hand, "EXISTS hermes:t:c hermes:h:c"), 0);
+        assert_place(once(keeps, "a:b", 7, "m"), 7, 3);
+        for (uint64_t offset = 1; offset <= 3; offset++) /* and nothing in between */
+            assert_published("hermes:m:a:b", 7, offset, keeps ? HEAD "5" : HEAD);
+        hand_do(ear, "UNSUBSCRIBE");
+        assert_int_equal(hand_number(hand, "LLEN " H), keeps ? 3 : 0);
+        assert_lives("hermes:i:k", REPEATS_MS - 60000, REPEATS_MS);
+        hand_do(hand, "DEL hermes:i:k");
+        assert_place(once(keeps, "a:b", 7, "k"), 7, 4);
+    }
+}
+
 static void who_asks_for_the_subscribers_is_given_the_hash(void **state)
 {
     (void)state;
@@ -223,15 +280,6 @@ static void who_asks_for_the_subscribers_is_given_the_hash(void **state)
         }
         assert_true(found);
     }
-}
-
-static void assert_lives(const char *key, int64_t least, int64_t most)
-{
-    char line[60];
-    snprintf(line, sizeof line, "PTTL %s", key);
-    int64_t left = hand_number(hand, line);
-    if (left < least || left > most)
-        fail_msg("%s lives %lld ms more", key, (long long)left);
 }
 
 static void an_idle_topic_is_forgotten_and_each_sixteenth_message_puts_that_off(void **state)
@@ -755,6 +803,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_published_is_numbered_and_goes_to_three_channels, forget),
+        cmocka_unit_test_setup(
+            what_has_a_key_is_published_once_and_a_repeat_is_answered_as_the_first, forget),
         cmocka_unit_test_setup(who_asks_for_the_subscribers_is_given_the_hash, forget),
         cmocka_unit_test_setup(
             an_idle_topic_is_forgotten_and_each_sixteenth_message_puts_that_off, forget),
