@@ -57,6 +57,10 @@ struct ask_row {
     uint32_t name_len;
 };
 
+/* So long, at least, all that an ERRAND_PATTERN's pattern may match comes here though nobody has
+ * joined it yet. */
+enum { PATTERN_STAYS_MS = 5000 };
+
 struct errand {
     struct list node; /* the asker's, for whatever it wants */
     enum errand_kind kind;
@@ -68,7 +72,6 @@ struct errand {
     uint64_t hash;                  /* the registry's, of `name` */
     struct text name;               /* of the topic, or the pattern */
     uint32_t weight;                /* bytes that it keeps in memory */
-    uint32_t left;                  /* the cluster thread's: answers that are to come */
     struct errand *behind;          /* the cluster thread's */
     void *carrier;                  /* the cluster thread's */
     union {
@@ -98,7 +101,8 @@ struct errand {
     };
     /* --- what comes of it --- */
     uint64_t epoch;       /* of the topic, and */
-    uint64_t offset;      /* of its newest message: PUBLISH (the last of those), FETCH, FOLLOW */
+    uint64_t offset;      /* of its newest message: PUBLISH (the last of those), FETCH, FOLLOW.
+                           * PATTERN: clock_ms() then, see PATTERN_STAYS_MS */
     uint32_t subscribers; /* PUBLISH with `counted`: on all brokers, by name and by pattern */
     bool repeated;        /* PUBLISH with `key`: one before had it, and this is what came of that;
                            * its topic is in `found` */
