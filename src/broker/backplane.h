@@ -106,6 +106,7 @@ struct errand {
     uint32_t subscribers; /* PUBLISH with `counted`: on all brokers, by name and by pattern */
     bool repeated;        /* PUBLISH with `key`: one before had it, and this is what came of that;
                            * its topic is in `found` */
+    bool refused;         /* FETCH: Redis was asked and does not tell, nor will it soon */
     uint32_t count;       /* FETCH: messages found; ASK: see there */
     uint64_t first;       /* FETCH: offset of the first one found */
     uint64_t oldest;      /* FETCH: of the oldest one that is kept; offset + 1: none is */

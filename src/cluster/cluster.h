@@ -126,7 +126,7 @@ struct cluster {
     size_t under_way; /* errands that are not back */
     bool stopping;
     bool closing;
-    bool crowded; /* a worker is: no messages are read or fetched from Redis for it */
+    bool crowded; /* a worker is: no messages are taken from Redis until it has caught up */
     struct metrics metrics;
 };
 

@@ -85,6 +85,7 @@ static void take_answer(struct errand *e, const struct resp *answer)
     struct shard *s = e->carrier;
     struct fetched f = fetch_read(answer);
     if (f.failed) {
+        e->refused = !fetch_comes_again(answer);
         cluster_return(s->cluster, e, ERRAND_UNAVAILABLE);
         return;
     }

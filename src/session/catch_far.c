@@ -7,6 +7,9 @@
 #include "session/far.h"
 #include "session/worker.h"
 
+/* Milliseconds until what could not be had is asked for again; doubled each time, up to so much. */
+enum { AGAIN_MS = 100, AGAIN_DOUBLED = 4 };
+
 struct far_piece {
     struct errand errand;
     struct catch_up *catch_up; /* NULL: it has ended */
@@ -41,18 +44,52 @@ void catch_up_take(struct catch_up *c, struct errand *e)
     e->found = (struct buf){0};
 }
 
-/* What cannot be had is gone; nothing is asked for twice. */
+/* The next turn gives pieces to those whose time has come. */
+static void look_again(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    bool more = false;
+    for (struct list *at = w->catching.next; at != &w->catching; at = at->next) {
+        struct catch_up *c = LIST_ITEM(at, struct catch_up, node);
+        if (c->again_ms <= uv_now(&w->loop))
+            c->again_ms = 0;
+        more |= c->again_ms > 0;
+    }
+    if (!more)
+        uv_timer_stop(timer);
+}
+
+/* For as long as it takes: it is there, and a gap is told of what is not. */
+static void ask_again(struct catch_up *c)
+{
+    struct worker *w = c->session->worker;
+    c->again_ms = uv_now(&w->loop) + ((uint64_t)AGAIN_MS << c->failures);
+    c->failures += c->failures < AGAIN_DOUBLED;
+    if (!uv_is_active((uv_handle_t *)&w->catching_again))
+        uv_timer_start(&w->catching_again, look_again, AGAIN_MS, AGAIN_MS);
+}
+
+/* What Redis does not have is gone; that is not asked for twice. */
+static void take(struct catch_up *c, struct errand *e)
+{
+    bool good = e->outcome == ERRAND_DONE && e->epoch == c->epoch && e->count > 0;
+    c->failures = 0;
+    c->gone = good ? e->first : UINT64_MAX;
+    if (good)
+        catch_up_take(c, e);
+}
+
 static void done(struct errand *e)
 {
     struct far_piece *piece = LIST_ITEM(e, struct far_piece, errand);
     struct catch_up *c = piece->catch_up;
     if (c) {
-        bool good = e->outcome == ERRAND_DONE && e->epoch == c->epoch && e->count > 0;
         c->fetching = NULL;
         c->session->fetching = false;
-        c->gone = good ? e->first : UINT64_MAX;
-        if (good)
-            catch_up_take(c, e);
+        if (e->outcome == ERRAND_UNAVAILABLE && !e->refused)
+            ask_again(c);
+        else
+            take(c, e);
     }
     piece_free(piece);
 }

@@ -205,7 +205,7 @@ bool worker_catch_up(struct worker *w)
         list_append(&w->catching, &c->node);
         if (!ready && c->found_count > 0 && has_found_too_much(w))
             catch_up_drop_found(c); /* it is fetched anew then */
-        if (!ready || c->fetching || (c->wants && s->fetching))
+        if (!ready || c->fetching || c->again_ms > 0 || (c->wants && s->fetching))
             continue;
         pieces--;
         more |= give_piece(c);

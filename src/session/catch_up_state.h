@@ -23,8 +23,10 @@ struct catch_up {
     struct buf found;           /* frames that have been fetched and are to be given, */
     uint64_t found_first;       /* and their offsets */
     uint32_t found_count;
-    uint64_t gone; /* what is older is kept nowhere */
-    bool wants;    /* to fetch, when the session's other fetch is back */
+    uint64_t gone;     /* what is older is kept nowhere */
+    uint64_t again_ms; /* it could not be fetched: when to ask again; 0: it need not wait */
+    unsigned failures; /* so many times now */
+    bool wants;        /* to fetch, when the session's other fetch is back */
     enum policy policy;
     bool watches;
     size_t name_len;

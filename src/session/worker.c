@@ -49,6 +49,7 @@ static void close_when_empty(struct worker *w)
     uv_close((uv_handle_t *)&w->unfinished, NULL);
     uv_close((uv_handle_t *)&w->drain_timer, NULL);
     uv_close((uv_handle_t *)&w->listing_timer, NULL);
+    uv_close((uv_handle_t *)&w->catching_again, NULL);
     uv_close((uv_handle_t *)&w->sweeper, NULL);
     pulse_close(&w->pulse);
     uv_close((uv_handle_t *)&w->auditor, NULL);
@@ -201,9 +202,11 @@ int worker_init(struct worker *w, struct workshop *shop, unsigned index)
     uv_idle_init(&w->loop, &w->unfinished);
     uv_timer_init(&w->loop, &w->drain_timer);
     uv_timer_init(&w->loop, &w->listing_timer);
+    uv_timer_init(&w->loop, &w->catching_again);
     w->turn.data = w;
     w->drain_timer.data = w;
     w->listing_timer.data = w;
+    w->catching_again.data = w;
     uv_timer_init(&w->loop, &w->sweeper);
     w->sweeper.data = w;
     uv_timer_init(&w->loop, &w->auditor);

@@ -164,12 +164,13 @@ struct worker {
     struct list insecure;      /* and those where it can begin */
     struct list catching;      /* struct catch_up: who takes the past piece by piece */
     uint32_t catching_count;
-    size_t catching_found; /* bytes that were fetched for them, and not given yet */
-    struct list resumable; /* struct aside: whose commands need not wait any more, */
-    size_t parked_bytes;   /* and what all that wait take */
-    struct list waiting;   /* struct waiting: questions that are not answered yet */
-    struct list inquiries; /* struct inquiry_part: that are under way here */
-    uint64_t clients;      /* that have been given an id */
+    size_t catching_found;     /* bytes that were fetched for them, and not given yet */
+    uv_timer_t catching_again; /* those for whom nothing could be fetched ask again */
+    struct list resumable;     /* struct aside: whose commands need not wait any more, */
+    size_t parked_bytes;       /* and what all that wait take */
+    struct list waiting;       /* struct waiting: questions that are not answered yet */
+    struct list inquiries;     /* struct inquiry_part: that are under way here */
+    uint64_t clients;          /* that have been given an id */
     uv_timer_t sweeper;
     uv_timer_t auditor;
     unsigned audit_stripe; /* that it is going through, */

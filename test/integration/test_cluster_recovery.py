@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from cluster_fixtures import Load, kill_node, many, redis, start_nodes, start_redis, wire  # noqa: F401
+from cluster_fixtures import (Load, kill_node, many, redis, start_nodes, start_redis, wait_away,  # noqa: F401
+                              wait_ready, wire)
 from hermes_fixtures import eventually, within
 from raw import burst, publish_text, since
 
@@ -221,6 +222,87 @@ def test_a_large_replay_on_another_node_comes_whole_while_others_publish(start_n
         assert (got["type"], got["offset"], got["data"][0]) == ("message", n, n), str(got)[:200]
     sending.result()
     reader.fence()
+
+
+# --- large ones, while Redis is not to be asked for a moment ---------------------------------------
+
+# More than what is between a node and a client that does not read: it is in the midst of it.
+LARGE = 15_000
+
+
+@pytest.fixture
+def begin_large(start_nodes, redis):
+    """A client of a node at `url` that has been told that all comes, and has not read much of it."""
+    def begin(url):
+        near, = start_nodes(1, redis, rules=DEEP)
+        far, = start_nodes(1, url, rules=DEEP)
+        filler = "x" * 1500
+        with near.client2() as writer:
+            writer.send(burst(publish_text("h:t", '[%d,"%s"]' % (n, filler)) for n in range(1, LARGE + 1)))
+            epoch = writer.history("h:t", limit=1)["epoch"]
+        client = far.client2()
+        got = client.subscribe("h:t", since=since(epoch, 0))
+        assert (got["recovered"], got["offset"]) == (True, LARGE)
+        expect_large(client, 1, 200)
+        return near, far, client
+    return begin
+
+
+def expect_large(client, first, last):
+    for n in range(first, last + 1):
+        got = client.recv_json()
+        assert (got["type"], got.get("offset")) == ("message", n), (n, str(got)[:200])
+        assert got["data"][0] == n
+
+
+# Broken (a gap of all the rest) by what takes a break for an answer.
+@pytest.mark.parametrize("how", ["links", "scripts"])
+def test_a_large_replay_comes_whole_though_what_it_takes_goes_amid_it(begin_large, redis, how):
+    near, _, client = begin_large(redis.url())
+    at = 200
+    for _ in range(4):
+        if how == "links":
+            eventually(redis.cut_all, "a connection to cut")
+        else:
+            redis.do("SCRIPT", "FLUSH")
+        expect_large(client, at + 1, at + 3000)
+        at += 3000
+    expect_large(client, at + 1, LARGE)
+    wait_ready(near)
+    with near.client2() as writer:
+        writer.publish_acked("h:t", LARGE + 1)
+    client.expect_message("h:t", LARGE + 1, LARGE + 1)
+    client.fence()
+
+
+def test_a_large_replay_waits_for_as_long_as_redis_is_away(begin_large, redis, wire):
+    way = wire(redis)
+    _, far, client = begin_large(redis.url(port=way.port))
+    way.unplug()
+    wait_away(far)
+    at, quiet = 200, 0
+    while quiet < 50:
+        before, _ = client.ask_among("ping")
+        for got in before:
+            at += 1
+            assert (got["type"], got.get("offset")) == ("message", at), str(got)[:200]
+        quiet = 0 if before else quiet + 1
+    assert at < LARGE
+    way.plug()
+    expect_large(client, at + 1, LARGE)
+    wait_ready(far)
+    client.fence()
+
+
+def test_who_waits_for_redis_amid_a_large_replay_does_not_hold_a_node_up(begin_large, redis, wire):
+    way = wire(redis)
+    _, far, client = begin_large(redis.url(port=way.port))
+    way.unplug()
+    wait_away(far)
+    quiet = 0
+    while quiet < 50:
+        quiet = 0 if client.ask_among("ping")[0] else quiet + 1
+    assert far.stop() == 0
 
 
 def test_many_topics_recover_on_another_node_at_once(start_nodes, redis):

@@ -261,6 +261,7 @@ static void what_goes_while_it_catches_up_is_told_by_a_gap(void **state)
         expect(&r, &c, 8, 9);
         e = fake_take(&f, ERRAND_FETCH, "t");
         assert_int_equal(e->from, 10);
+        e->refused = how == 1;
         if (how == 0)
             fake_find(&f, e, 15, 22, 22, 1);
         else
