@@ -120,8 +120,8 @@ static void an_error_among_deliveries_is_known_by_its_text(void **state)
     struct answers a = {0};
     is_answer(&a, ANSWERS_SUBSCRIBED,
         "{\"type\":\"error\",\"message\":\"" HERMES_TEXT_BAD_JSON "\"}", HERMES_ANSWER_ERROR, "");
-    is_answer(&a, ANSWERS_SUBSCRIBED,
-        "{\"type\":\"error\",\"message\":\"" HERMES_TEXT_ALONE "\"}", HERMES_ANSWER_ERROR, "");
+    is_answer(&a, ANSWERS_SUBSCRIBED, "{\"type\":\"error\",\"message\":\"" HERMES_TEXT_ALONE "\"}",
+        HERMES_ANSWER_ERROR, "");
     is_answer(&a, ANSWERS_SUBSCRIBED,
         "{\"type\":\"error\",\"message\":\"" HERMES_TEXT_MALFORMED_START " whatever\"}",
         HERMES_ANSWER_ERROR, "");

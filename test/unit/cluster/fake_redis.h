@@ -62,7 +62,7 @@ struct scene {
     unsigned ups;
     unsigned downs;
     unsigned settled;
-    bool unhurried; /* nobody waits for the answers to what scene_send sends */
+    bool unhurried;                    /* nobody waits for the answers to what scene_send sends */
     void (*in_event)(struct scene *s); /* is called with each event, behind its line */
 };
 

@@ -103,8 +103,7 @@ static void what_was_not_published_is_told_of_each_message(void **state)
     fake_return(&f, fake_take(&f, ERRAND_PUBLISH, "t"), ERRAND_UNAVAILABLE);
     fake_return(&f, fake_take(&f, ERRAND_PUBLISH, "t"), ERRAND_NO_MEMORY);
     for (int i = 0; i < 2; i++)
-        client_expect_just(
-            &r, &one, "{\"type\":\"error\",\"message\":\"%s\"}", HERMES_TEXT_ALONE);
+        client_expect_just(&r, &one, "{\"type\":\"error\",\"message\":\"%s\"}", HERMES_TEXT_ALONE);
     client_expect(&r, &two, failed);
     client_expect(&r, &two, failed);
     client_expect_nothing(&r, &one);
