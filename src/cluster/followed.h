@@ -29,6 +29,7 @@ struct followed {
     enum follow_state state;
     bool live;              /* in the registry; from the first time on until it goes */
     bool again;             /* something was thrown away: its position has to be asked for again */
+    bool overtaken;         /* SETTLING: its newest numbers here have been given to others since */
     bool refused;           /* ASKING: Redis did not tell, and is to be asked once more */
     bool watched;           /* joins and leaves are wanted too, */
     bool watching;          /* and come */
@@ -37,6 +38,8 @@ struct followed {
     uint32_t age;           /* seconds, see REFRESH */
     struct counted counted; /* its subscribers here, while it is live */
     uint64_t epoch;         /* SETTLING, FETCHING: what Redis has said */
+    uint64_t run;           /* of the server, when it was asked last; its first 16 digits */
+    uint64_t writer;        /* the last of which Redis said then that it took over; 0: none */
     uint64_t seen_epoch;    /* not live: how far patterns have been given it */
     uint64_t seen;
     uint64_t offset;       /* and up to where it has to come by fetching */
@@ -70,8 +73,9 @@ void followed_give_up(struct followed *f);
 /* follow.c: it is live: whoever waits for that is told. */
 void followed_ready(struct followed *f);
 
-/* settle.c: Redis has said where the topic is. */
-void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset);
+/* settle.c: Redis has said where the topic is; `takeovers`: w in cluster/scripts.c. */
+void followed_positioned(
+    struct followed *f, uint64_t epoch, uint64_t offset, struct text takeovers);
 
 /* settle.c: all that was published before that has come. */
 void followed_settle(struct followed *f);

@@ -15,10 +15,12 @@ struct question {
     struct followed *topics[KEYS];
 };
 
+enum { ANSWERS = 3 }; /* for each topic */
+
 static bool read_position(const struct resp *items, uint64_t *epoch, uint64_t *offset)
 {
     const struct text *digits = &items[1].text;
-    if (items[0].kind != RESP_TEXT || items[1].kind != RESP_TEXT ||
+    if (items[0].kind != RESP_TEXT || items[1].kind != RESP_TEXT || items[2].kind != RESP_TEXT ||
         !hex_read(items[0].text, epoch) || *epoch == 0 || digits->len == 0 || digits->len > 18)
         return false;
     *offset = 0;
@@ -56,7 +58,7 @@ static void positions_came(const struct resp *answer, void *user)
 {
     struct question *q = user;
     struct shard *s = q->shard;
-    bool good = answer && answer->kind == RESP_ARRAY && answer->count == 2 * q->count;
+    bool good = answer && answer->kind == RESP_ARRAY && answer->count == ANSWERS * q->count;
     s->questions--;
     if (q->round == s->round && redis_link_is_up(s->subscriber) && answer &&
         answer->kind == RESP_ERROR) {
@@ -65,13 +67,14 @@ static void positions_came(const struct resp *answer, void *user)
         redis_link_break(s->subscriber, "it does not tell where topics are");
     } else if (q->round == s->round && redis_link_is_up(s->subscriber) && good) {
         for (unsigned i = 0; i < q->count; i++) {
+            const struct resp *items = answer->items + (size_t)ANSWERS * i;
             uint64_t epoch;
             uint64_t offset;
-            if (!read_position(answer->items + (size_t)2 * i, &epoch, &offset)) {
+            if (!read_position(items, &epoch, &offset)) {
                 redis_link_break(s->subscriber, "a position is not understood");
                 break;
             }
-            followed_positioned(q->topics[i], epoch, offset);
+            followed_positioned(q->topics[i], epoch, offset, items[2].text);
         }
     } else if (q->round == s->round && redis_link_is_up(s->subscriber)) {
         /* The other link broke: they are asked for again when it is back. */

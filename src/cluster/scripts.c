@@ -18,7 +18,11 @@
  * publishes to it, or its numbers would be given twice; whoever is further says so when it asks for
  * positions. So a topic of another run is not published to until its brokers have had the time for
  * that, GRACE, counted from when the first of them met this run (`hermes:run`). Where brokers do
- * not know the run, an epoch of theirs is 16 digits, and 32 else. */
+ * not know the run, an epoch of theirs is 16 digits, and 32 else.
+ *
+ * And w, for who comes later than that: the offset at which such a run took over, 16 digits, and
+ * its r; of the last two. Of more, the first offset is with the second run: whoever was there last
+ * before is taken for one who has seen what was lost. More would make another hash of it. */
 
 #define GRACE "5000"
 
@@ -43,7 +47,11 @@
     "    return false\n"                                                                           \
     "  end\n"                                                                                      \
     "  if now - tonumber(string.sub(met, 17)) < " GRACE " then return false end\n"                 \
-    "  redis.call('HSET', k, 'r', run)\n"                                                          \
+    "  local p = redis.call('HMGET', k, 'o', 'w')\n"                                               \
+    "  local past = p[2] or ''\n"                                                                  \
+    "  if #past == 64 then past = string.sub(past, 1, 16) .. string.sub(past, 49) end\n"           \
+    "  past = past .. string.format('%016x', p[1] or '0') .. run\n"                                \
+    "  redis.call('HSET', k, 'r', run, 'w', past)\n"                                               \
     "  return true\n"                                                                              \
     "end\n"                                                                                        \
     "local wait = 'WAIT for all brokers to say how far they have come'\n"
@@ -205,10 +213,10 @@ static const char keep_once[] = ONLY_ONCE(KEEP_ALL);
  *
  * KEYS: hashes.
  * ARGV: milliseconds until an idle one is forgotten; an epoch for each.
- * Answers: for each its epoch, and its offset in decimal. */
+ * Answers: for each its epoch, its offset in decimal, and w. */
 static const char positions[] = "local out = {}\n"
                                 "for i, k in ipairs(KEYS) do\n"
-                                "  local p = redis.call('HMGET', k, 'e', 'o', 'u')\n"
+                                "  local p = redis.call('HMGET', k, 'e', 'o', 'u', 'w')\n"
                                 "  if not p[1] then\n"
                                 "    p = {string.sub(ARGV[i + 1], 1, 16), '0'}\n"
                                 "    local run = string.sub(ARGV[i + 1], 17)\n"
@@ -221,8 +229,9 @@ static const char positions[] = "local out = {}\n"
                                 "      redis.call('PEXPIRE', k, ARGV[1])\n"
                                 "    end\n"
                                 "  end\n"
-                                "  out[2 * i - 1] = p[1]\n"
-                                "  out[2 * i] = p[2] or '0'\n"
+                                "  out[3 * i - 2] = p[1]\n"
+                                "  out[3 * i - 1] = p[2] or '0'\n"
+                                "  out[3 * i] = p[4] or ''\n"
                                 "end\n"
                                 "return out\n";
 
@@ -230,7 +239,8 @@ static const char positions[] = "local out = {}\n"
  * have numbers that others have had.
  *
  * KEYS: the hash, the list.
- * ARGV: the epoch that it has; the offset it had come to; another epoch; milliseconds as above.
+ * ARGV: the epoch that it has; the offset it had come to (the greatest there is, where it has come
+ *   there again since, with others); another epoch; milliseconds as above.
  * Answers: its epoch, and its offset in decimal. */
 static const char renew[] =
     "local p = redis.call('HMGET', KEYS[1], 'e', 'o')\n"

@@ -286,7 +286,7 @@ static void renew(struct followed *f, const struct relay_place *place)
     cluster_arg(l, TEXT("hermes:t:"), followed_name(f));
     cluster_arg(l, TEXT("hermes:h:"), followed_name(f));
     redis_arg(l, (struct text){before, sizeof before});
-    redis_arg_number(l, place->offset);
+    redis_arg_number(l, f->overtaken ? UINT64_MAX : place->offset);
     redis_arg(l, epoch_argument_text(&epoch));
     redis_arg(l, TEXT(IDLE_MS));
     if (!redis_send(l, renewed, r)) {
@@ -343,9 +343,50 @@ static void confirm_again(struct followed *f)
     list_append(&f->shard->settling, &f->queue);
 }
 
-void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset)
+enum { TAKEOVER = HEX_DIGITS + RUN_DIGITS };
+
+/* 0: it is not known. */
+static uint64_t run_read(struct text digits)
+{
+    uint64_t run;
+    return digits.len == RUN_DIGITS && hex_read(digits, &run) ? run : 0;
+}
+
+static uint64_t taker(struct text takeovers, size_t i)
+{
+    return run_read((struct text){takeovers.at + i * TAKEOVER + HEX_DIGITS, RUN_DIGITS});
+}
+
+/* The greatest offset that was given once only since the topic's position was asked for the last
+ * time: where the first run took over that had not done so by then. A run that publishes nothing
+ * does not take over. */
+static uint64_t given_once(const struct followed *f, struct text takeovers)
+{
+    size_t count = takeovers.len / TAKEOVER;
+    size_t next = count;
+    uint64_t offset;
+    while (next > 0) {
+        uint64_t run = taker(takeovers, next - 1);
+        if (run == f->run || run == f->writer)
+            break;
+        next--;
+    }
+    if (next == count ||
+        !hex_read((struct text){takeovers.at + next * TAKEOVER, HEX_DIGITS}, &offset))
+        return UINT64_MAX;
+    return offset;
+}
+
+void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset, struct text takeovers)
 {
     struct relay_place place = {0};
+    bool there =
+        f->live && route_place(f->shard->cluster->route, f->hash, followed_name(f), &place);
+    f->overtaken = there && place.epoch == epoch && place.offset > given_once(f, takeovers);
+    if (!f->overtaken) { /* or it is found again until it has been seen to */
+        f->run = run_read(redis_link_run(f->shard->commands));
+        f->writer = takeovers.len >= TAKEOVER ? taker(takeovers, takeovers.len / TAKEOVER - 1) : 0;
+    }
     f->epoch = epoch;
     f->offset = offset;
     if (!f->live) {
@@ -357,8 +398,7 @@ void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset)
         return;
     }
     counts_again(&f->shard->cluster->counts, &f->counted);
-    bool there = route_place(f->shard->cluster->route, f->hash, followed_name(f), &place);
-    if (there && place.epoch == epoch && place.offset == offset)
+    if (there && place.epoch == epoch && place.offset == offset && !f->overtaken)
         followed_go_live(f);
     else /* what is between may have been published already and be on its way */
         confirm_again(f);
@@ -377,7 +417,7 @@ void followed_settle(struct followed *f)
         followed_ask(f);
         return;
     }
-    if (place.epoch == f->epoch && place.offset > f->offset) {
+    if (place.epoch == f->epoch && (place.offset > f->offset || f->overtaken)) {
         renew(f, &place);
         return;
     }

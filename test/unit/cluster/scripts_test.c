@@ -395,12 +395,13 @@ static void topics_that_are_not_there_begin_and_others_stay(void **state)
     const struct resp *r = eval(SCRIPT_POSITIONS,
         "3 hermes:t:new " T " hermes:t:other 3600000 00000000000000aa 00000000000000bb "
         "00000000000000cc");
-    assert_int_equal(r->count, 6);
+    assert_int_equal(r->count, 9);
     assert_text(&r->items[0], "00000000000000aa");
     assert_text(&r->items[1], "0");
-    assert_text(&r->items[2], epoch_of(7, words));
-    assert_text(&r->items[3], "5");
-    assert_text(&r->items[4], "00000000000000cc");
+    assert_text(&r->items[3], epoch_of(7, words));
+    assert_text(&r->items[4], "5");
+    assert_text(&r->items[5], "");
+    assert_text(&r->items[6], "00000000000000cc");
     assert_lives("hermes:t:new", HOUR - 60000, HOUR);
     r = eval(SCRIPT_POSITIONS, "1 hermes:t:new 3600000 00000000000000dd");
     assert_text(&r->items[0], "00000000000000aa");
@@ -450,6 +451,60 @@ static void only_what_is_behind_in_the_same_epoch_is_renewed(void **state)
     assert_renewed(seven, 6, "00000000000000ff", "0"); /* the next who comes finds it done */
     hand_do(hand, "DEL " T);
     assert_renewed(seven, 6, "00000000000000ff", "0"); /* not there at all */
+}
+
+/* --- other runs ------------------------------------------------------------------------------- */
+
+/* Another run of the server numbers the next one. */
+static void take_over(char run, bool keeps)
+{
+    char line[60], words[200], digits[17];
+    memset(digits, run, 16);
+    digits[16] = '\0';
+    snprintf(line, sizeof line, "SET hermes:run %s1000", digits); /* all have had their time */
+    hand_do(hand, line);
+    snprintf(words, sizeof words, "%d " T " %s1 0000000000000007%s %d 0%s", keeps ? 2 : 1,
+        keeps ? H " " : "", digits, HOUR, channels);
+    begin(keeps ? SCRIPT_KEEP : SCRIPT_PUBLISH, words);
+    hand_word(hand, HEAD);
+    for (int i = 0; keeps && i < 5; i++)
+        hand_word(hand, i == 0 || i == 4 ? "5" : "0");
+    assert_int_equal(hand_go(hand)->kind, RESP_TEXT);
+}
+
+static void assert_takeovers(const char *expected)
+{
+    const struct resp *r = eval(SCRIPT_POSITIONS, "1 " T " 3600000 00000000000000aa");
+    assert_text(&r->items[2], expected);
+}
+
+/* Seen to fail where the offset is the next one's, and where more are remembered. */
+static void where_the_last_runs_took_over_is_remembered(void **state)
+{
+    (void)state;
+    for (int keeps = 0; keeps < 2; keeps++) {
+        hand_do(hand, "DEL " T " " H);
+        take_over('a', keeps);
+        assert_takeovers("");
+        take_over('a', keeps);
+        assert_takeovers("");
+        take_over('b', keeps);
+        assert_takeovers("0000000000000002bbbbbbbbbbbbbbbb");
+        take_over('b', keeps);
+        take_over('b', keeps);
+        assert_takeovers("0000000000000002bbbbbbbbbbbbbbbb");
+        take_over('c', keeps);
+        assert_takeovers("0000000000000002bbbbbbbbbbbbbbbb"
+                         "0000000000000005cccccccccccccccc");
+        take_over('d', keeps);
+        assert_takeovers("0000000000000002cccccccccccccccc"
+                         "0000000000000006dddddddddddddddd");
+        take_over('e', keeps);
+        assert_takeovers("0000000000000002dddddddddddddddd"
+                         "0000000000000007eeeeeeeeeeeeeeee");
+        assert_renewed("0000000000000007", 100, "00000000000000ff", "0");
+        assert_takeovers("");
+    }
 }
 
 /* --- a model of it all ------------------------------------------------------------------------ */
@@ -817,6 +872,7 @@ int main(void)
         cmocka_unit_test_setup(
             asking_for_a_position_puts_the_end_off_and_never_brings_it_on, forget),
         cmocka_unit_test_setup(only_what_is_behind_in_the_same_epoch_is_renewed, forget),
+        cmocka_unit_test_setup(where_the_last_runs_took_over_is_remembered, forget),
         cmocka_unit_test_setup(the_scripts_do_what_a_model_of_them_does, forget),
         cmocka_unit_test_setup(what_was_kept_before_others_were_not_is_not_given_for_them, forget),
         cmocka_unit_test_setup(who_is_too_old_is_not_given_wherever_youth_begins, forget),

@@ -501,6 +501,83 @@ static void no_number_is_given_twice_in_an_epoch(void **state)
     }
 }
 
+/* The other broker's server is that run from now on, and publishes. */
+static void take_over(struct view *v, const char *run, uint32_t count)
+{
+    char line[60];
+    snprintf(line, sizeof line, "SET hermes:run %s1000", run); /* all have had their time */
+    hand_do(hand, line);
+    memcpy(hand->run, run, RUN_DIGITS);
+    publish(v, count);
+}
+
+/* Broken by comparing with where Redis is now: it has come there again, or further, with others. */
+static void who_comes_when_lost_numbers_were_given_again_begins_anew(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 8; how++) {
+        struct view v;
+        bool keeps = how % 2;
+        char run[RUN_DIGITS + 1];
+        memcpy(run, hand->run, sizeof run);
+        open_view(&v, keeps ? "kept:a" : "a", keeps ? 1000 : 0);
+        uint64_t before = v.topic->epoch;
+        break_link(&v);
+        lose_last(&v);
+        take_over(&v, "dddddddddddddddd", how & 2 ? 2 : 6); /* from 2 on; 3 was had */
+        for (int more = 0; more < how / 4 * 3; more++)      /* which have lost nothing */
+            take_over(&v, more % 2 ? "eeeeeeeeeeeeeeee" : "ffffffffffffffff", 1);
+        SITE_UNTIL(v.site, v.topic->epoch != before);
+        expect(&v, "{1-0} ");
+        assert_int_equal(v.topic->offset, 1);
+        close_view(&v);
+        memcpy(hand->run, run, sizeof run);
+    }
+}
+
+static void goes_on(struct view *v, const char *heard)
+{
+    uint64_t before = v->topic->epoch;
+    expect(v, heard);
+    assert_true(v->topic->epoch == before);
+}
+
+/* Broken by not looking up the run in which the position was asked for, and by not looking up the
+ * one that had taken over then. */
+static void who_comes_late_begins_nothing_anew_where_nothing_was_lost(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        struct view v;
+        char run[RUN_DIGITS + 1];
+        memcpy(run, hand->run, sizeof run);
+        bool first = how < 2; /* the site's own run comes first, or second */
+        if (!first)
+            memcpy(hand->run, "cccccccccccccccc", RUN_DIGITS);
+        hand_do(hand, "FLUSHALL");
+        v = (struct view){.name = "kept:a", .keeps = 1000, .next = 1};
+        publish(&v, 2);
+        v.site = site_open(redis.port);
+        v.topic = site_join(v.site, 0, v.name);
+        if (first)
+            break_link(&v);
+        take_over(&v, first ? "dddddddddddddddd" : run, 3);
+        SITE_UNTIL(v.site, v.topic->offset == 5);
+        goes_on(&v, "3 4 5 "); /* and has 6 */
+        break_link(&v);
+        goes_on(&v, "");
+        if (how % 2) { /* and one that it has not met */
+            break_link(&v);
+            take_over(&v, "eeeeeeeeeeeeeeee", 1);
+            goes_on(&v, "8 ");
+            break_link(&v);
+            goes_on(&v, "");
+        }
+        close_view(&v);
+        memcpy(hand->run, run, sizeof run);
+    }
+}
+
 /* Two brokers find it out: one of them renews the topic, the other takes what that made of it. */
 static void brokers_agree_on_the_new_epoch(void **state)
 {
@@ -585,6 +662,8 @@ int main(void)
         cmocka_unit_test(what_is_held_of_an_epoch_that_has_ended_is_not_given),
         cmocka_unit_test(an_epoch_that_ends_in_the_midst_of_it_is_found_out),
         cmocka_unit_test(no_number_is_given_twice_in_an_epoch),
+        cmocka_unit_test(who_comes_when_lost_numbers_were_given_again_begins_anew),
+        cmocka_unit_test(who_comes_late_begins_nothing_anew_where_nothing_was_lost),
         cmocka_unit_test(brokers_agree_on_the_new_epoch),
         cmocka_unit_test(a_topic_becomes_live_behind_what_patterns_have_had_of_it),
     };
