@@ -126,7 +126,7 @@ def test_nothing_is_kept_for_longer_than_the_rule_says(start_nodes, redis, subsc
     fill(nodes[0], "h:t", [6])
     with nodes[1].client2() as client:
         got = client.subscribe("h:t", since=since(epoch, 5))
-        assert (got["recovered"], got["offset"]) == (True, 6)
+        assert got["recovered"] is True  # behind it, or on its way to that node still
         client.expect_message("h:t", 6, 6)
 
 

@@ -425,14 +425,18 @@ static void redis_soon_forgets_a_topic_that_the_last_broker_has_let_go_of(void *
     struct registry_topic *there = site_join(b, 0, "a");
     pass(a, LINGER + 2);
     uint64_t end = clock_ms() + SITE_PATIENCE_MS;
-    while (hand_do(hand, "PUBSUB NUMSUB hermes:m:a")->items[1].integer > 1 && clock_ms() < end)
+    while (hand_do(hand, "PUBSUB NUMSUB hermes:m:a")->items[1].integer > 1 && clock_ms() < end) {
+        pass(a, 1); /* it may just have been asked for */
         site_turns(a, 1);
+    }
     site_turns(a, 3);
     assert_true(hand_number(hand, "PTTL hermes:t:a") > 60000);
     site_leave(b, 0, there);
     pass(b, LINGER + 2);
-    while (hand_number(hand, "PTTL hermes:t:a") > 60000 && clock_ms() < end)
+    while (hand_number(hand, "PTTL hermes:t:a") > 60000 && clock_ms() < end) {
+        pass(b, 1);
         site_turns(b, 1);
+    }
     int64_t left = hand_number(hand, "PTTL hermes:t:a");
     assert_true(left > 0 && left <= 60000);
     site_close(a);
@@ -453,7 +457,6 @@ static void a_topic_with_a_number_in_redis_is_kept_until_that_can_be_taken_out(v
     site_leave(s, 0, topic);
     pass(s, 2 * LINGER);
     assert_non_null(site_followed(s, "a"));
-    SITE_UNTIL(s, site_is(s, "a", FOLLOW_LIVE));
     uint64_t end = clock_ms() + SITE_PATIENCE_MS;
     while (hand_number(hand, "HLEN hermes:t:a") > 3 && clock_ms() < end) {
         pass(s, 1);
