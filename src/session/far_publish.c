@@ -141,9 +141,12 @@ bool session_publishes_far(const struct session *s)
 void session_forget_far(struct session *s)
 {
     struct list *publishes = s->aside ? &s->aside->publishes : NULL;
-    while (publishes && !list_empty(publishes)) {
-        struct far_publish *p = publish_of(LIST_ITEM(publishes->next, struct errand, node));
-        list_remove(&p->errand.node);
+    if (!publishes)
+        return;
+    for (struct list *at = publishes->next, *next; at != publishes; at = next) {
+        struct far_publish *p = publish_of(LIST_ITEM(at, struct errand, node));
+        next = at->next;
+        list_remove(at);
         p->session = NULL;
         if (p->back) {
             session_keep_less(s, size_of(p));
