@@ -164,7 +164,8 @@ void session_obey(struct session *s, char *text, size_t len, bool again)
     } else {
         if (!publish)
             answer_published_first(s);
-        obey_new(s, &command, again);
+        if (publish || s->state == SESSION_OPEN)
+            obey_new(s, &command, again);
     }
     if (publish)
         return;

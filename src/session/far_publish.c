@@ -54,6 +54,20 @@ static void answer(struct session *s, struct far_publish *p)
     session_answer_published(s, topic, p->count, &p->result, acks);
 }
 
+/* It is back, and has to wait for those before it: somebody waits for these now. Those before one
+ * that is back itself have been hurried then. */
+static void hurry_before(struct session *s, const struct far_publish *p)
+{
+    const struct list *publishes = &s->aside->publishes;
+    for (struct list *at = p->errand.node.prev; at != publishes; at = at->prev) {
+        struct far_publish *before = publish_of(LIST_ITEM(at, struct errand, node));
+        if (before->back)
+            break;
+        atomic_store_explicit(&before->errand.hurry, true, memory_order_relaxed);
+    }
+    mailbox_take(&s->worker->box, &s->worker->tray);
+}
+
 /* They come back in the order of their topics' servers and channels; the answers go in the order in
  * which they were published. */
 static void done(struct errand *e)
@@ -71,6 +85,8 @@ static void done(struct errand *e)
             .subscribers = e->subscribers,
             .failed = failed};
         session_keep(s, size_of(p));
+        if (!first_back(s))
+            hurry_before(s, p);
     }
     while (s && (p = first_back(s)) != NULL) {
         list_remove(&p->errand.node);
