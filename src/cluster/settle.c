@@ -382,8 +382,10 @@ void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset, st
     struct relay_place place = {0};
     bool there =
         f->live && route_place(f->shard->cluster->route, f->hash, followed_name(f), &place);
-    f->overtaken = there && place.epoch == epoch && place.offset > given_once(f, takeovers);
-    if (!f->overtaken) { /* or it is found again until it has been seen to */
+    bool same = there && place.epoch == epoch;
+    f->overtaken = same && place.offset > given_once(f, takeovers);
+    /* Or it is found again until it has been seen to. */
+    if (!f->overtaken && !(same && place.offset > offset)) {
         f->run = run_read(redis_link_run(f->shard->commands));
         f->writer = takeovers.len >= TAKEOVER ? taker(takeovers, takeovers.len / TAKEOVER - 1) : 0;
     }
@@ -398,7 +400,7 @@ void followed_positioned(struct followed *f, uint64_t epoch, uint64_t offset, st
         return;
     }
     counts_again(&f->shard->cluster->counts, &f->counted);
-    if (there && place.epoch == epoch && place.offset == offset && !f->overtaken)
+    if (same && place.offset == offset && !f->overtaken)
         followed_go_live(f);
     else /* what is between may have been published already and be on its way */
         confirm_again(f);
