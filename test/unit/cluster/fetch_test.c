@@ -280,11 +280,14 @@ static void nothing_is_fetched_for_a_worker_that_does_not_take_what_was(void **s
     hand_publish(hand, "kept:a", 7, 50, 1, 100);
     s->shop.route.crowded = 1;
     send_many(s, many, 1000);
+    uint64_t end = clock_ms() + SITE_PATIENCE_MS;
+    while (!mailbox_crowded(&s->home, 1) && clock_ms() < end)
+        uv_run(&s->cluster.loop, UV_RUN_NOWAIT);
+    assert_true(mailbox_crowded(&s->home, 1));
     for (int i = 0; i < 50; i++) {
         hand_do(hand, "PING");
         uv_run(&s->cluster.loop, UV_RUN_NOWAIT);
     }
-    assert_true(mailbox_crowded(&s->home, 1));
     assert_true(s->cluster.shards[0].fetch_waiting.first);
     s->shop.route.crowded = crowded;
     for (int i = 0; i < MANY; i++) {
