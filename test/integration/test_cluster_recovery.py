@@ -195,10 +195,14 @@ def test_a_client_that_is_ahead_of_the_node_it_comes_to_is_recovered(start_nodes
         way.let_go()
         got = late.recv_json()
         assert (got["id"], got["type"], got["recovered"]) == (number, "ack_subscribe", True), got
+        for n in range(4, 7):
+            keeper.expect_message(topic, n, n)
+        if topic == "t":  # without a history, what comes before the node has come so far is a gap
+            for _ in range(3):
+                assert late.ask("ping")["type"] == "pong"
         publisher.publish_acked(topic, 7)
         late.expect_message(topic, 7, 7)
-        for n in range(4, 8):
-            keeper.expect_message(topic, n, n)
+        keeper.expect_message(topic, 7, 7)
 
 
 # --- large ones -----------------------------------------------------------------------------------
