@@ -112,7 +112,7 @@ static bool authenticate(struct redis_link *l)
         resp_out_arg(out, text_of(url->user));
     resp_out_arg(out, text_of(url->password));
     bool sent = redis_talk_send(l, on_auth, l);
-    redis_talk_flush(l);
+    redis_link_flush(l);
     sent = sent && resp_out_text(out).len == 0;
     resp_out_clear(out, true);
     return sent;

@@ -165,7 +165,7 @@ static void on_read(void *user)
 
 static void on_room(void *user)
 {
-    redis_talk_flush(user);
+    redis_link_flush(user);
 }
 
 static void on_broken(void *user, const char *reason)

@@ -73,7 +73,6 @@ void redis_link_up(struct redis_link *l);
 
 /* Ends a command begun in l->out; for those of the link itself too. */
 bool redis_talk_send(struct redis_link *l, redis_answer answered, void *user);
-void redis_talk_flush(struct redis_link *l);
 /* The loop watches for answers again. */
 void redis_talk_watch(struct redis_link *l);
 void redis_talk_ping(struct redis_link *l);

@@ -38,7 +38,7 @@ static void turn(uv_idle_t *handle)
 {
     struct redis_link *l = handle->data;
     uv_idle_stop(handle);
-    redis_talk_flush(l);
+    redis_link_flush(l);
 }
 
 /* An idle handle runs before the next poll; if only the poll of this turn is still to come, that
@@ -100,7 +100,7 @@ bool redis_send(struct redis_link *l, redis_answer answered, void *user)
         return false;
     }
     if (unsent(l) > l->set.most_unsent)
-        redis_talk_flush(l);
+        redis_link_flush(l);
     if (unsent(l) > l->set.most_unsent)
         redis_link_fail(l, "the server takes less than it is given", TEXT(""));
     else if (awaited(l) > l->set.most_waiting)
@@ -163,7 +163,7 @@ void redis_link_look(struct redis_link *l)
 
 /* ---- writing ---- */
 
-void redis_talk_flush(struct redis_link *l)
+void redis_link_flush(struct redis_link *l)
 {
     struct text bytes = resp_out_text(&l->out);
     if (bytes.len == 0 || (l->state != LINK_UP && l->state != LINK_GREETING))
@@ -174,11 +174,6 @@ void redis_talk_flush(struct redis_link *l)
         uv_idle_stop(&l->turn);
     if (!l->set.subscribes)
         watch_or_leave(l);
-}
-
-void redis_link_flush(struct redis_link *l)
-{
-    redis_talk_flush(l);
 }
 
 static void on_pong(const struct resp *answer, void *user)

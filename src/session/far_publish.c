@@ -54,16 +54,15 @@ static void answer(struct session *s, struct far_publish *p)
     session_answer_published(s, topic, p->count, &p->result, acks);
 }
 
-/* It is back, and has to wait for those before it: somebody waits for these now. Those before one
- * that is back itself have been hurried then. */
-static void hurry_before(struct session *s, const struct far_publish *p)
+/* Somebody waits for that one and all before it. Those before one that is back have been hurried
+ * when it came. */
+static void hurry_up_to(struct session *s, struct list *last)
 {
-    const struct list *publishes = &s->aside->publishes;
-    for (struct list *at = p->errand.node.prev; at != publishes; at = at->prev) {
-        struct far_publish *before = publish_of(LIST_ITEM(at, struct errand, node));
-        if (before->back)
+    for (struct list *at = last; at != &s->aside->publishes; at = at->prev) {
+        struct far_publish *p = publish_of(LIST_ITEM(at, struct errand, node));
+        if (p->back)
             break;
-        atomic_store_explicit(&before->errand.hurry, true, memory_order_relaxed);
+        atomic_store_explicit(&p->errand.hurry, true, memory_order_relaxed);
     }
     mailbox_take(&s->worker->box, &s->worker->tray);
 }
@@ -86,7 +85,7 @@ static void done(struct errand *e)
             .failed = failed};
         session_keep(s, size_of(p));
         if (!first_back(s))
-            hurry_before(s, p);
+            hurry_up_to(s, p->errand.node.prev);
     }
     while (s && (p = first_back(s)) != NULL) {
         list_remove(&p->errand.node);
@@ -141,12 +140,7 @@ bool far_publish(struct worker *w, const struct publishing *wanted)
 
 void session_hurry_far(struct session *s)
 {
-    struct worker *w = s->worker;
-    struct list *publishes = &s->aside->publishes;
-    for (struct list *at = publishes->next; at != publishes; at = at->next)
-        atomic_store_explicit(
-            &LIST_ITEM(at, struct errand, node)->hurry, true, memory_order_relaxed);
-    mailbox_take(&w->box, &w->tray);
+    hurry_up_to(s, s->aside->publishes.prev);
 }
 
 bool session_publishes_far(const struct session *s)
